@@ -1,0 +1,44 @@
+"""Files: writing so that nothing half-written is ever seen, and the digest of what was written."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it takes the name `path` when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or replace; missing parent folders are made.
+
+    Yields
+    ------
+    Path
+        ``.NAME.partial`` in the same folder. It is removed if the block raises, and what a killed
+        process left there is overwritten by the next one.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made or the file cannot be written; `path` is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        with partial.open("rb+") as written:
+            os.fsync(written)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,111 @@
+"""The parameters of a run: what params.yaml may hold, checked as a whole."""
+
+import difflib
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from stages import InputError
+
+FILE = Path("params.yaml")
+
+
+def _not_a_truth_value(value: object) -> object:
+    """Refuse what pydantic would take for 0 or 1."""
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number")
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_not_a_truth_value)]
+Number = Annotated[float, BeforeValidator(_not_a_truth_value), Field(allow_inf_nan=False)]
+
+
+class Params(BaseModel):
+    """Every parameter, without defaults: params.yaml is the one place where a value stands.
+
+    A text that reads as a number counts as one: DVC writes ``-S learning_rate=0.00001`` as
+    ``1e-05``, which YAML takes for text.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: Literal["mnist"] = Field(description="the data set")
+    mirror: str | None = Field(
+        pattern="^(https?|file)://?[^ ]+$", description="base address to fetch from first, or null"
+    )
+    z_size: Integer = Field(ge=1, le=4096, description="numbers in the latent code")
+    activation: Literal["sigmoid", "tanh", "relu", "gelu", "silu"] = Field(
+        description="activation of the hidden layers"
+    )
+    seed: Integer = Field(ge=0, lt=2**32, description="seed of split, weights and row order")
+    epochs: Integer = Field(ge=1, description="passes over the training rows, at most")
+    batch_size: Integer = Field(ge=1, description="rows a step")
+    learning_rate: Number = Field(gt=0, description="peak of the one-cycle schedule")
+    weight_decay: Number = Field(ge=0, description="AdamW's weight decay")
+    validation_fraction: Number = Field(
+        gt=0, lt=1, description="share of the training rows held out for validation"
+    )
+    patience: Integer = Field(ge=0, description="epochs without gain before stopping; 0: never")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="processor to train on")
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, refusing a key that stands twice instead of taking the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build a mapping, each key once."""
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read(names: Iterable[str], path: Path = FILE) -> Params:
+    """Read and check the whole file; give out the parameters that were asked for.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The parameters that the caller uses. The others raise AttributeError when read, so that a
+        stage cannot come to depend on a parameter that it does not declare.
+    path : Path
+        A YAML mapping of parameter names to values.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not a mapping, or a parameter is unknown, missing, doubled, of the
+        wrong type or out of range. The message is one line and names each parameter at fault.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected lines of the form `z_size: 32`, found {values!r:.60}")
+    try:
+        checked = Params.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{path}: {'; '.join(map(_explain, error.errors()))}") from error
+    return Params.model_construct(**{name: getattr(checked, name) for name in names})
+
+
+def _explain(error: Any) -> str:
+    """One phrase for one of pydantic's errors."""
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{name} is missing"
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Params.model_fields, n=1, cutoff=0)
+        return f"{name} is not a parameter; did you mean {near[0]}?"
+    expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{name} is {error['input']!r:.60}, expected {expected}"
