@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from stages import InputError
 
@@ -20,6 +20,14 @@ def _not_a_truth_value(value: object) -> object:
     return value
 
 
+def _address(value: str) -> str:
+    """Refuse what fetch cannot open."""
+    if not value.startswith(("http://", "https://", "file:/")):
+        raise ValueError("an http://, https:// or file:/ address")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 Integer = Annotated[int, BeforeValidator(_not_a_truth_value)]
 Number = Annotated[float, BeforeValidator(_not_a_truth_value), Field(allow_inf_nan=False)]
 
@@ -34,9 +42,7 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: Literal["mnist"] = Field(description="the data set")
-    mirror: str | None = Field(
-        pattern="^(https?|file)://?[^ ]+$", description="base address to fetch from first, or null"
-    )
+    mirror: Address | None = Field(description="base address to fetch from first, or null")
     z_size: Integer = Field(ge=1, le=4096, description="numbers in the latent code")
     activation: Literal["sigmoid", "tanh", "relu", "gelu", "silu"] = Field(
         description="activation of the hidden layers"

@@ -1,0 +1,184 @@
+"""What several tests share: a small data set of drawn digits, and the project on it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from stages import idx
+from stages.files import sha256
+
+ROOT = Path(__file__).parents[1]
+Digits = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def draw_digits(count: int, seed: int) -> Digits:
+    """Labels (count,) and images (count, 28, 28) of digits in a printed font, moved and resized."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(count) % 10).astype(np.uint8)
+    images = np.zeros((count, 28, 28), np.uint8)
+    for label, pixels in zip(labels, images, strict=True):
+        canvas = Image.new("L", (28, 28))
+        font = ImageFont.load_default(size=int(rng.integers(20, 26)))
+        position = rng.integers(-2, 3, size=2) + 14
+        ImageDraw.Draw(canvas).text(
+            (int(position[0]), int(position[1])), str(label), fill=255, font=font, anchor="mm"
+        )
+        pixels[:] = np.asarray(canvas)
+    return labels, images
+
+
+@pytest.fixture(scope="session")
+def train_digits() -> Digits:
+    return draw_digits(600, seed=1)
+
+
+@pytest.fixture(scope="session")
+def test_digits() -> Digits:
+    return draw_digits(100, seed=2)
+
+
+@pytest.fixture(scope="session")
+def mirror(
+    tmp_path_factory: pytest.TempPathFactory, train_digits: Digits, test_digits: Digits
+) -> Path:
+    """A folder with the small data set under the names that MNIST's files have."""
+    folder = tmp_path_factory.mktemp("mirror")
+    for prefix, (labels, images) in (("train", train_digits), ("t10k", test_digits)):
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx.encode(labels))
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx.encode(images))
+    return folder
+
+
+class Project:
+    """A checkout of this project in a folder of its own, and the commands run in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        outside = root.parent / f"{root.name}-home"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_AUTHOR_NAME": "tester",
+            "GIT_AUTHOR_EMAIL": "tester@example.com",
+            "GIT_COMMITTER_NAME": "tester",
+            "GIT_COMMITTER_EMAIL": "tester@example.com",
+            "DVC_SITE_CACHE_DIR": str(outside / "site"),
+            "DVC_GLOBAL_CONFIG_DIR": str(outside / "global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(outside / "system"),
+        }
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """What the command prints, standard error included; its exit status must be `status`."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == status, f"{' '.join(command)}: {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def set_params(self, **values: object) -> None:
+        path = self.root / "params.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
+
+    def stages_run(self, output: str) -> list[str]:
+        """The stages that a `dvc repro` or `dvc exp run` ran, from what it printed."""
+        return [
+            line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")
+        ]
+
+
+def copy_checkout(target: Path) -> Project:
+    """Copy what git tracks, or would, as it is in the working tree; make it a repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    project = Project(target)
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    return project
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
+    """The project as cloned, set to the small data set: nothing has been run."""
+    project = copy_checkout(tmp_path_factory.mktemp("fresh"))
+    # The real digests are tried on the real files; here they are those of the small ones.
+    module = project.root / "stages/idx.py"
+    text = module.read_text()
+    for name, digest in idx.SOURCES["mnist"].sha256.items():
+        assert digest in text
+        text = text.replace(digest, sha256(mirror / name))
+    module.write_text(text)
+    project.set_params(mirror=mirror.as_uri(), epochs=8, batch_size=20)
+    for made in ("dvc.lock", "metrics", "plots"):
+        path = project.root / made
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    project.commit("the project, on a small data set")
+    return project
+
+
+@pytest.fixture(scope="session")
+def _ran(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    project = _copy(fresh, tmp_path_factory.mktemp("ran"))
+    output = project.run("dvc", "repro")
+    project.commit("a run")
+    return project, output
+
+
+@pytest.fixture(scope="session")
+def first_output(_ran: tuple[Project, str]) -> str:
+    """What the first `dvc repro` of the small project printed."""
+    return _ran[1]
+
+
+@pytest.fixture(scope="session")
+def ran(_ran: tuple[Project, str]) -> Project:
+    """The small project after a committed `dvc repro`: to look at, not to change."""
+    return _ran[0]
+
+
+@pytest.fixture
+def project(ran: Project, tmp_path: Path) -> Project:
+    """The small project after a committed `dvc repro`, in a copy that a test may change."""
+    return _copy(ran, tmp_path / "project")
+
+
+@pytest.fixture
+def fresh_project(fresh: Project, tmp_path: Path) -> Project:
+    """The small project before any run, in a copy that a test may change."""
+    return _copy(fresh, tmp_path / "project")
+
+
+def _copy(project: Project, target: Path) -> Project:
+    shutil.copytree(project.root, target, symlinks=True, dirs_exist_ok=True)
+    return Project(target)

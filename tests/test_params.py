@@ -1,0 +1,97 @@
+"""params.yaml: every mistake is found before any work, and named."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from stages import InputError, idx, params
+
+GOOD = yaml.safe_load((ROOT / "params.yaml").read_text())
+ALL = list(params.Params.model_fields)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "params.yaml"
+
+
+def test_the_committed_file_is_right_and_whole() -> None:
+    assert params.read(ALL, ROOT / "params.yaml").model_dump() == GOOD
+
+
+def test_numbers_written_as_text_are_numbers(path: Path) -> None:
+    # The first is what DVC makes of -S learning_rate=0.00001.
+    path.write_text(yaml.safe_dump(GOOD | {"learning_rate": "1e-05", "z_size": "16"}))
+    read = params.read(["learning_rate", "z_size"], path)
+    assert (read.learning_rate, read.z_size) == (1e-5, 16)
+
+
+def test_only_declared_parameters_can_be_read() -> None:
+    read = params.read(["seed"], ROOT / "params.yaml")
+    assert read.seed == GOOD["seed"]
+    with pytest.raises(AttributeError, match="z_size"):
+        _ = read.z_size
+
+
+def test_every_known_data_set_has_its_digests() -> None:
+    assert set(get_args(params.Params.model_fields["dataset"].annotation)) == set(idx.SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"z_size": 0}, "z_size is 0, expected greater than or equal to 1"),
+        ({"z_size": True}, "z_size is True, expected a number"),
+        ({"z_size": 2.5}, "z_size is 2.5, expected a valid integer"),
+        ({"z_size": None}, "z_size is None, expected a valid integer"),
+        ({"z_size": "many"}, "z_size is 'many', expected a valid integer"),
+        ({"z_size": [16, 32]}, r"z_size is \[16, 32\], expected a valid integer"),
+        ({"learning_rate": 0}, "learning_rate is 0, expected greater than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan, expected greater than 0"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf, expected a finite number"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1, expected greater than or equal to 0"),
+        ({"validation_fraction": 1}, "validation_fraction is 1, expected less than 1"),
+        ({"epochs": 0}, "epochs is 0, expected greater than or equal to 1"),
+        ({"batch_size": -1}, "batch_size is -1, expected greater than or equal to 1"),
+        ({"patience": -1}, "patience is -1, expected greater than or equal to 0"),
+        ({"seed": -1}, "seed is -1, expected greater than or equal to 0"),
+        ({"activation": "sigmod"}, "activation is 'sigmod', expected 'sigmoid', 'tanh', 'relu'"),
+        ({"device": "tpu"}, "device is 'tpu', expected 'auto', 'cpu', 'cuda' or 'mps'"),
+        ({"dataset": "mnits"}, "dataset is 'mnits', expected 'mnist'"),
+        ({"mirror": "ftp://host/"}, "mirror is 'ftp://host/', expected an http"),
+        ({"z_sise": 16}, "z_sise is not a parameter; did you mean z_size?"),
+        ({"z_size": 0, "epochs": 0}, "z_size is 0.*; epochs is 0"),
+    ],
+)
+def test_mistakes_are_named(path: Path, change: dict[str, object], message: str) -> None:
+    path.write_text(yaml.safe_dump(GOOD | change))
+    with pytest.raises(InputError, match=f"params.yaml: .*{message}") as caught:
+        params.read([], path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_missing_parameters_are_named(path: Path, name: str) -> None:
+    path.write_text(yaml.safe_dump({key: GOOD[key] for key in ALL if key != name}))
+    with pytest.raises(InputError, match=f"params.yaml: {name} is missing"):
+        params.read([], path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected lines of the form `z_size: 32`, found None"),
+        ("z_size 32", "found 'z_size 32'"),
+        ("z_size: 16\nz_size: 32\n", "z_size stands twice .*line 2"),
+        ("z_size: [", "line 1"),
+        ("z_size: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+    ],
+)
+def test_damaged_files_are_named(path: Path, text: str, message: str) -> None:
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"params.yaml: .*{message}") as caught:
+        params.read([], path)
+    assert "\n" not in str(caught.value)

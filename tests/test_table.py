@@ -1,0 +1,89 @@
+"""The CSV format: what is written is read back, and what is wrong is named by line and column."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Digits
+
+from stages import InputError, table
+
+
+@pytest.fixture
+def path(tmp_path: Path, test_digits: Digits) -> Path:
+    table.write(tmp_path / "digits.csv", *test_digits)
+    return tmp_path / "digits.csv"
+
+
+@pytest.mark.parametrize("count", [1, 4096, 4097])
+def test_round_trip(tmp_path: Path, count: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 256, count, np.uint8)
+    images = rng.integers(0, 256, (count, 28, 28), np.uint8)
+    table.write(tmp_path / "t.csv", labels, images)
+    read_labels, read_images = table.read(tmp_path / "t.csv")
+    assert (read_labels == labels).all()
+    assert (read_images == images.reshape(count, 784)).all()
+
+
+def test_what_is_written_is_what_pandas_writes(path: Path) -> None:
+    frame = pd.read_csv(path)
+    assert list(frame.columns[:3]) == ["label", "1x1", "1x2"]
+    assert frame.columns[-1] == "28x28"
+    assert frame.to_csv(index=False) == path.read_text()
+
+
+def test_byte_order_mark_and_windows_line_ends_are_accepted(
+    path: Path, test_digits: Digits
+) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    labels, images = table.read(path)
+    assert (labels == test_digits[0]).all()
+    assert (images == test_digits[1].reshape(-1, 784)).all()
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", "nan", "1.0", "-1", "256", "1e9", '"5"', "1000", "+5", " 5", "\0", "٣"]
+)
+def test_bad_cell_is_named(path: Path, value: str) -> None:
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    rows[2][3] = value
+    path.write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(InputError, match="digits.csv: line 3, column 1x3: .*expected an integer"):
+        table.read(path)
+
+
+def test_bad_cell_is_named_in_a_later_block(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_BYTES", 10_000)
+    lines = path.read_text().splitlines(keepends=True)
+    lines[90] = lines[90][:-2] + "x\n"
+    path.write_text("".join(lines))
+    with pytest.raises(InputError, match="line 91, column 28x28: '.*x'"):
+        table.read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: "", "line 1, column 1 is '', expected 'label'"),
+        (lambda text: text.split("\n", 1)[0] + "\n", "no row below the header"),
+        (lambda text: text.split("\n", 1)[1], "line 1, column 1 is '0', expected 'label'"),
+        (lambda text: text.replace("1x1,1x2", "1x2,1x1", 1), "column 2 is '1x2', expected '1x1'"),
+        (lambda text: text.replace(",28x28", "", 1), "line 1 has 784 columns, expected 785"),
+        (lambda text: text.replace("28x28", "28x28,more", 1), "line 1 has 786 columns"),
+        (lambda text: text.replace(",", ";"), "line 1, column 1 is 'label;1x1;1x2"),
+        (lambda text: text.replace("\n0,0", "\n0", 1), "line 2 has 784 cells, expected 785"),
+        (lambda text: text.replace("\n0,0", "\n0,0,0", 1), "line 2 has 786 cells, expected 785"),
+        (lambda text: text.replace("\n0,0", "\n\n0,0", 1), "line 2 has 1 cells, expected 785"),
+        (lambda text: text[:-1], "the last line has no line end: the file is cut off"),
+        (lambda text: text + "9" * (1 << 24), "a line of over 4194304 bytes"),
+    ],
+)
+def test_bad_shape_is_named(path: Path, change: Callable[[str], str], message: str) -> None:
+    path.write_text(change(path.read_text()))
+    with pytest.raises(InputError, match="digits.csv: ") as caught:
+        table.read(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
