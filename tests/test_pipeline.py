@@ -4,7 +4,7 @@ import json
 import re
 
 import pandas as pd
-from conftest import Project
+from conftest import Digits, Project
 from PIL import Image
 
 from stages import table
@@ -25,7 +25,7 @@ def test_second_repro_runs_nothing(ran: Project) -> None:
 
 
 def test_tables_hold_what_was_fetched(
-    ran: Project, train_digits: tuple, test_digits: tuple
+    ran: Project, train_digits: Digits, test_digits: Digits
 ) -> None:
     for name, (labels, images) in (("train", train_digits), ("test", test_digits)):
         frame = pd.read_csv(ran.root / f"data/{name}.csv")

@@ -51,7 +51,7 @@ def test_bad_cell_is_named(path: Path, value: str) -> None:
     rows = [line.split(",") for line in path.read_text().splitlines()]
     rows[2][3] = value
     path.write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
-    with pytest.raises(InputError, match="digits.csv: line 3, column 1x3: .*expected an integer"):
+    with pytest.raises(InputError, match=r"digits.csv: line 3, column 1x3: .*expected an integer"):
         table.read(path)
 
 
@@ -60,7 +60,7 @@ def test_bad_cell_is_named_in_a_later_block(path: Path, monkeypatch: pytest.Monk
     lines = path.read_text().splitlines(keepends=True)
     lines[90] = lines[90][:-2] + "x\n"
     path.write_text("".join(lines))
-    with pytest.raises(InputError, match="line 91, column 28x28: '.*x'"):
+    with pytest.raises(InputError, match=r"line 91, column 28x28: '.*x'"):
         table.read(path)
 
 
@@ -83,7 +83,7 @@ def test_bad_cell_is_named_in_a_later_block(path: Path, monkeypatch: pytest.Monk
 )
 def test_bad_shape_is_named(path: Path, change: Callable[[str], str], message: str) -> None:
     path.write_text(change(path.read_text()))
-    with pytest.raises(InputError, match="digits.csv: ") as caught:
+    with pytest.raises(InputError, match=r"digits.csv: ") as caught:
         table.read(path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,0 +1,72 @@
+"""The pictures: what is in them, for any size of the code, and always the same bytes."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import Digits
+from PIL import Image
+
+from stages.autoencoder import Autoencoder, unit
+from stages.sanity_check import code_image, draw_losses, draw_reconstructions, save
+
+
+@pytest.mark.parametrize(
+    ("z_size", "shape"), [(1, (1, 1)), (2, (1, 2)), (8, (3, 3)), (16, (4, 4)), (32, (6, 6))]
+)
+def test_code_image_holds_the_code_row_by_row(z_size: int, shape: tuple[int, int]) -> None:
+    code = np.linspace(0, 1, z_size, dtype=np.float32)
+    image = code_image(code)
+    assert image.shape == shape
+    assert (image.ravel()[:z_size] == code).all()
+    assert np.isnan(image.ravel()[z_size:]).all()
+
+
+@pytest.mark.parametrize("z_size", [1, 32, 50])
+def test_three_rows_of_originals_codes_and_reconstructions(
+    test_digits: Digits, z_size: int
+) -> None:
+    labels, images = test_digits[0][:10], test_digits[1].reshape(-1, 784)[:10]
+    model = Autoencoder(z_size, "sigmoid").eval()
+    figure = draw_reconstructions(model, labels, images)
+
+    x = unit(torch.from_numpy(images))
+    with torch.no_grad():
+        z = model.encode(x)
+        expected = [x.numpy(), z.numpy(), model.decode(z).numpy()]
+    panels = [figure.axes[row * 10 : row * 10 + 10] for row in range(3)]
+    for row, values in zip(panels, expected, strict=True):
+        for axis, value in zip(row, values, strict=True):
+            (image,) = axis.images
+            assert image.get_clim() == (0, 1)
+            shown = np.ma.filled(image.get_array(), np.nan).ravel()
+            assert np.allclose(shown[: len(value)], value, atol=1e-6)
+    assert [axis.get_title() for axis in panels[0]] == [str(digit) for digit in range(10)]
+    names = [axis.get_ylabel() for axis, *_ in panels]
+    assert [name.split("\n")[0] for name in names] == [
+        "test image",
+        "latent code",
+        "reconstruction",
+    ]
+
+
+def test_losses_are_drawn_with_the_best_epoch_marked() -> None:
+    losses = pd.DataFrame(
+        {"epoch": [1, 2, 3], "train": [0.3, 0.2, 0.1], "validation": [0.3, 0.2, 0.25]}
+    )
+    (axis,) = draw_losses(losses).axes
+    train, validation, best = axis.lines
+    assert np.ravel(train.get_ydata()).tolist() == [0.3, 0.2, 0.1]
+    assert np.ravel(validation.get_ydata()).tolist() == [0.3, 0.2, 0.25]
+    assert np.ravel(best.get_xydata()).tolist() == [2, 0.2]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("epoch", "BCE, mean over pixels")
+
+
+def test_a_picture_has_the_same_bytes_each_time(tmp_path: Path) -> None:
+    losses = pd.DataFrame({"epoch": [1], "train": [0.3], "validation": [0.3]})
+    for name in ("a.png", "b.png"):
+        save(draw_losses(losses), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert "Software" not in Image.open(tmp_path / "a.png").info
