@@ -1,36 +1,38 @@
-# Works from a fresh clone: each target first sets up what it needs in $(VENV).
+# Works from a fresh clone: each target first installs what it needs into $(VENV), once.
 VENV ?= .venv
 PYTHON ?= python3
+BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
-export PATH := $(abspath $(VENV))/bin:$(PATH)
+# The commands in dvc.yaml find the environment's python as they do when it is activated.
+export PATH := $(BIN):$(PATH)
 
-.DEFAULT_GOAL := help
 .PHONY: help setup repro test test-all lint lock
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 setup: $(READY) ## install the locked packages into $(VENV)
 
 $(READY): requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	touch $@
 
-repro: $(READY) ## run what is not up to date: fetch, convert, train, evaluate, draw
-	dvc repro
+repro: $(READY) ## run the stages that are not up to date
+	$(BIN)/dvc repro
 
 test: $(READY) ## run the tests that need neither the network nor minutes
-	python -m pytest
+	$(BIN)/python -m pytest
 
 test-all: $(READY) ## run all tests, those on real MNIST too
-	python -m pytest -m ''
+	$(BIN)/python -m pytest -m ''
 
 lint: $(READY) ## check format, style and types
-	ruff format --check
-	ruff check
-	mypy
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
 
 lock: $(READY) ## make requirements.lock anew from pyproject.toml
-	uv pip compile --universal --generate-hashes --all-extras --upgrade --quiet \
+	$(BIN)/uv pip compile --universal --generate-hashes --all-extras --upgrade --quiet \
 		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml

@@ -82,7 +82,7 @@ def test_only_what_is_wrong_or_missing_is_fetched(
     before = right.stat().st_mtime_ns
     wrong.write_bytes(b"wrong")
     missing.unlink()
-    asked = []
+    asked: list[str] = []
 
     def fetcher(names: Sequence[str], folder: Path) -> None:
         asked.extend(names)

@@ -1,4 +1,4 @@
-"""On real MNIST: what fetch and convert make of it, and the score of the committed run."""
+"""On real MNIST: what fetch and convert make of it, and the score of the default run."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_tables_are_what_torchvision_reads(real: Project, raw: Path, name: str, 
     assert (np.unique(labels) == np.arange(10)).all()
 
 
-def test_the_committed_run_reaches_its_bound() -> None:
+def test_the_default_run_reaches_its_bound() -> None:
     metrics = json.loads((ROOT / "metrics/test.json").read_text())
     assert metrics["bce"] <= 0.0760
     assert metrics["bce_floor"] == pytest.approx(0.05808, abs=5e-6)

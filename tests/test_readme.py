@@ -1,0 +1,71 @@
+"""README holds true: its commands run, its numbers are those of the committed run."""
+
+import json
+import re
+import shlex
+
+import pytest
+import yaml
+from conftest import ROOT, Project
+
+from stages.params import Params
+
+README = (ROOT / "README.md").read_text()
+METRICS = json.loads((ROOT / "metrics/test.json").read_text())
+
+# Not run here: they get the project or set it up, which stands before any test can run.
+SET_UP = ("git clone ", "cd ", "python3 -m venv ", ". .venv/", "pip install ", "python -m pytest")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("console") for line in block.splitlines()]
+    return [line[2:] for line in lines if line.startswith("$ ")]
+
+
+def test_commands_run(project: Project) -> None:
+    """In the order of README, in one checkout."""
+    ran = []
+    for command in commands():
+        if command.startswith("make "):
+            make, *arguments = shlex.split(command)
+            project.run(make, "--dry-run", *arguments)
+        elif not command.startswith(SET_UP):
+            project.run("sh", "-c", command)
+            ran.append(command.split()[:2])
+    for essential in ("repro", "exp", "metrics", "plots"):
+        assert ["dvc", essential] in ran
+
+
+def test_the_notebook_lines_run(ran: Project) -> None:
+    (code,) = blocks("python")
+    ran.run("python", "-c", code)
+
+
+def test_every_target_of_the_makefile_is_named() -> None:
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert targets
+    for target in targets:
+        assert f"make {target}" in README
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_are_those_of_the_committed_run(name: str) -> None:
+    row = re.search(rf"^\| `{name}` \| ([\d.]+) \|", README, re.MULTILINE)
+    assert row, f"README's table of metrics has no row for {name}"
+    assert row[1] == f"{METRICS[name]:.5f}"
+
+
+@pytest.mark.parametrize("name", Params.model_fields)
+def test_parameters_are_those_of_params_yaml(name: str) -> None:
+    value = yaml.safe_load((ROOT / "params.yaml").read_text())[name]
+    shown = "null" if value is None else value
+    assert re.search(rf"^\| `{name}` \| `{shown}` \|", README, re.MULTILINE)
+
+
+def test_files_that_readme_names_exist() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
