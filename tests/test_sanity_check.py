@@ -41,7 +41,7 @@ def test_three_rows_of_originals_codes_and_reconstructions(
         for axis, value in zip(row, values, strict=True):
             (image,) = axis.images
             assert image.get_clim() == (0, 1)
-            shown = np.ravel(image.get_array())
+            shown = np.asarray(image.get_array()).ravel()
             assert np.allclose(shown[: len(value)], value, atol=1e-6)
     assert [axis.get_title() for axis in panels[0]] == [str(digit) for digit in range(10)]
     names = [axis.get_ylabel() for axis, *_ in panels]
