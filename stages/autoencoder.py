@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
 from safetensors import SafetensorError, safe_open
@@ -108,7 +109,10 @@ class Autoencoder(nn.Module):
             nn.init.zeros_(layer.bias)
         first, *_, last = layers
         first.bias.copy_(-first.weight @ mean)
-        last.bias.copy_(torch.logit(mean, eps=1e-3))
+        # Not torch.logit: its first call in a process, after a matrix product, now and then rounds
+        # otherwise in the second thread (2 % of processes, PyTorch 2.15.0 with MKL).
+        p = np.clip(mean.numpy(), 1e-3, 1 - 1e-3)
+        last.bias.copy_(torch.from_numpy(np.log(p / (1 - p))))
 
     def save(self, path: Path, lineage: Mapping[str, Any]) -> None:
         """Write the weights, the architecture and what they came from.
