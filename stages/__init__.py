@@ -4,7 +4,8 @@ Stages: fetch, convert, train, evaluate, sanity_check; ``python -m stages.train 
 
 Shared: ``idx`` (MNIST's files as published), ``table`` (the CSV format), ``autoencoder`` (the
 network and its file), ``params`` (params.yaml), ``command`` (a stage on the command line),
-``files`` (writing, digests).
+``files`` (writing, digests). Parts of train: ``trainer`` (the loop), ``step`` (one step of it),
+``checkpoint`` (going on after a stop).
 """
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from stages import InputError
 from stages.autoencoder import Autoencoder, unit
 from stages.evaluate import cross_entropy, entropy, pca_mse, score
-from stages.train import fit
+from stages.train import initial
+from stages.trainer import Trainer
 
 Images = NDArray[np.uint8]
 
@@ -61,9 +62,11 @@ def test_pca_with_all_components_loses_nothing(train: Images, test: Images) -> N
 
 def test_scores_agree_with_what_training_measured(train: Images, test: Images) -> None:
     training, validation = torch.from_numpy(train), torch.from_numpy(test)
-    model = Autoencoder(8, "sigmoid")
-    model.initialise(unit(training).mean(0), torch.Generator().manual_seed(0))
-    *_, last = fit(model, training, validation, parameters(epochs=8))
+    model = initial(training, 8, "sigmoid", seed=0)
+    trainer = Trainer(model, training, validation, parameters(epochs=8))
+    while not trainer.finished:
+        trainer.run_epoch()
+    last = trainer.history[-1]
 
     metrics, bce = score(model, train, test)
     assert metrics["bce"] == last.validation == pytest.approx(bce.mean(), rel=1e-12)

@@ -1,0 +1,172 @@
+"""The training loop: epochs over the training rows, the best weights so far, the state to go on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages import InputError
+from stages.autoencoder import Autoencoder, errors
+from stages.params import Params
+from stages.step import Step, flatten
+
+# Share of the steps in which the learning rate rises.
+WARM_UP = 0.05
+
+# AdamW's. The memory of squared gradients is shorter than the usual 0.999, for a learning rate this
+# high; eps is below any gradient here.
+BETAS = (0.9, 0.99)
+EPS = 1e-12
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training rows came to.
+
+    Attributes
+    ----------
+    epoch : int
+        1 for the first.
+    train, validation : float
+        BCE, mean over pixels and images: of the training rows while they were learned, and of the
+        validation rows at the end of the epoch.
+    """
+
+    epoch: int
+    train: float
+    validation: float
+
+
+def learning_rate(done: float, peak: float) -> float:
+    """Learning rate of a one-cycle schedule that goes up and down in straight lines.
+
+    After Smith and Topin, "Super-Convergence", 2018.
+
+    Parameters
+    ----------
+    done : float
+        Share of the steps behind us, between 0 and 1.
+    peak : float
+        The highest learning rate.
+    """
+    return peak * min(done / WARM_UP, (1 - done) / (1 - WARM_UP))
+
+
+class Trainer:
+    """Trains a network epoch by epoch.
+
+    The order of the rows is drawn from (seed, epoch). Rows that do not fill the last batch are left
+    out, others in each epoch. All that the next epoch depends on is in `state` and `history`.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        With its initial weights, on the device of the images; trained in place.
+    training, validation : uint8 tensors of shape (n, 784)
+        Grey values, 0 black to 255 white.
+    params : Params
+        batch_size, epochs, learning_rate, patience, seed and weight_decay.
+
+    Attributes
+    ----------
+    history : list of Epoch
+        The epochs so far.
+
+    Raises
+    ------
+    InputError
+        If `training` has less rows than a batch.
+    """
+
+    def __init__(
+        self, model: Autoencoder, training: Tensor, validation: Tensor, params: Params
+    ) -> None:
+        if params.batch_size > len(training):
+            raise InputError(
+                f"params.yaml: batch_size is {params.batch_size}, expected at most the "
+                f"{len(training)} training rows"
+            )
+        self.model = model
+        self.training = training
+        self.validation = validation
+        self.params = params
+        self.history: list[Epoch] = []
+        self.batches = len(training) // params.batch_size
+        self.weights = flatten(model)
+        self.optimizer = torch.optim.AdamW(
+            [self.weights],
+            betas=BETAS,
+            eps=EPS,
+            weight_decay=params.weight_decay,
+            fused=True,
+        )
+        self.step = Step(model, self.optimizer, params.batch_size)
+        self.best_weights = self.weights.detach().clone()
+
+    @property
+    def best(self) -> Epoch:
+        """The first of the epochs with the lowest validation loss."""
+        return min(self.history, key=lambda epoch: epoch.validation)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the last `patience` of them brought no gain."""
+        done, patience = len(self.history), self.params.patience
+        stalled = done > 0 and patience > 0 and done - self.best.epoch >= patience
+        return done == self.params.epochs or stalled
+
+    def run_epoch(self, on_step: Callable[[], object] = lambda: None) -> None:
+        """Train for an epoch and add it to the history.
+
+        Parameters
+        ----------
+        on_step : callable, optional
+            Called after each step.
+
+        Raises
+        ------
+        InputError
+            If the loss stops being a number; the history and the best weights stay.
+        """
+        epoch = len(self.history) + 1
+        losses = torch.empty(self.batches, device=self.training.device)
+        order = np.random.default_rng((self.params.seed, epoch)).permutation(len(self.training))
+        rows = torch.from_numpy(order).to(self.training.device).split(self.params.batch_size)
+        for number in range(self.batches):
+            steps_done = (epoch - 1) * self.batches + number + 1
+            self.optimizer.param_groups[0]["lr"] = learning_rate(
+                steps_done / (self.params.epochs * self.batches + 1), self.params.learning_rate
+            )
+            losses[number] = self.step(self.training, rows[number])
+            on_step()
+
+        if not losses.isfinite().all():
+            number = int(losses.isfinite().int().argmin())
+            raise InputError(
+                f"training diverged: the loss is {losses[number]} in epoch {epoch}, step "
+                f"{number + 1}; try a learning_rate below {self.params.learning_rate:g}"
+            )
+        validation = errors(self.model, self.validation)[0].mean().item()
+        better = not self.history or validation < self.best.validation
+        self.history.append(Epoch(epoch, losses.double().mean().item(), validation))
+        if better:
+            self.best_weights = self.weights.detach().clone()
+
+    def restore_best(self) -> None:
+        """Give the model the weights of the best epoch."""
+        self.weights.detach().copy_(self.best_weights)
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that the next epoch depends on, by name; they change as training goes on."""
+        moments: dict[str, Tensor] = self.optimizer.state_dict()["state"].get(0, {})
+        return {"weights": self.weights.detach(), "best_weights": self.best_weights} | moments
+
+    def restore(self, state: Mapping[str, Tensor], history: list[Epoch]) -> None:
+        """Go on from what `state` and `history` were."""
+        moments = dict(state)
+        self.weights.detach().copy_(moments.pop("weights"))
+        self.best_weights.copy_(moments.pop("best_weights"))
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": {0: moments}})
+        self.history = list(history)

@@ -1,0 +1,43 @@
+"""The step written out, held against PyTorch's own."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
+from conftest import Digits
+
+from stages.autoencoder import ACTIVATIONS, Autoencoder, unit
+from stages.step import Step, flatten
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("batch_size", [1, 20, 64])
+def test_steps_are_those_of_autograd(
+    train_digits: Digits, activation: str, batch_size: int
+) -> None:
+    images = torch.from_numpy(train_digits[1].reshape(-1, 784))
+    written = Autoencoder(9, activation)
+    written.initialise(unit(images).mean(0), torch.Generator().manual_seed(0))
+    plain = copy.deepcopy(written)
+    flat = flatten(written)
+    ours = torch.optim.AdamW([flat], lr=1e-3, eps=1e-12, fused=True)
+    theirs = torch.optim.AdamW(plain.parameters(), lr=1e-3, eps=1e-12, fused=True)
+    step = Step(written, ours, batch_size)
+    for rows in torch.randperm(len(images)).split(batch_size)[:3]:
+        loss = step(images, rows)
+        x = unit(images[rows])
+        expected = F.binary_cross_entropy_with_logits(plain(x), x)
+        theirs.zero_grad()
+        (expected * x.numel()).backward()
+        for mine, other in zip(written.parameters(), plain.parameters(), strict=True):
+            assert mine.grad is not None
+            assert other.grad is not None
+            scale = other.grad.abs().max().item()
+            assert torch.allclose(mine.grad, other.grad, rtol=1e-5, atol=1e-6 * scale)
+        theirs.step()
+        # AdamW divides a gradient by its size: where it is near 0, its rounding counts.
+        vector = torch.nn.utils.parameters_to_vector(plain.parameters()).detach()
+        assert (flat.detach() - vector).abs().mean() < 1e-3 * 1e-3
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+        flat.detach().copy_(vector)
