@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The commands in dvc.yaml find the environment's python as they do when it is activated.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test test-all lint lock
+.PHONY: help setup repro test test-all lint bench lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -32,6 +32,9 @@ lint: $(READY) ## check format, style and types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+bench: $(READY) ## time training, beside plain PyTorch and the limit of the machine
+	$(BIN)/python -m benchmarks.training
 
 lock: $(READY) ## make requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --universal --generate-hashes --all-extras --upgrade --quiet \

@@ -103,6 +103,11 @@ class Project:
         assert done.returncode == status, f"{' '.join(command)}: {done.returncode}\n{done.stdout}"
         return done.stdout
 
+    def copy(self, target: Path) -> "Project":
+        """A copy of all that is there, in another folder."""
+        shutil.copytree(self.root, target, symlinks=True, dirs_exist_ok=True)
+        return Project(target)
+
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
@@ -160,7 +165,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def _ran(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    project = _copy(fresh, tmp_path_factory.mktemp("ran"))
+    project = fresh.copy(tmp_path_factory.mktemp("ran"))
     output = project.run("dvc", "repro")
     project.commit("a run")
     return project, output
@@ -181,15 +186,10 @@ def ran(_ran: tuple[Project, str]) -> Project:
 @pytest.fixture
 def project(ran: Project, tmp_path: Path) -> Project:
     """The small project after a committed `dvc repro`, in a copy that a test may change."""
-    return _copy(ran, tmp_path / "project")
+    return ran.copy(tmp_path / "project")
 
 
 @pytest.fixture
 def fresh_project(fresh: Project, tmp_path: Path) -> Project:
     """The small project before any run, in a copy that a test may change."""
-    return _copy(fresh, tmp_path / "project")
-
-
-def _copy(project: Project, target: Path) -> Project:
-    shutil.copytree(project.root, target, symlinks=True, dirs_exist_ok=True)
-    return Project(target)
+    return fresh.copy(tmp_path / "project")

@@ -52,13 +52,13 @@ def uses(module: Path) -> list[str]:
 
 
 def read_anywhere(module: Path) -> set[str]:
-    """The parameters that a stage's own code reads, as `params.NAME`."""
+    """The parameters that a stage reads, as `params.NAME`, in its imports too."""
     return {
         node.attr
-        for node in ast.walk(ast.parse(module.read_text()))
+        for path in imported(module)
+        for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "params"
+        and getattr(node.value, "id", getattr(node.value, "attr", None)) == "params"
         and node.attr in Params.model_fields
     }
 

@@ -185,13 +185,14 @@ def test_no_source_is_one_error_with_the_ways_out(
 
 
 def test_a_download_without_end_is_stopped(
-    source: idx.Source, root: Path, site: Path, base: str, monkeypatch: pytest.MonkeyPatch
+    source: idx.Source, tmp_path: Path, site: Path, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "BYTES", 1 << 20)
+    (tmp_path / "scratch").mkdir()
     for name in source.sha256:
         (site / f"{name}.gz").write_bytes(gzip.compress(bytes(1 << 24)))
     with pytest.raises(OSError, match="over 1048576 bytes"):
-        fetch.from_mirror(base)(list(source.sha256), site)
+        fetch.from_mirror(base)(list(source.sha256), tmp_path / "scratch")
 
 
 def test_package_index(

@@ -2,8 +2,11 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pandas as pd
+import pytest
 from conftest import Digits, Project
 from PIL import Image
 
@@ -55,9 +58,19 @@ def test_git_holds_metrics_and_plots_but_no_data_and_no_weights(ran: Project) ->
     assert ran.run("git", "status", "--porcelain") == ""
 
 
-def test_experiment_compares_and_going_back_trains_nothing(project: Project) -> None:
-    output = project.run("dvc", "exp", "run", "--name", "small-code", "-S", "z_size=16")
+@pytest.fixture(scope="module")
+def small_code(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """A project after an experiment with a smaller code, and what that printed."""
+    project = ran.copy(tmp_path_factory.mktemp("small-code"))
+    return project, project.run("dvc", "exp", "run", "--name", "small-code", "-S", "z_size=16")
+
+
+def test_experiment_compares_and_going_back_trains_nothing(
+    small_code: tuple[Project, str], tmp_path: Path
+) -> None:
+    project, output = small_code
     assert project.stages_run(output) == AFTER_TABLES
+    project = project.copy(tmp_path / "project")
 
     diff = project.run("dvc", "metrics", "diff")
     assert re.search(r"metrics/test.json +bce +0\.\d+ +0\.\d+ ", diff)
@@ -71,10 +84,12 @@ def test_experiment_compares_and_going_back_trains_nothing(project: Project) -> 
     assert project.run("git", "status", "--porcelain") == ""
 
 
-def test_clone_without_remote_compares_with_an_earlier_commit(project: Project) -> None:
-    project.run("dvc", "exp", "run", "-S", "z_size=8")
+def test_clone_without_remote_compares_with_an_earlier_commit(
+    small_code: tuple[Project, str], tmp_path: Path
+) -> None:
+    project = small_code[0].copy(tmp_path / "project")
     project.commit("a smaller code")
-    clone = Project(project.root.parent / "clone")
+    clone = Project(tmp_path / "clone")
     project.run("git", "clone", "--quiet", str(project.root), str(clone.root))
     assert not (clone.root / "models/autoencoder.safetensors").exists()
 
@@ -99,3 +114,11 @@ def test_a_failed_stage_says_why_and_leaves_git_clean(project: Project) -> None:
     project.run("git", "checkout", "--quiet", "params.yaml")
     project.run("dvc", "repro")
     assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_files_put_there_by_hand_are_taken(fresh_project: Project, mirror: Path) -> None:
+    shutil.copytree(mirror, fresh_project.root / "data/raw/MNIST/raw")
+    fresh_project.set_params(mirror="file:///nowhere")
+    output = fresh_project.run("dvc", "repro", "fetch")
+    assert "data/raw: 4 files, each with its published SHA-256" in output
+    assert "fetching" not in output

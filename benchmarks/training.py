@@ -1,0 +1,295 @@
+"""How fast training is, beside plain PyTorch and beside the limit of the machine: `make bench`.
+
+Both sides of each comparison are measured in one run, in turn, after a warm-up; the table has
+medians, and the lowest and highest ratio of neighbouring measurements.
+"""
+
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
+import yaml
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+from stages import params, table
+from stages.autoencoder import HIDDEN, PIXELS, Autoencoder, errors, unit
+from stages.train import initial, split
+from stages.trainer import BETAS, EPS, Trainer
+
+ROOT = Path(__file__).parents[1]
+REPORT = Path(__file__).with_suffix(".md")
+REPETITIONS = 15
+GOOD_ENOUGH = 0.102  # where the plain recipe stands after 30 epochs
+
+Row = tuple[str, str, str, str]
+
+
+def alternate(first: Callable[[], object], second: Callable[[], object]) -> tuple[list[float], ...]:
+    """Seconds of each of two actions, run in turn; the first round of each does not count."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for round_ in range(REPETITIONS + 1):
+        for action, seconds in zip((first, second), times, strict=True):
+            start = time.perf_counter()
+            action()
+            if round_:
+                seconds.append(time.perf_counter() - start)
+    return times
+
+
+def compare(name: str, first: Callable[[], object], second: Callable[[], object], per: int) -> Row:
+    """Milliseconds of two actions that each do something `per` times, and their ratio."""
+    seconds = alternate(first, second)
+    ratios = sorted(a / b for a, b in zip(*seconds, strict=True))
+    one, other = (f"{statistics.median(side) / per * 1000:.2f} ms" for side in seconds)
+    ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    return name, one, other, ratio
+
+
+def plain_step(model: Autoencoder, optimizer: torch.optim.Optimizer, images: Tensor) -> None:
+    """Take a step as one writes it with autograd."""
+    x = unit(images)
+    F.binary_cross_entropy_with_logits(model(x), x, reduction="sum").backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+class Limit:
+    """The matrix products of a step at their shapes, and a fused AdamW step: nothing else."""
+
+    def __init__(self, z_size: int, batch_size: int) -> None:
+        sizes = [PIXELS, *HIDDEN, z_size, *reversed(HIDDEN), PIXELS]
+        self.weights = [
+            nn.Parameter(torch.rand(outputs, inputs) - 0.5) for inputs, outputs in pairwise(sizes)
+        ]
+        biases = [nn.Parameter(torch.rand(size)) for size in sizes[1:]]
+        for parameter in [*self.weights, *biases]:
+            parameter.grad = torch.rand_like(parameter)
+        self.optimizer = torch.optim.AdamW([*self.weights, *biases], fused=True)
+        self.activations = [torch.rand(batch_size, size) for size in sizes]
+        self.results = [torch.empty(batch_size, size) for size in sizes]
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        """Do them once."""
+        for index, weight in enumerate(self.weights):
+            torch.mm(self.activations[index], weight.t(), out=self.results[index + 1])
+        for index, weight in reversed(list(enumerate(self.weights))):
+            gradient = self.activations[index + 1]
+            torch.mm(gradient.t(), self.activations[index], out=weight.grad)
+            if index:
+                torch.mm(gradient, weight, out=self.results[index])
+        self.optimizer.step()
+
+
+class Recipe:
+    """The recipe that this project grew from, as one writes it: nothing tuned."""
+
+    def __init__(self, raw: Path, z_size: int, batch_size: int) -> None:
+        narrow, wide = HIDDEN[1], HIDDEN[0]
+        sizes = [PIXELS, wide, narrow, z_size, narrow, wide, PIXELS]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for inputs, outputs in pairwise(sizes):
+            layers += [nn.Linear(inputs, outputs), nn.Sigmoid()]
+        self.model = nn.Sequential(*layers)
+        self.criterion = nn.BCELoss()
+        self.optimizer = torch.optim.AdamW(self.model.parameters())
+        transform = transforms.Compose([transforms.Grayscale(), transforms.ToTensor()])
+        self.train = DataLoader(
+            datasets.MNIST(str(raw), transform=transform), batch_size, shuffle=True
+        )
+
+    def batches(self) -> Iterator[Tensor]:
+        """Endlessly, epoch after epoch."""
+        while True:
+            for images, _ in self.train:
+                yield images
+
+    def step(self, images: Tensor) -> None:
+        """Learn a batch."""
+        loss = self.criterion(self.model(images), images.flatten(1))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def bce(self, test: Tensor) -> float:
+        """Score uint8 images (n, 784)."""
+        return float(self.criterion(self.model(unit(test)), unit(test)))
+
+
+def time_to_score(recipe: Recipe, trainer: Trainer, test: Tensor) -> Row:
+    """Minutes until the test BCE is good enough, once for each side."""
+    start = time.perf_counter()
+    trainer.run_epoch()
+    ours = time.perf_counter() - start
+    bce = errors(trainer.model, test)[0].mean().item()
+    if bce > GOOD_ENOUGH:
+        raise SystemExit(f"an epoch reached a test BCE of {bce:.4f}, expected {GOOD_ENOUGH}")
+
+    seconds, epochs = 0.0, 0
+    while recipe.bce(test) > GOOD_ENOUGH:
+        start = time.perf_counter()
+        for images, _ in recipe.train:
+            recipe.step(images)
+        seconds += time.perf_counter() - start
+        epochs += 1
+        print(f"  recipe, epoch {epochs}: {recipe.bce(test):.4f}", file=sys.stderr)
+    return (
+        f"time until test BCE ≤ {GOOD_ENOUGH}: the plain recipe ÷ ours",
+        f"{seconds:.0f} s, {epochs} epochs",
+        f"{ours:.1f} s, 1 epoch: {bce:.4f}",
+        f"{seconds / ours:.0f}",
+    )
+
+
+def overhead() -> Row:
+    """Seconds of `dvc repro` outside the training loop, and of one that has nothing to do."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "project"
+        subprocess.run(["git", "clone", "--quiet", ROOT, root], check=True)
+        shutil.copytree(ROOT / "data/raw", root / "data/raw")
+
+        def repro(epochs: int) -> float:
+            knobs = yaml.safe_load((root / "params.yaml").read_text()) | {"epochs": epochs}
+            (root / "params.yaml").write_text(yaml.safe_dump(knobs))
+            start = time.perf_counter()
+            subprocess.run(["dvc", "repro", "--quiet", "--force"], cwd=root, check=True)
+            return time.perf_counter() - start
+
+        rounds = [(repro(1), repro(2)) for _ in range(3)]
+        idle = []
+        for _ in range(3):
+            start = time.perf_counter()
+            subprocess.run(["dvc", "repro", "--quiet"], cwd=root, check=True)
+            idle.append(time.perf_counter() - start)
+    # A second epoch takes what the first one took: what is left is not training.
+    outside = statistics.median(2 * one - two for one, two in rounds)
+    return (
+        "`dvc repro` outside the training loop; with nothing to do",
+        f"{outside:.1f} s",
+        f"{statistics.median(idle):.1f} s",
+        "",
+    )
+
+
+def memory() -> Row:
+    """Peak memory of train above importing torch, and how it grows with each image."""
+    peak = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+
+    def kilobytes(code: str, folder: Path) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code}; {peak}"],
+            cwd=folder,
+            env={"PYTHONPATH": str(ROOT), "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(done.stdout)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        knobs = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"epochs": 1}
+        (folder / "params.yaml").write_text(yaml.safe_dump(knobs))
+        labels, images = table.read(ROOT / "data/train.csv")
+        peaks = []
+        for rows in (len(images), len(images) // 2):
+            table.write(folder / "table.csv", labels[:rows], images[:rows])
+            arguments = ["", "--table=table.csv", "--model=m", "--losses=l", "--checkpoint=c"]
+            peaks.append(
+                kilobytes(
+                    f"import sys; sys.argv = {arguments}; from stages.train import main; main()",
+                    folder,
+                )
+            )
+        torch_alone = kilobytes("import torch", folder)
+    growth = (peaks[0] - peaks[1]) * 1024 / (len(images) - len(images) // 2)
+    return (
+        "peak memory of train above importing torch; growth with each image",
+        f"{(peaks[0] - torch_alone) / 1024:.0f} MiB",
+        f"{growth:.0f} bytes",
+        "",
+    )
+
+
+def main() -> None:
+    """Measure everything, print the table and write it beside this file."""
+    torch.set_flush_denormal(True)
+    knobs = params.read(params.Params.model_fields)
+    torch.manual_seed(knobs.seed)
+    labels_and_images = table.read(ROOT / "data/train.csv")
+    training, validation = split(torch.from_numpy(labels_and_images[1]), 0.05, knobs.seed)
+    test = torch.from_numpy(table.read(ROOT / "data/test.csv")[1])
+    one_epoch = knobs.model_copy(update={"epochs": 1})
+    model = initial(training, knobs.z_size, knobs.activation, knobs.seed)
+    trainer = Trainer(model, training, validation, one_epoch)
+    rows = torch.from_numpy(np.random.default_rng(0).permutation(len(training)))
+    batches = rows.split(knobs.batch_size)[:100]
+
+    def ours() -> None:
+        for batch in batches:
+            trainer.step(training, batch)
+
+    other = initial(training, knobs.z_size, knobs.activation, knobs.seed)
+    optimizer = torch.optim.AdamW(other.parameters(), betas=BETAS, eps=EPS, fused=True)
+
+    def plain() -> None:
+        for batch in batches:
+            plain_step(other, optimizer, training[batch])
+
+    limit = Limit(knobs.z_size, knobs.batch_size)
+
+    def at_the_limit() -> None:
+        for _ in batches:
+            limit()
+
+    recipe = Recipe(ROOT / "data/raw", knobs.z_size, knobs.batch_size)
+    endless = recipe.batches()
+
+    def by_recipe() -> None:
+        for _ in batches:
+            recipe.step(next(endless))
+
+    trainer.optimizer.param_groups[0]["lr"] = optimizer.param_groups[0]["lr"] = 1e-4
+    report = [
+        compare("step: ours ÷ its matrix products and AdamW alone", ours, at_the_limit, 100),
+        compare("step: autograd ÷ its matrix products and AdamW alone", plain, at_the_limit, 100),
+        compare("batch: the plain recipe, with its data loader ÷ ours", by_recipe, ours, 100),
+        overhead(),
+        memory(),
+    ]
+    fresh = initial(training, knobs.z_size, knobs.activation, knobs.seed)
+    report.append(
+        time_to_score(
+            Recipe(ROOT / "data/raw", knobs.z_size, knobs.batch_size),
+            Trainer(fresh, training, validation, one_epoch),
+            test,
+        )
+    )
+    lines = [
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
+        f"Python {platform.python_version()}, PyTorch {torch.__version__}; medians of "
+        f"{REPETITIONS} rounds, ratios with the lowest and the highest.",
+        "",
+        "| figure | first | second | ratio |",
+        "|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in report),
+    ]
+    print("\n".join(lines))
+    REPORT.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
