@@ -208,12 +208,8 @@ def memory() -> Row:
         for rows in (len(images), len(images) // 2):
             table.write(folder / "table.csv", labels[:rows], images[:rows])
             arguments = ["", "--table=table.csv", "--model=m", "--losses=l", "--checkpoint=c"]
-            peaks.append(
-                kilobytes(
-                    f"import sys; sys.argv = {arguments}; from stages.train import main; main()",
-                    folder,
-                )
-            )
+            train = "runpy.run_module('stages.train', run_name='__main__', alter_sys=True)"
+            peaks.append(kilobytes(f"import runpy, sys; sys.argv = {arguments}; {train}", folder))
         torch_alone = kilobytes("import torch", folder)
     growth = (peaks[0] - peaks[1]) * 1024 / (len(images) - len(images) // 2)
     return (
