@@ -47,7 +47,9 @@ def split(images: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
 def initial(training: Tensor, z_size: int, activation: str, seed: int) -> Autoencoder:
     """Make a network with initial weights for training images, a uint8 tensor (n, 784)."""
     model = Autoencoder(z_size, activation)
-    mean = training.sum(0, dtype=torch.int64) / (255 * len(training))
+    # NumPy's sum: that of PyTorch would first make a copy of all images as int64.
+    total = torch.from_numpy(training.numpy().sum(0, dtype=np.int64))
+    mean = total / (255 * len(training))
     model.initialise(mean, torch.Generator().manual_seed(seed))
     return model
 
