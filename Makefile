@@ -22,10 +22,10 @@ $(READY): requirements.lock
 repro: $(READY) ## run the stages that are not up to date
 	$(BIN)/dvc repro
 
-test: $(READY) ## run the tests that need neither the network nor minutes
+test: $(READY) ## run the tests that need neither the network nor many processes
 	$(BIN)/python -m pytest
 
-test-all: $(READY) ## run all tests, those on real MNIST too
+test-all: $(READY) ## run all tests, the long ones and those on real MNIST too
 	$(BIN)/python -m pytest -m ''
 
 lint: $(READY) ## check format, style and types

@@ -82,6 +82,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(project: Project) -> None:
     assert not (project.root / "checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_not_used(project: Project) -> None:
     project.set_params(epochs=10)
     train_until(project, 2, signal.SIGKILL)
@@ -109,6 +110,7 @@ def test_a_checkpoint_of_another_run_is_not_used(project: Project) -> None:
         assert "going on" not in project.run("python", *TRAIN), change.__name__
 
 
+@pytest.mark.slow
 def test_divergence_leaves_the_last_good_model(project: Project) -> None:
     project.set_params(epochs=10)
     train_until(project, 2, signal.SIGKILL)
