@@ -34,16 +34,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def serve(folder: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A folder that `base` serves."""
@@ -54,7 +44,13 @@ def site(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def base(site: Path) -> Iterator[str]:
-    yield from serve(site)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def check(root: Path, mirror: Path) -> None:
