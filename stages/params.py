@@ -57,6 +57,7 @@ class Params(BaseModel):
     )
     patience: Integer = Field(ge=0, description="epochs without gain before stopping; 0: never")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="processor to train on")
+    threads: Integer = Field(ge=1, le=1024, description="threads of the CPU to train with")
 
 
 class _Loader(yaml.SafeLoader):

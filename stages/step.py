@@ -12,13 +12,13 @@ from stages.autoencoder import PIXELS, Autoencoder, CentredLinear
 
 aten = torch.ops.aten
 
-# Each activation, a = f(y), into a buffer; and in place of the gradient by a, that by y.
-FORWARD: dict[str, Callable[[Tensor, Tensor], object]] = {
-    "sigmoid": lambda y, a: aten.sigmoid.out(y, out=a),
-    "tanh": lambda y, a: aten.tanh.out(y, out=a),
-    "relu": lambda y, a: aten.relu.out(y, out=a),
-    "gelu": lambda y, a: aten.gelu.out(y, out=a),
-    "silu": lambda y, a: aten.silu.out(y, out=a),
+# Each activation, a = f(y); and in place of the gradient by a, that by y.
+FORWARD = {
+    "sigmoid": aten.sigmoid.out,
+    "tanh": aten.tanh.out,
+    "relu": aten.relu.out,
+    "gelu": aten.gelu.out,
+    "silu": aten.silu.out,
 }
 BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
     "sigmoid": lambda g, y, a: aten.sigmoid_backward.grad_input(g, a, grad_input=g),
@@ -74,9 +74,9 @@ def flatten(model: nn.Module) -> nn.Parameter:
 class Step:
     """A training step of an autoencoder: forward, loss, backward, update.
 
-    Gives the very numbers of ``loss.backward()`` and ``optimizer.step()``, without the bookkeeping
-    of autograd and without new memory: at batch 64 the network is so small that these take a third
-    of the time.
+    Gives the numbers of ``loss.backward()`` and ``optimizer.step()``, to rounding, without the
+    bookkeeping of autograd and without new memory: at batch 64 the network is so small that these
+    take a third of the time.
 
     Parameters
     ----------
@@ -140,11 +140,11 @@ class Step:
         torch.div(self.images, 255, out=first.x)
         for layer, following in pairwise(self.layers):
             torch.addmm(layer.bias, layer.x, layer.weight_t, out=layer.y)
-            FORWARD[layer.activation](layer.y, layer.a)
+            FORWARD[layer.activation](layer.y, out=layer.a)
             if following.x is not layer.a:
                 torch.sub(layer.a, self.half, out=following.x)
         torch.addmm(last.bias, last.x, last.weight_t, out=last.y)
-        # BCE = softplus(logit) - pixel * logit
+        # BCE = softplus(logit) - pixel * logit, a pixel each, in a buffer that is free here
         aten.softplus.out(last.y, out=last.a)
         loss = last.a.addcmul_(first.x, last.y, value=-1).mean()
 

@@ -97,12 +97,13 @@ def main() -> None:
         },
         uses=[
             *("z_size", "activation", "seed", "epochs", "batch_size", "learning_rate"),
-            *("weight_decay", "validation_fraction", "patience", "device"),
+            *("weight_decay", "validation_fraction", "patience", "device", "threads"),
         ],
     )
     # Weights of pixels that are always 0 decay into denormal numbers, which processors handle
     # slowly.
     torch.set_flush_denormal(True)
+    torch.set_num_threads(params.threads)
     device = choose_device(params.device)
     _, images = table.read(paths.table)
     training, validation = split(torch.from_numpy(images), params.validation_fraction, params.seed)
@@ -116,7 +117,6 @@ def main() -> None:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "device": str(device),
-        "threads": torch.get_num_threads(),
     }
     run_facts = {"lineage": lineage, "code": code()}
     if (stopped := checkpoint.load(paths.checkpoint, run_facts)) is not None:

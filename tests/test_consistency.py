@@ -4,11 +4,13 @@ import ast
 import csv
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT, Project
+from packaging.requirements import Requirement
 
 from stages.params import Params
 
@@ -148,8 +150,7 @@ def test_the_artifact_is_an_output() -> None:
 
 
 def test_every_direct_dependency_is_locked() -> None:
-    project = (ROOT / "pyproject.toml").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(), re.M))
-    direct = set(re.findall(r'^    "([a-z-]+)', project, re.M))
-    assert direct
-    assert direct <= locked
+    for group in [project["dependencies"], *project["optional-dependencies"].values()]:
+        assert {Requirement(line).name for line in group} <= locked
