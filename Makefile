@@ -6,7 +6,13 @@ READY := $(VENV)/.ready
 # The commands in dvc.yaml find the environment's python as they do when it is activated.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test test-all lint bench lock
+# What `make sweep` varies.
+PARAM ?= z_size
+VALUES ?= 8,16,32,64
+# What `make review` compares the workspace with.
+BASE ?= main
+
+.PHONY: help setup repro sweep review test test-all lint bench lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -21,6 +27,12 @@ $(READY): requirements.lock
 
 repro: $(READY) ## run the stages that are not up to date
 	$(BIN)/dvc repro
+
+sweep: $(READY) ## run several values of a parameter (PARAM=z_size VALUES=8,16,32,64), draw the scores
+	$(BIN)/python -m tools.sweep $(PARAM) $(VALUES)
+
+review: $(READY) ## compare the workspace with a revision or experiment (BASE=main), and judge
+	$(BIN)/python -m tools.review $(BASE) $(addprefix --tolerance ,$(TOLERANCE))
 
 test: $(READY) ## run the tests that need neither the network nor many processes
 	$(BIN)/python -m pytest

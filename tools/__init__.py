@@ -1,0 +1,1 @@
+"""What is done with runs of the pipeline: comparing them, and running it for several values."""

@@ -1,0 +1,121 @@
+"""Run the pipeline for several values of a parameter and draw the scores: `make sweep`.
+
+Each value becomes a DVC experiment of its own. They run side by side, with a thread each.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import dvc.api
+import pandas as pd
+from dvc.scm import RevError
+from matplotlib.figure import Figure
+
+from stages import InputError
+from stages.command import run
+from stages.files import replacing
+from stages.params import Params
+from stages.sanity_check import save
+
+FOLDER = Path("sweeps")
+
+
+def dvc_exp_run(*arguments: str) -> str:
+    """Run ``dvc exp run`` and pass on what it prints, line by line; return it too.
+
+    Raises
+    ------
+    InputError
+        If it fails.
+    """
+    command = [sys.executable, "-m", "dvc", "exp", "run", *arguments]
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode:
+        raise InputError(f"`{' '.join(['dvc', *command[3:]])}` failed, see above")
+    return "".join(lines)
+
+
+def scores(name: str, experiments: list[str]) -> pd.DataFrame:
+    """Read the metrics of experiments.
+
+    Parameters
+    ----------
+    name : str
+        The parameter in which they differ.
+    experiments : list of str
+
+    Returns
+    -------
+    DataFrame
+        A row for each experiment: the value of the parameter, then each metric.
+
+    Raises
+    ------
+    InputError
+        If an experiment has not come to its end.
+    """
+    rows = []
+    for experiment in experiments:
+        try:
+            value = dvc.api.params_show(rev=experiment)[name]
+            rows.append({name: value, **dvc.api.metrics_show(rev=experiment)})
+        except RevError as error:
+            raise InputError(
+                f"experiment {experiment} failed; `dvc queue logs {experiment}` tells why"
+            ) from error
+    return pd.DataFrame(rows)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Draw the test loss of each value, and the squared error beside that of PCA.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What `scores` returns.
+    """
+    name = table.columns[0]
+    values = table[name].astype(str)
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(values, table["bce"], "o-", label="autoencoder")
+    left.plot(values, table["bce_floor"], "--", color="gray", label="entropy of the pixels")
+    left.set(ylabel="test BCE, mean over pixels")
+    right.plot(values, table["mse"], "o-", label="autoencoder")
+    right.plot(values, table["mse_pca"], "s-", color="C1", label="PCA of the same size")
+    right.set(ylabel="test MSE, pixels in 0..1", yscale="log")
+    for axis in (left, right):
+        axis.set(xlabel=name)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return figure
+
+
+def main() -> None:
+    """Queue an experiment for each value, run them, write the table and the picture."""
+    parser = argparse.ArgumentParser(prog="python -m tools.sweep", description=__doc__)
+    parser.add_argument("parameter", choices=Params.model_fields, metavar="PARAMETER")
+    parser.add_argument("values", metavar="VALUES", help="with commas between them: 8,16,32")
+    parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (%(default)s)")
+    arguments = parser.parse_args()
+    swept = f"{arguments.parameter}={arguments.values}"
+    output = dvc_exp_run("--queue", "-S", "threads=1", "-S", swept)
+    experiments = re.findall("Queued experiment '(.+)'", output)
+    dvc_exp_run("--run-all", "--jobs", str(arguments.jobs))
+
+    table = scores(arguments.parameter, experiments)
+    with replacing(FOLDER / f"{arguments.parameter}.csv") as partial:
+        table.to_csv(partial, index=False)
+    save(draw(table), FOLDER / f"{arguments.parameter}.png")
+    print(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    run(main)
