@@ -7,12 +7,14 @@ import argparse
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-import dvc.api
 import pandas as pd
+from dvc.api import metrics_show, params_show
 from dvc.scm import RevError
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from stages import InputError
 from stages.command import run
@@ -22,24 +24,33 @@ from stages.sanity_check import save
 
 FOLDER = Path("sweeps")
 
+# Between two looks at the queue.
+SECONDS = 2
 
-def dvc_exp_run(*arguments: str) -> str:
-    """Run ``dvc exp run`` and pass on what it prints, line by line; return it too.
+
+def dvc(*arguments: str) -> str:
+    """Run a DVC command and return what it prints.
 
     Raises
     ------
     InputError
         If it fails.
     """
-    command = [sys.executable, "-m", "dvc", "exp", "run", *arguments]
-    lines = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout or ():
-            print(line, end="", flush=True)
-            lines.append(line)
-    if process.returncode:
-        raise InputError(f"`{' '.join(['dvc', *command[3:]])}` failed, see above")
-    return "".join(lines)
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"`dvc {' '.join(arguments)}` failed, see above")
+    return done.stdout
+
+
+def wait(experiments: list[str]) -> None:
+    """Wait until none of the experiments is queued or running, with a progress bar."""
+    with tqdm(total=len(experiments), unit="run") as bar:
+        while bar.n < len(experiments):
+            time.sleep(SECONDS)
+            states = re.findall(r"^\S+ +(\S+) .*(Queued|Running)$", dvc("queue", "status"), re.M)
+            bar.n = len(set(experiments) - {name for name, _ in states})
+            bar.refresh()
 
 
 def scores(name: str, experiments: list[str]) -> pd.DataFrame:
@@ -64,8 +75,8 @@ def scores(name: str, experiments: list[str]) -> pd.DataFrame:
     rows = []
     for experiment in experiments:
         try:
-            value = dvc.api.params_show(rev=experiment)[name]
-            rows.append({name: value, **dvc.api.metrics_show(rev=experiment)})
+            value = params_show(rev=experiment)[name]
+            rows.append({name: value, **metrics_show(rev=experiment)})
         except RevError as error:
             raise InputError(
                 f"experiment {experiment} failed; `dvc queue logs {experiment}` tells why"
@@ -82,7 +93,7 @@ def draw(table: pd.DataFrame) -> Figure:
         What `scores` returns.
     """
     name = table.columns[0]
-    values = table[name].astype(str)
+    values = range(len(table))
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(values, table["bce"], "o-", label="autoencoder")
@@ -92,6 +103,7 @@ def draw(table: pd.DataFrame) -> Figure:
     right.plot(values, table["mse_pca"], "s-", color="C1", label="PCA of the same size")
     right.set(ylabel="test MSE, pixels in 0..1", yscale="log")
     for axis in (left, right):
+        axis.set_xticks(values, table[name].astype(str))
         axis.set(xlabel=name)
         axis.grid(alpha=0.3)
         axis.legend()
@@ -106,9 +118,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (%(default)s)")
     arguments = parser.parse_args()
     swept = f"{arguments.parameter}={arguments.values}"
-    output = dvc_exp_run("--queue", "-S", "threads=1", "-S", swept)
-    experiments = re.findall("Queued experiment '(.+)'", output)
-    dvc_exp_run("--run-all", "--jobs", str(arguments.jobs))
+    queued = dvc("exp", "run", "--queue", "-S", "threads=1", "-S", swept)
+    experiments = re.findall("Queued experiment '(.+)'", queued)
+    dvc("queue", "start", "--jobs", str(arguments.jobs))
+    wait(experiments)
 
     table = scores(arguments.parameter, experiments)
     with replacing(FOLDER / f"{arguments.parameter}.csv") as partial:

@@ -1,0 +1,385 @@
+"""Compare the workspace with another revision, for review: `make review`.
+
+Writes a page that opens without a network and a summary in Markdown. Runs no stage. The exit status
+is the gate: 0, 1 when a metric is worse by more than its tolerance, 2 when the two sides cannot be
+compared.
+"""
+
+import argparse
+import base64
+import io
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dvc.api
+import jinja2
+import matplotlib as mpl
+import pandas as pd
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from stages import InputError
+from stages.files import replacing
+
+# The sign of a change for the better; 0 for what describes the data and the baselines.
+BETTER = {
+    "bce": -1,
+    "bce_train": -1,
+    "bce_gap": -1,
+    "bce_floor": 0,
+    "bce_excess": -1,
+    "bce_mean_image": 0,
+    "mse": -1,
+    "mse_pca": 0,
+}
+
+# What the gate holds against a change, unless `--tolerance` names more.
+GATED = ("bce", "mse")
+
+SEEDS = Path("sweeps/seed.csv")
+
+# Two runs that differ by their seeds alone lie within so many standard deviations of one another,
+# with a probability of 95 %: Student's t for the five seeds measured, of a difference.
+DEVIATIONS = 2.776 * math.sqrt(2)
+
+# Placeholders in the figures for the colours of the page, which are light or dark.
+TEXT, LINE, THEN, NOW = "#000001", "#000002", "#000003", "#000004"
+COLOURS = {TEXT: "var(--text)", LINE: "var(--line)", THEN: "var(--then)", NOW: "var(--now)"}
+STYLE: Any = {
+    **dict.fromkeys(
+        ["text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"], TEXT
+    ),
+    **dict.fromkeys(["axes.edgecolor", "grid.color", "xtick.color", "ytick.color"], LINE),
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True},
+    **{"axes.grid.axis": "y", "axes.axisbelow": True, "legend.frameon": False},
+    **{"figure.constrained_layout.use": True, "figure.figsize": (5.4, 3.6)},
+    **{"svg.fonttype": "none", "svg.hashsalt": "review"},
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared.
+
+    Attributes
+    ----------
+    name : str
+        As the reader knows it.
+    params, metrics : dict
+    losses : DataFrame
+        Columns epoch, train and validation.
+    classes : DataFrame
+        Column bce, by label.
+    picture : bytes
+        The sanity check, PNG.
+    """
+
+    name: str
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    losses: pd.DataFrame
+    classes: pd.DataFrame
+    picture: bytes
+
+    @classmethod
+    def read(cls, name: str, revision: str | None = None) -> "Side":
+        """Read a revision or experiment through DVC; None is the workspace.
+
+        Raises
+        ------
+        InputError
+            If it lacks a metric or a plot, or a metric is not a finite number.
+        DvcException
+            If there is no such revision.
+        """
+        metrics = dvc.api.metrics_show(rev=revision)
+        for metric in BETTER:
+            value = metrics.get(metric)
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise InputError(f"{name}: metric {metric} is {value}, expected a number")
+        files = dvc.api.DVCFileSystem(rev=revision)
+        try:
+            losses, classes = (
+                pd.read_csv(io.BytesIO(files.read_bytes(f"plots/{table}.csv")))
+                for table in ("loss", "classes")
+            )
+            picture = files.read_bytes("plots/sanity_check.png")
+        except FileNotFoundError as error:
+            raise InputError(f"{name}: {error.filename or error} is missing") from error
+        params = dvc.api.params_show(rev=revision)
+        return cls(name, params, metrics, losses, classes.set_index("label"), picture)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A metric then and now.
+
+    Attributes
+    ----------
+    noise : float
+        How far two runs that differ by their seeds alone may lie apart.
+    tolerance : float or None
+        How much worse it may get; None for one that is not gated.
+    """
+
+    metric: str
+    then: float
+    now: float
+    noise: float
+    tolerance: float | None
+
+    @property
+    def difference(self) -> float:
+        """Now less then, at the six decimals that metrics have."""
+        return round(self.now - self.then, 6)
+
+    @property
+    def worse_by(self) -> float:
+        """The difference, above 0 if it is for the worse."""
+        return -BETTER[self.metric] * self.difference
+
+    @property
+    def verdict(self) -> str:
+        """Same, better, worse or within noise; empty for what no change makes better or worse."""
+        if not BETTER[self.metric]:
+            return ""
+        if not self.difference:
+            return "same"
+        if abs(self.difference) <= self.noise:
+            return "within noise"
+        return "worse" if self.worse_by > 0 else "better"
+
+    @property
+    def fails(self) -> bool:
+        """Whether the gate closes on it."""
+        return self.tolerance is not None and self.worse_by > self.tolerance
+
+    def __str__(self) -> str:
+        percent = 100 * self.difference / self.then if self.then else math.inf
+        return (
+            f"{self.metric} {self.then:.5f} → {self.now:.5f} "
+            f"({self.difference:+.5f}, {percent:+.1f} %)"
+        )
+
+
+def seed_noise(path: Path = SEEDS) -> dict[str, float]:
+    """Read how far apart runs are that differ by their seeds alone, by metric.
+
+    Raises
+    ------
+    InputError
+        If the seeds have not been measured.
+    """
+    try:
+        deviation = pd.read_csv(path).std()
+        return {metric: DEVIATIONS * deviation[metric] for metric in BETTER}
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: no measured noise of seeds ({error}); "
+            "make it with `make sweep PARAM=seed VALUES=0,1,2,3,4`"
+        ) from error
+
+
+def compare(then: Side, now: Side, tolerances: Mapping[str, float]) -> list[Change]:
+    """Compare each metric.
+
+    Parameters
+    ----------
+    then, now : Side
+    tolerances : mapping of str to float
+        How much worse a metric may get, for those where it is not the noise of seeds.
+    """
+    noise = seed_noise()
+    allowed = {metric: noise[metric] for metric in GATED} | dict(tolerances)
+    return [
+        Change(
+            metric, then.metrics[metric], now.metrics[metric], noise[metric], allowed.get(metric)
+        )
+        for metric in BETTER
+    ]
+
+
+def verdict(changes: list[Change]) -> tuple[str, str]:
+    """Judge a comparison.
+
+    Returns
+    -------
+    word : str
+        better, worse or even.
+    line : str
+        The reason, with the numbers.
+    """
+    failing = [change for change in changes if change.fails]
+    if failing:
+        reasons = (f"{change}, tolerance {change.tolerance:.5f}" for change in failing)
+        return "worse", f"Worse: {'; '.join(reasons)}."
+    bce = next(change for change in changes if change.metric == "bce")
+    match bce.verdict:
+        case "better":
+            return "better", f"Better: {bce}, beyond the noise of seeds, {bce.noise:.5f}."
+        case "worse":
+            return "even", f"Worse, but within the tolerance of {bce.tolerance:.5f}: {bce}."
+        case "same":
+            return "even", f"No difference: bce is {bce.now:.5f} on both sides."
+    return "even", f"No difference beyond the noise of seeds, {bce.noise:.5f}: {bce}."
+
+
+def stale() -> list[str]:
+    """Name the stages whose parameters, code, data or results have changed since they were run.
+
+    What is not there, as in a clone without a remote, has not changed.
+    """
+    with Repo() as repo:
+        status = repo.status()
+    changed = re.compile(r'"(modified|new|changed command)"')
+    return [stage for stage, changes in status.items() if changed.search(json.dumps(changes))]
+
+
+def describe(side: Side) -> str:
+    """Say in words what the curve of a side shows."""
+    last, best = side.losses.iloc[-1], side.losses.iloc[side.losses["validation"].argmin()]
+    return (
+        f"{side.name}: {last['epoch']:.0f} epochs, best validation BCE {best['validation']:.5f} "
+        f"in epoch {best['epoch']:.0f}, training BCE {last['train']:.5f} in the last"
+    )
+
+
+def draw_losses(then: Side, now: Side) -> Figure:
+    """Draw the loss of each epoch of both sides."""
+    figure = Figure()
+    axis = figure.subplots()
+    for side, colour in ((then, THEN), (now, NOW)):
+        for series, line in (("train", "--"), ("validation", "-")):
+            axis.plot(
+                *(side.losses["epoch"], side.losses[series], line),
+                color=colour,
+                label=f"{side.name}, {series}",
+            )
+    axis.set(xlabel="epoch", ylabel="BCE, mean over pixels")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def draw_classes(then: Side, now: Side) -> Figure:
+    """Draw the test loss of each class of both sides."""
+    figure = Figure()
+    both = pd.DataFrame({side.name: side.classes["bce"] for side in (then, now)})
+    axis = both.plot.bar(
+        ax=figure.subplots(), color=[THEN, NOW], width=0.8, rot=0, grid=False, legend=False
+    )
+    axis.grid(axis="y")
+    axis.set(xlabel="class", ylabel="test BCE, mean over pixels")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def svg(figure: Figure, name: str) -> str:
+    """Turn a figure into an SVG element in the colours of the page.
+
+    Parameters
+    ----------
+    figure : Figure
+    name : str
+        Goes before each id in it, since several figures share the page.
+    """
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(["Creator", "Date", "Format", "Type"])
+    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    _, start, rest = buffer.getvalue().partition("<svg ")
+    element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", start + rest)
+    for placeholder, colour in COLOURS.items():
+        element = element.replace(placeholder, colour)
+    return element
+
+
+def write(folder: Path, then: Side, now: Side, changes: list[Change]) -> None:
+    """Write the page, index.html, and the summary, review.md."""
+    word, line = verdict(changes)
+    with mpl.rc_context(STYLE):
+        losses = svg(draw_losses(then, now), "losses")
+        classes = svg(draw_classes(then, now), "classes")
+    names = sorted(then.params.keys() | now.params.keys())
+    values = [(name, then.params.get(name, "—"), now.params.get(name, "—")) for name in names]
+    facts = {
+        "word": word,
+        "line": line,
+        "then": then,
+        "now": now,
+        "changes": changes,
+        "params": [row for row in values if row[1] != row[2]],
+        "classes": pd.DataFrame({"then": then.classes["bce"], "now": now.classes["bce"]}),
+        "losses_figure": losses,
+        "classes_figure": classes,
+        "losses_text": [describe(side) for side in (then, now)],
+        "pictures": [(side, base64.b64encode(side.picture).decode()) for side in (then, now)],
+    }
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for template, out in (("review.html", "index.html"), ("review.md", "review.md")):
+        with replacing(folder / out) as partial:
+            partial.write_text(templates.get_template(template).render(facts), encoding="utf-8")
+
+
+def tolerance(argument: str) -> tuple[str, float]:
+    """Read a tolerance from the command line, such as ``bce=0.0005``."""
+    metric, _, value = argument.partition("=")
+    if not BETTER.get(metric):
+        judged = ", ".join(name for name, sign in BETTER.items() if sign)
+        raise argparse.ArgumentTypeError(f"{metric!r} is not one of {judged}")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not number >= 0:
+        raise argparse.ArgumentTypeError(f"{value!r} for {metric}, expected a number from 0")
+    return metric, number
+
+
+def main() -> int:
+    """Compare, write, judge; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tools.review", description=__doc__)
+    parser.add_argument(
+        "base", nargs="?", default="main", help="revision or experiment (%(default)s)"
+    )
+    parser.add_argument(
+        *("--tolerance", "-t"),
+        type=tolerance,
+        action="append",
+        default=[],
+        metavar="METRIC=NUMBER",
+        help="how much worse a metric may get; bce and mse: the noise of seeds",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("review"), help="folder to write to (%(default)s)"
+    )
+    arguments = parser.parse_args()
+    try:
+        if stages := stale():
+            raise InputError(f"{', '.join(stages)}: changed since the last run; run `dvc repro`")
+        then, now = Side.read(arguments.base, arguments.base), Side.read("workspace")
+        changes = compare(then, now, dict(arguments.tolerance))
+    except (InputError, DvcException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    write(arguments.out, then, now, changes)
+    print(verdict(changes)[1])
+    print(arguments.out / "index.html")
+    return int(any(change.fails for change in changes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
