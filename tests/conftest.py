@@ -183,6 +183,13 @@ def ran(_ran: tuple[Project, str]) -> Project:
     return _ran[0]
 
 
+@pytest.fixture(scope="session")
+def small_code(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """The small project after an experiment with a smaller code, and what that printed."""
+    project = ran.copy(tmp_path_factory.mktemp("small-code"))
+    return project, project.run("dvc", "exp", "run", "--name", "small-code", "-S", "z_size=16")
+
+
 @pytest.fixture
 def project(ran: Project, tmp_path: Path) -> Project:
     """The small project after a committed `dvc repro`, in a copy that a test may change."""

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-import pytest
 from conftest import Digits, Project
 from PIL import Image
 
@@ -56,13 +55,6 @@ def test_git_holds_metrics_and_plots_but_no_data_and_no_weights(ran: Project) ->
     outputs = {name for name in tracked if name.startswith(("data/", "models/"))}
     assert outputs == {"data/.gitignore", "models/.gitignore"}
     assert ran.run("git", "status", "--porcelain") == ""
-
-
-@pytest.fixture(scope="module")
-def small_code(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    """A project after an experiment with a smaller code, and what that printed."""
-    project = ran.copy(tmp_path_factory.mktemp("small-code"))
-    return project, project.run("dvc", "exp", "run", "--name", "small-code", "-S", "z_size=16")
 
 
 def test_experiment_compares_and_going_back_trains_nothing(

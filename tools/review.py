@@ -61,7 +61,7 @@ STYLE: Any = {
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True},
     **{"axes.grid.axis": "y", "axes.axisbelow": True, "legend.frameon": False},
     **{"figure.constrained_layout.use": True, "figure.figsize": (5.4, 3.6)},
-    **{"svg.fonttype": "none", "svg.hashsalt": "review"},
+    **{"svg.fonttype": "none", "svg.hashsalt": "review", "text.parse_math": False},
 }
 
 
@@ -76,8 +76,8 @@ class Side:
     params, metrics : dict
     losses : DataFrame
         Columns epoch, train and validation.
-    classes : DataFrame
-        Column bce, by label.
+    classes : Series
+        Test BCE by label.
     picture : bytes
         The sanity check, PNG.
     """
@@ -86,7 +86,7 @@ class Side:
     params: dict[str, Any]
     metrics: dict[str, float]
     losses: pd.DataFrame
-    classes: pd.DataFrame
+    classes: pd.Series
     picture: bytes
 
     @classmethod
@@ -100,22 +100,25 @@ class Side:
         DvcException
             If there is no such revision.
         """
-        metrics = dvc.api.metrics_show(rev=revision)
-        for metric in BETTER:
-            value = metrics.get(metric)
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise InputError(f"{name}: metric {metric} is {value}, expected a number")
         files = dvc.api.DVCFileSystem(rev=revision)
         try:
-            losses, classes = (
-                pd.read_csv(io.BytesIO(files.read_bytes(f"plots/{table}.csv")))
-                for table in ("loss", "classes")
+            metrics = dvc.api.metrics_show(rev=revision)
+            losses = pd.read_csv(io.BytesIO(files.read_bytes("plots/loss.csv")))
+            classes = pd.read_csv(io.BytesIO(files.read_bytes("plots/classes.csv")))
+            side = cls(
+                name,
+                dvc.api.params_show(rev=revision),
+                {metric: metrics[metric] for metric in BETTER},
+                losses[["epoch", "train", "validation"]],
+                classes.set_index("label")["bce"],
+                files.read_bytes("plots/sanity_check.png"),
             )
-            picture = files.read_bytes("plots/sanity_check.png")
-        except FileNotFoundError as error:
-            raise InputError(f"{name}: {error.filename or error} is missing") from error
-        params = dvc.api.params_show(rev=revision)
-        return cls(name, params, metrics, losses, classes.set_index("label"), picture)
+        except (OSError, KeyError, ValueError) as error:
+            raise InputError(f"{name}: cannot be compared: {error}") from error
+        for metric, value in side.metrics.items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise InputError(f"{name}: metric {metric} is {value}, expected a number")
+        return side
 
 
 @dataclass(frozen=True)
@@ -272,7 +275,7 @@ def draw_losses(then: Side, now: Side) -> Figure:
 def draw_classes(then: Side, now: Side) -> Figure:
     """Draw the test loss of each class of both sides."""
     figure = Figure()
-    both = pd.DataFrame({side.name: side.classes["bce"] for side in (then, now)})
+    both = pd.DataFrame({side.name: side.classes for side in (then, now)})
     axis = both.plot.bar(
         ax=figure.subplots(), color=[THEN, NOW], width=0.8, rot=0, grid=False, legend=False
     )
@@ -316,7 +319,7 @@ def write(folder: Path, then: Side, now: Side, changes: list[Change]) -> None:
         "now": now,
         "changes": changes,
         "params": [row for row in values if row[1] != row[2]],
-        "classes": pd.DataFrame({"then": then.classes["bce"], "now": now.classes["bce"]}),
+        "classes": pd.DataFrame({"then": then.classes, "now": now.classes}),
         "losses_figure": losses,
         "classes_figure": classes,
         "losses_text": [describe(side) for side in (then, now)],

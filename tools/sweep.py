@@ -7,6 +7,7 @@ import argparse
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -36,11 +37,13 @@ def dvc(*arguments: str) -> str:
     InputError
         If it fails.
     """
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise InputError(f"`dvc {' '.join(arguments)}` failed, see above")
-    return done.stdout
+    # A file, not a pipe: the workers that `dvc queue start` leaves behind would keep a pipe open.
+    with tempfile.TemporaryFile("w+") as output:
+        command = [sys.executable, "-m", "dvc", *arguments]
+        if subprocess.run(command, stdout=output, check=False).returncode:
+            raise InputError(f"`dvc {' '.join(arguments)}` failed, see above")
+        output.seek(0)
+        return output.read()
 
 
 def wait(experiments: list[str]) -> None:
