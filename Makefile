@@ -12,7 +12,7 @@ VALUES ?= 8,16,32,64
 # What `make review` compares the workspace with.
 BASE ?= main
 
-.PHONY: help setup repro sweep review test test-all lint bench lock
+.PHONY: help setup repro sweep review verify test test-all lint bench choices lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -34,6 +34,9 @@ sweep: $(READY) ## run several values of a parameter (PARAM=z_size VALUES=8,16,3
 review: $(READY) ## compare the workspace with a revision or experiment (BASE=main), and judge
 	$(BIN)/python -m tools.review $(BASE) $(addprefix --tolerance ,$(TOLERANCE))
 
+verify: $(READY) ## run everything from nothing in a clone; is it what was recorded?
+	$(BIN)/python -m tools.verify
+
 test: $(READY) ## run the tests that need neither the network nor many processes
 	$(BIN)/python -m pytest
 
@@ -47,6 +50,9 @@ lint: $(READY) ## check format, style and types
 
 bench: $(READY) ## time training, beside plain PyTorch and the limit of the machine
 	$(BIN)/python -m benchmarks.training
+
+choices: $(READY) ## measure what the initialisation is worth
+	$(BIN)/python -m benchmarks.choices
 
 lock: $(READY) ## make requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --universal --generate-hashes --all-extras --upgrade --quiet \

@@ -158,6 +158,13 @@ class Autoencoder(nn.Module):
         return model.eval()
 
 
+def lineage(path: str | Path) -> dict[str, Any]:
+    """Read what a model was made from and with, out of the file that `Autoencoder.save` wrote."""
+    with safe_open(path, "pt") as file:
+        facts: dict[str, Any] = json.loads(file.metadata()[_METADATA])["lineage"]
+    return facts
+
+
 def _half(sizes: Sequence[int], activation: str, *, fed_by: str) -> nn.Sequential:
     """Linear layers with activations between them; `fed_by` says what the first one's input is."""
     layers: list[nn.Module] = []

@@ -117,6 +117,7 @@ def main() -> None:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "device": str(device),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
     }
     run_facts = {"lineage": lineage, "code": code()}
     if (stopped := checkpoint.load(paths.checkpoint, run_facts)) is not None:

@@ -1,0 +1,1 @@
+"""What speed and choices are worth, measured: `make bench`, `make choices`."""
