@@ -5,11 +5,13 @@ import re
 import shlex
 import subprocess
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, Project
 
 from stages.params import Params
+from tools.review import seed_noise
 
 README = (ROOT / "README.md").read_text()
 # As committed: a run on another machine may differ in the last digits.
@@ -67,6 +69,30 @@ def test_metrics_are_those_of_the_committed_run(name: str) -> None:
     row = re.search(rf"^\| `{name}` \| ([\d.]+) \|", README, re.MULTILINE)
     assert row, f"README's table of metrics has no row for {name}"
     assert row[1] == f"{METRICS[name]:.5f}"
+
+
+@pytest.mark.parametrize("name", ["z_size", "activation"])
+def test_sweeps_are_quoted_as_measured(name: str) -> None:
+    committed = str(yaml.safe_load((ROOT / "params.yaml").read_text())[name])
+    table = pd.read_csv(ROOT / f"sweeps/{name}.csv", dtype={name: str}).set_index(name)
+    assert committed in table.index
+    for value, row in table.drop(committed).iterrows():
+        numbers = " | ".join(f"{row[metric]:.5f}" for metric in ("bce", "mse", "mse_pca"))
+        assert f"| `{name}` {value} | {numbers} |" in README
+
+
+def test_choices_are_quoted_as_measured() -> None:
+    for bce in pd.read_csv(ROOT / "benchmarks/choices.csv")["bce"]:
+        assert f"| {bce:.5f} | | |" in README
+
+
+def test_the_noise_of_seeds_is_quoted_as_measured() -> None:
+    bce = pd.read_csv(ROOT / "sweeps/seed.csv")["bce"]
+    assert len(bce) >= 5
+    text = " ".join(README.split())
+    assert f"of {bce.mean():.5f} on average with a standard deviation of {bce.std():.5f}" in text
+    assert f"lie within {seed_noise()['bce']:.5f} of one another" in text
+    assert abs(METRICS["bce"] - bce.mean()) < seed_noise()["bce"]
 
 
 @pytest.mark.parametrize("name", Params.model_fields)
