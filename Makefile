@@ -9,6 +9,8 @@ export PATH := $(BIN):$(PATH)
 # What `make sweep` varies.
 PARAM ?= z_size
 VALUES ?= 8,16,32,64
+# A process for each core; the tests of a file share what it sets up.
+SIDE_BY_SIDE := --numprocesses auto --dist loadfile
 # What `make review` compares the workspace with.
 BASE ?= main
 
@@ -38,10 +40,10 @@ verify: $(READY) ## run everything from nothing in a clone; is it what was recor
 	$(BIN)/python -m tools.verify
 
 test: $(READY) ## run the tests that need neither the network nor many processes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-all: $(READY) ## run all tests, the long ones and those on real MNIST too
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m ''
 
 lint: $(READY) ## check format, style and types
 	$(BIN)/ruff format --check
