@@ -141,12 +141,15 @@ class Autoencoder(nn.Module):
         OSError
             If the file cannot be read.
         """
+        with Path(path).open("rb"):
+            pass  # what safe_open says of a folder, say, does not name it
         try:
             with safe_open(path, "pt") as file:
                 metadata = (file.metadata() or {})[_METADATA]
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            model = cls(**json.loads(metadata)["architecture"])
-            model.load_state_dict(weights)
+            with torch.device("meta"):  # takes no memory, whatever z_size the file states
+                model = cls(**json.loads(metadata)["architecture"])
+            model.to_empty(device="cpu").load_state_dict(weights)
         except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(

@@ -12,13 +12,17 @@ from stages.command import parse, run
 log = logging.getLogger(__name__)
 
 
-def read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def read_pair(
+    images: Path, labels: Path, number_of_classes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Read a file of images and the file of their labels.
 
     Parameters
     ----------
     images, labels : Path
         IDX files of shape (n, 28, 28) and (n,).
+    number_of_classes : int
+        The labels are below it.
 
     Returns
     -------
@@ -29,7 +33,8 @@ def read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np
     Raises
     ------
     InputError
-        If a file is damaged, has another shape, or the two differ in length.
+        If a file is damaged, has another shape, the two differ in length, or a label is none of the
+        classes.
     """
     pixels, classes = idx.read(images), idx.read(labels)
     if pixels.shape[1:] != (table.SIDE, table.SIDE):
@@ -38,6 +43,11 @@ def read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np
         raise InputError(
             f"{labels}: shape {classes.shape}, expected a label for each image of {images}: "
             f"{pixels.shape[:1]}"
+        )
+    if (strange := classes >= number_of_classes).any():
+        row = int(strange.argmax())
+        raise InputError(
+            f"{labels}: label {row + 1} is {classes[row]}, expected 0..{number_of_classes - 1}"
         )
     return classes, pixels
 
@@ -51,11 +61,15 @@ def main() -> None:
         uses=["dataset"],
     )
     source = idx.SOURCES[params.dataset]
-    for prefix, out in (("train", paths.train), ("t10k", paths.test)):
-        labels, images = read_pair(
+    pairs = [
+        read_pair(
             source.path(paths.raw, f"{prefix}-images-idx3-ubyte"),
             source.path(paths.raw, f"{prefix}-labels-idx1-ubyte"),
+            source.classes,
         )
+        for prefix in ("train", "t10k")
+    ]
+    for out, (labels, images) in zip((paths.train, paths.test), pairs, strict=True):
         table.write(out, labels, images)
         log.info("%s: %d images", out, len(images))
 

@@ -12,6 +12,8 @@ from stages import InputError
 # Third byte of the magic number: the element type. MNIST uses unsigned bytes alone.
 _UNSIGNED_BYTE = 8
 
+_DIMENSIONS = range(1, 4)  # fourth byte: 1 for labels, 3 for images
+
 
 @dataclass(frozen=True)
 class Source:
@@ -23,10 +25,13 @@ class Source:
         The name that torchvision gives the data set's folder (that of its class).
     sha256 : dict of str to str
         File name to the SHA-256 of the uncompressed file.
+    classes : int
+        The labels are 0..classes - 1.
     """
 
     folder: str
     sha256: dict[str, str]
+    classes: int
 
     def path(self, root: Path, name: str) -> Path:
         """Where `name` lies under `root`."""
@@ -50,6 +55,7 @@ SOURCES = {
                 "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
             ),
         },
+        classes=10,
     )
 }
 
@@ -74,25 +80,32 @@ def read(path: Path) -> NDArray[np.uint8]:
     Raises
     ------
     InputError
-        If the magic number is not that of unsigned bytes, or the length is not what the header
-        states.
+        If the magic number is not that of unsigned bytes in one to three dimensions, the length is
+        not what the header states, or there is no element.
+    OSError
+        If the file cannot be read.
     """
-    content = path.read_bytes()
-    if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTE]):
-        raise InputError(
-            f"{path}: starts with {content[:4].hex(' ') or 'nothing'}, expected 00 00 08: not an "
-            "IDX file of bytes; delete it and run `dvc repro` again"
-        )
-    dimensions = content[3]
-    start = 4 + 4 * dimensions
-    header = np.frombuffer(content, ">u4", min(dimensions, (len(content) - 4) // 4), 4)
-    shape = tuple(int(size) for size in header)
-    if len(content) != start + math.prod(shape) or len(shape) != dimensions:
-        raise InputError(
-            f"{path}: {len(content)} bytes, expected {start + math.prod(shape)} from its header "
-            f"{shape}: delete it and run `dvc repro` again"
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    with path.open("rb") as file:
+        magic = file.read(4)
+        if magic[:3] != bytes([0, 0, _UNSIGNED_BYTE]) or magic[-1] not in _DIMENSIONS:
+            raise InputError(
+                f"{path}: starts with {magic.hex(' ') or 'nothing'}, expected 00 00 08 and 01 to "
+                "03: not an IDX file of bytes; delete it and run `dvc repro` again"
+            )
+        sizes = file.read(4 * magic[-1])
+        shape = tuple(int(size) for size in np.frombuffer(sizes.ljust(4 * magic[-1], b"\0"), ">u4"))
+        length, expected = path.stat().st_size, 4 + 4 * magic[-1] + math.prod(shape)
+        if length != expected:
+            raise InputError(
+                f"{path}: {length} bytes, expected {expected} from its header {shape}: delete it "
+                "and run `dvc repro` again"
+            )
+        if 0 in shape:
+            raise InputError(
+                f"{path}: shape {shape}, expected at least one element: delete it and run "
+                "`dvc repro` again"
+            )
+        return np.fromfile(file, np.uint8).reshape(shape)
 
 
 def encode(array: NDArray[np.uint8]) -> bytes:

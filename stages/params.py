@@ -1,6 +1,7 @@
 """The parameters of a run: what params.yaml may hold, checked as a whole."""
 
 import difflib
+import reprlib
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from stages import InputError
 
 FILE = Path("params.yaml")
+
+_FORM = "lines of the form `z_size: 32`"
 
 
 def _not_a_truth_value(value: object) -> object:
@@ -63,14 +66,28 @@ class Params(BaseModel):
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, refusing a key that stands twice instead of taking the last."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build a value; name the line of a text that is not of its type, 2026-13-01 for one."""
+        try:
+            value = super().construct_object(node, deep)
+            if isinstance(value, int):
+                str(value)  # which Python refuses if it has thousands of digits
+            return value
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            expected = f"expected a value of type {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(
+                None, None, expected, node.start_mark
+            ) from error
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build a mapping, each key once."""
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if key in seen:
+            if not isinstance(key, str) or key in seen:
+                wrong = "stands twice" if isinstance(key, str) else "is not a name"
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key} stands twice", key_node.start_mark
+                    None, None, f"{_short(key)} {wrong}", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -97,13 +114,20 @@ def read(names: Iterable[str], path: Path = FILE) -> Params:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: nested too deeply, expected {_FORM}") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected lines of the form `z_size: 32`, found {values!r:.60}")
+        raise InputError(f"{path}: expected {_FORM}, found {_short(values)}")
     try:
         checked = Params.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{path}: {'; '.join(map(_explain, error.errors()))}") from error
     return Params.model_construct(**{name: getattr(checked, name) for name in names})
+
+
+def _short(value: object) -> str:
+    """Few characters on one line, and little work, for any value."""
+    return f"{reprlib.repr(value):.60}"
 
 
 def _explain(error: Any) -> str:
@@ -113,6 +137,6 @@ def _explain(error: Any) -> str:
         return f"{name} is missing"
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Params.model_fields, n=1, cutoff=0)
-        return f"{name} is not a parameter; did you mean {near[0]}?"
+        return f"{_short(name)} is not a parameter; did you mean {near[0]}?"
     expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{name} is {error['input']!r:.60}, expected {expected}"
+    return f"{name} is {_short(error['input'])}, expected {expected}"

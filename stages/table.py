@@ -106,7 +106,9 @@ def _header_difference(found: list[str]) -> str:
                 f"line 1, column {number} is {name[:40]!r}, expected {expected!r}: "
                 "the header must be label,1x1,1x2,…,28x28"
             )
-    return f"line 1 has {len(found)} columns, expected {len(COLUMNS)}: label,1x1,1x2,…,28x28"
+    more = "over " * (len(found) > len(COLUMNS))  # of which only some were read
+    count = min(len(found), len(COLUMNS))
+    return f"line 1 has {more}{count} columns, expected {len(COLUMNS)}: label,1x1,1x2,…,28x28"
 
 
 def _parse(path: Path, block: bytes, first_line: int) -> NDArray[np.uint8]:

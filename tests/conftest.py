@@ -4,18 +4,29 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from stages import idx
+from stages import InputError, idx
 from stages.files import sha256
 from stages.params import Params
+
+# The same examples in every run, however slow the machine is.
+settings.register_profile(
+    "tests",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("tests")
 
 ROOT = Path(__file__).parents[1]
 Digits = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -35,6 +46,15 @@ def draw_digits(count: int, seed: int) -> Digits:
         )
         pixels[:] = np.asarray(canvas)
     return labels, images
+
+
+def refusal(read: Callable[[], object]) -> str:
+    """The message of the InputError that `read` raises; empty if it raises nothing."""
+    try:
+        read()
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def parameters(**values: Any) -> Params:

@@ -1,5 +1,7 @@
 """The network: shapes and ranges, its first gradients, its file, its errors."""
 
+import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -157,6 +159,21 @@ def test_other_tensors_are_refused(saved: Path) -> None:
         resave(saved, change, drop)
         with pytest.raises(InputError, match=f"not a model of this project .*{message}"):
             Autoencoder.load(saved)
+
+
+def test_a_z_size_that_is_not_that_of_the_tensors_takes_no_memory(saved: Path) -> None:
+    architecture = {"z_size": 4_000_000, "activation": "sigmoid"}  # weights of 8 GB
+    save_file(load_file(saved), saved, {"autoencoder": json.dumps({"architecture": architecture})})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=r"not a model of this project .*size mismatch"):
+        Autoencoder.load(saved)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB
+
+
+@pytest.mark.parametrize("name", ["absent", "."])
+def test_what_is_no_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OSError, match=str(tmp_path)):
+        Autoencoder.load(tmp_path / name)
 
 
 def test_a_file_without_architecture_is_refused(saved: Path) -> None:

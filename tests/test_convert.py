@@ -11,7 +11,9 @@ from stages.convert import read_pair
 
 
 def test_pair_is_read_in_order(mirror: Path, test_digits: Digits) -> None:
-    labels, images = read_pair(mirror / "t10k-images-idx3-ubyte", mirror / "t10k-labels-idx1-ubyte")
+    labels, images = read_pair(
+        mirror / "t10k-images-idx3-ubyte", mirror / "t10k-labels-idx1-ubyte", 10
+    )
     assert (labels == test_digits[0]).all()
     assert (images == test_digits[1]).all()
 
@@ -31,4 +33,10 @@ def test_what_does_not_belong_together_is_named(
     for name, shape in (("images", images), ("labels", labels)):
         (tmp_path / name).write_bytes(idx.encode(np.zeros(shape, np.uint8)))
     with pytest.raises(InputError, match=message):
-        read_pair(tmp_path / "images", tmp_path / "labels")
+        read_pair(tmp_path / "images", tmp_path / "labels", 10)
+
+
+def test_a_label_that_is_no_class_is_named(mirror: Path) -> None:
+    images, labels = mirror / "t10k-images-idx3-ubyte", mirror / "t10k-labels-idx1-ubyte"
+    with pytest.raises(InputError, match=r"labels-idx1-ubyte: label 10 is 9, expected 0\.\.8"):
+        read_pair(images, labels, 9)

@@ -26,7 +26,8 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def source(mirror: Path) -> idx.Source:
-    return idx.Source("MNIST", {path.name: sha256(path) for path in sorted(mirror.iterdir())})
+    digests = {path.name: sha256(path) for path in sorted(mirror.iterdir())}
+    return idx.Source("MNIST", digests, classes=10)
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from typing import get_args
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, refusal
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages import InputError, idx, params
 
@@ -62,7 +64,8 @@ def test_every_known_data_set_has_its_digests() -> None:
         ({"device": "tpu"}, "device is 'tpu', expected 'auto', 'cpu', 'cuda' or 'mps'"),
         ({"dataset": "mnits"}, "dataset is 'mnits', expected 'mnist'"),
         ({"mirror": "ftp://host/"}, "mirror is 'ftp://host/', expected an http"),
-        ({"z_sise": 16}, "z_sise is not a parameter; did you mean z_size?"),
+        ({"mirror": 3}, "mirror is 3, expected a valid string"),
+        ({"z_sise": 16}, "'z_sise' is not a parameter; did you mean z_size?"),
         ({"z_size": 0, "epochs": 0}, "z_size is 0.*; epochs is 0"),
     ],
 )
@@ -85,9 +88,20 @@ def test_missing_parameters_are_named(path: Path, name: str) -> None:
     [
         ("", "expected lines of the form `z_size: 32`, found None"),
         ("z_size 32", "found 'z_size 32'"),
-        ("z_size: 16\nz_size: 32\n", "z_size stands twice .*line 2"),
+        ("z_size: 16\nz_size: 32\n", "'z_size' stands twice .*line 2"),
         ("z_size: [", "line 1"),
         ("z_size: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("seed: 1\nz_size: 2026-13-01\n", "expected a value of type timestamp in .*line 2"),
+        ("z_size: !!int x", "expected a value of type int in .*line 1"),
+        ("z_size: !!bool x", "expected a value of type bool in .*line 1"),
+        ("z_size: 0x" + "f" * 9000, "expected a value of type int in .*line 1"),
+        ("seed: 1\n? [a, b]\n: 2\n", r"\['a', 'b'\] is not a name in .*line 2"),
+        ("1: 2", "1 is not a name in .*line 1"),
+        ('"a\\nb": 2', r"'a\\nb' is not a parameter"),
+        ("a: " + "[" * 9000, "nested too deeply"),
+        ("- &a [x, x, x]\n" + "- [*a, *a, *a]\n" * 9, r"found \[\['x', 'x', 'x'\], .{,60}$"),
+        ("z_size: \0", "unacceptable character"),
+        ("z_size: 1\n---\nz_size: 2\n", "expected a single document .*line 2"),
     ],
 )
 def test_damaged_files_are_named(path: Path, text: str, message: str) -> None:
@@ -95,3 +109,34 @@ def test_damaged_files_are_named(path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=f"params.yaml: .*{message}") as caught:
         params.read([], path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_value_of_another_kind_is_named(path: Path, name: str) -> None:
+    for value in ([GOOD[name]], {"a": 1}, True, "", b"\xff"):
+        path.write_text(yaml.safe_dump(GOOD | {name: value}))
+        with pytest.raises(InputError, match=f"params.yaml: {name} is .*, expected ") as caught:
+            params.read([], path)
+        assert "\n" not in str(caught.value)
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.dates()
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(SCALARS, inner), max_leaves=5
+)
+
+
+@given(
+    content=st.dictionaries(st.sampled_from(ALL) | st.text(), VALUES, max_size=4).map(
+        lambda values: yaml.safe_dump(GOOD | values).encode()
+    )
+    | st.text("0123456789abefx_.:+-!&*[]{}'\"|>#%@~\t\n").map(lambda text: f"seed: {text}".encode())
+    | st.binary()
+)
+def test_any_file_is_read_or_refused_in_one_line(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    message = refusal(lambda: params.read(ALL, path))
+    assert message == "" or message.startswith(f"{path}: ")
+    assert message.isprintable()

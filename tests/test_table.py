@@ -1,12 +1,15 @@
 """The CSV format: what is written is read back, and what is wrong is named by line and column."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Digits
+from conftest import Digits, refusal
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages import InputError, table
 
@@ -72,11 +75,16 @@ def test_bad_cell_is_named_in_a_later_block(path: Path, monkeypatch: pytest.Monk
         (lambda text: text.split("\n", 1)[1], "line 1, column 1 is '0', expected 'label'"),
         (lambda text: text.replace("1x1,1x2", "1x2,1x1", 1), "column 2 is '1x2', expected '1x1'"),
         (lambda text: text.replace(",28x28", "", 1), "line 1 has 784 columns, expected 785"),
-        (lambda text: text.replace("28x28", "28x28,more", 1), "line 1 has 786 columns"),
+        (lambda text: text.replace("28x28", "28x28,more", 1), "line 1 has over 785 columns"),
+        (lambda text: text.replace("\n", ",0" * 10**6 + "\n", 1), "line 1 has over 785 columns"),
         (lambda text: text.replace(",", ";"), "line 1, column 1 is 'label;1x1;1x2"),
         (lambda text: text.replace("\n0,0", "\n0", 1), "line 2 has 784 cells, expected 785"),
         (lambda text: text.replace("\n0,0", "\n0,0,0", 1), "line 2 has 786 cells, expected 785"),
         (lambda text: text.replace("\n0,0", "\n\n0,0", 1), "line 2 has 1 cells, expected 785"),
+        (lambda text: text.replace("\n0,0", "\n0" + ",0" * 10**6, 1), "line 2 has 1000784 cells"),
+        (lambda text: text[:-5] + "\n", "line 101 has 783 cells, expected 785"),
+        (lambda text: text[:5000] + "\0" * 5000, "the last line has no line end"),
+        (lambda text: text.replace("\n", "\r"), "line 1, column 785 is '28x28\\r0"),
         (lambda text: text[:-1], "the last line has no line end: the file is cut off"),
         (lambda text: text + "9" * (1 << 24), "a line of over 4194304 bytes"),
     ],
@@ -87,3 +95,63 @@ def test_bad_shape_is_named(path: Path, change: Callable[[str], str], message: s
         table.read(path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("encode", "message"),
+    [
+        (lambda text: gzip.compress(text.encode()), r"line 1, column 1 is '\\x1f\\x8b"),
+        (lambda text: text.encode("utf-16"), r"line 1, column 1 is 'ÿþl\\x00a"),
+    ],
+)
+def test_another_encoding_is_named(
+    path: Path, encode: Callable[[str], bytes], message: str
+) -> None:
+    path.write_bytes(encode(path.read_text()))
+    with pytest.raises(InputError, match=rf"digits.csv: {message}.*', expected 'label'"):
+        table.read(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (Path.mkdir, "Is a directory"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+)
+def test_what_is_no_file_is_named(
+    tmp_path: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    make(tmp_path / "digits.csv")
+    with pytest.raises(OSError, match=f"{reason}: '.*digits.csv'"):
+        table.read(tmp_path / "digits.csv")
+
+
+@given(
+    edits=st.lists(
+        st.tuples(
+            st.integers(-4000, -1),
+            st.integers(0, 3) | st.integers(0, 8000),
+            st.text('0123456789:/,\n\r-."eE x\0', max_size=5).map(str.encode) | st.binary(),
+        ),
+        max_size=3,
+    ),
+    block=st.integers(1, 10_000),
+)
+def test_any_bytes_are_read_as_pandas_reads_them_or_refused_in_one_line(
+    path: Path, edits: list[tuple[int, int, bytes]], block: int
+) -> None:
+    content = b"".join(path.read_bytes().splitlines(keepends=True)[:3])
+    for start, length, new in edits:
+        content = content[:start] + new + content[start:][length:]
+    damaged = path.with_name("damaged.csv")
+    damaged.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "_BYTES", block)
+        message = refusal(lambda: table.read(damaged))
+    if message:
+        assert message.startswith(f"{damaged}: ")
+        assert message.isprintable()
+    else:
+        labels, images = table.read(damaged)
+        assert (pd.read_csv(damaged).to_numpy() == np.column_stack([labels, images])).all()
