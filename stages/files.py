@@ -25,7 +25,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder cannot be made or the file cannot be written; `path` is then as it was.
+        If the folder cannot be made or the file cannot be written, naming it; `path` is then as it
+        was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -34,6 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as written:
             os.fsync(written)
         partial.replace(path)
+    except OSError as error:
+        if error.strerror:  # the disk is full, say: the system does not say where
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

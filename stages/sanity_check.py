@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,39 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stages import table
+from stages import InputError, table
 from stages.autoencoder import Autoencoder, errors, unit
 from stages.command import parse, run
 from stages.files import replacing
 
 log = logging.getLogger(__name__)
+
+LOSSES = re.compile(r"[0-9]+(,[0-9]+\.[0-9]+){2}")  # a line of the file
+
+
+def read_losses(path: Path) -> pd.DataFrame:
+    """Read the loss of each epoch, checking every cell.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file with the header epoch,train,validation and numbers.
+
+    Raises
+    ------
+    InputError
+        If a line is not of this form or there is no row.
+    OSError
+        If the file cannot be read.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not (LOSSES.fullmatch(line) if number > 1 else line == "epoch,train,validation"):
+            expected = "three numbers" if number > 1 else "epoch,train,validation"
+            raise InputError(f"{path}: line {number} is {line!r:.60}, expected {expected}")
+    if len(lines) == 1:
+        raise InputError(f"{path}: no row below the header, expected at least one epoch")
+    return pd.read_csv(path)
 
 
 def code_image(z: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -129,9 +157,10 @@ def main() -> None:
     )
     model = Autoencoder.load(paths.model)
     labels, images = table.read(paths.test)
+    losses = read_losses(paths.losses)
     _, first = np.unique(labels, return_index=True)
     save(draw_reconstructions(model, labels[first], images[first]), paths.reconstructions)
-    save(draw_losses(pd.read_csv(paths.losses)), paths.curve)
+    save(draw_losses(losses), paths.curve)
 
 
 if __name__ == "__main__":

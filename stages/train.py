@@ -152,9 +152,9 @@ def main() -> None:
                     write_model()
                 raise
             done = trainer.history[-1]
-            write_losses()
             history = [asdict(epoch) for epoch in trainer.history]
             checkpoint.save(paths.checkpoint, trainer.state(), run=run_facts, history=history)
+            write_losses()
             bar.set_postfix(epoch=done.epoch, train=done.train, validation=done.validation)
             if bar.disable:
                 log.info(

@@ -4,11 +4,14 @@ import gzip
 import hashlib
 import re
 import threading
+import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler
 
 import pytest
 from conftest import Digits
@@ -43,15 +46,22 @@ def site(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def base(site: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(site)))
-    thread = threading.Thread(target=server.serve_forever)
+@contextmanager
+def serving(handler: Callable[..., BaseRequestHandler]) -> Iterator[str]:
+    """The address of a server on loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def base(site: Path) -> Iterator[str]:
+    with serving(partial(QuietHandler, directory=str(site))) as address:
+        yield address
 
 
 def check(root: Path, mirror: Path) -> None:
@@ -168,6 +178,61 @@ def test_the_next_source_serves_when_one_fails(
     assert re.search(f"failed: .*{reason}", lines[1])
     assert lines[2] == "fetching 4 files from the good one"
     assert "not needed" not in "".join(lines)
+
+
+class FaultyHandler(QuietHandler):
+    """Fails in the way that the first part of the path names."""
+
+    def do_GET(self) -> None:
+        match self.path.split("/")[1]:
+            case "cut":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(gzip.compress(bytes(1000))[:12])
+            case "hangs":
+                time.sleep(0.5)
+            case "loops":
+                self.send_response(302)
+                self.send_header("Location", self.path)
+                self.end_headers()
+            case "gibberish":
+                self.wfile.write(b"gibberish\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("{base}cut", "has SHA-256 .*, expected "),
+        ("{base}hangs", "timed out"),
+        ("{base}loops", "redirect error that would lead to an infinite loop"),
+        ("{base}gibberish", "gibberish"),
+        ("http://127.0.0.1:1", "Connection refused"),
+        ("http://127.0.0.1:port", "nonnumeric port"),
+        ("http://127.0.0.1/a b", "can't contain control characters"),
+        ("http://[::1", "Invalid IPv6 URL"),
+        ("http://127.0.0.1/ä", "can't encode character"),
+        ("file:///nowhere", "No such file or directory"),
+    ],
+)
+def test_a_faulty_server_or_address_is_a_failure_that_is_named(
+    source: idx.Source,
+    root: Path,
+    mirror: Path,
+    address: str,
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fetch, "SECONDS", 0.2)
+    with serving(FaultyHandler) as base:
+        fetchers = [
+            ("the bad one", fetch.from_mirror(address.format(base=base))),
+            ("the good one", fetch.from_mirror(mirror.as_uri())),
+        ]
+        fetch.fetch(source, root, iter(fetchers))
+    check(root, mirror)
+    assert re.search(f"failed: .*{reason}", caplog.text)
 
 
 def test_no_source_is_one_error_with_the_ways_out(

@@ -9,8 +9,9 @@ import torch
 from conftest import Digits
 from PIL import Image
 
+from stages import InputError
 from stages.autoencoder import Autoencoder, unit
-from stages.sanity_check import code_image, draw_losses, draw_reconstructions, save
+from stages.sanity_check import code_image, draw_losses, draw_reconstructions, read_losses, save
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,25 @@ def test_a_picture_has_the_same_bytes_each_time(tmp_path: Path) -> None:
         save(draw_losses(losses), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert "Software" not in Image.open(tmp_path / "a.png").info
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "line 1 is '', expected epoch,train,validation"),
+        (b"epoch,train,validation\n", "no row below the header, expected at least one epoch"),
+        (b"epoch,train\n1,0.3\n", "line 1 is 'epoch,train', expected epoch,train,validation"),
+        (b"<<<<<<< HEAD\nepoch,train,validation\n", "line 1 is '<<<<<<< HEAD', expected epoch"),
+        (
+            b"epoch,train,validation\n1,0.3,0.3\n2,nan,0.3\n",
+            "line 3 is '2,nan,0.3', expected three",
+        ),
+        (b"epoch,train,validation\n1,0.3\n", "line 2 is '1,0.3', expected three numbers"),
+        (b"epoch,train,validation\n1,0.3,0.3,0.3\n", "line 2 is '1,0.3,0.3,0.3', expected three"),
+        (b"\xff\xfee\0", "line 1 is '��e"),
+    ],
+)
+def test_bad_losses_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "loss.csv").write_bytes(content)
+    with pytest.raises(InputError, match=f"loss.csv: {message}"):
+        read_losses(tmp_path / "loss.csv")
