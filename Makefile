@@ -9,12 +9,12 @@ export PATH := $(BIN):$(PATH)
 # What `make sweep` varies.
 PARAM ?= z_size
 VALUES ?= 8,16,32,64
-# A process for each core; the tests of a file share what it sets up.
-SIDE_BY_SIDE := --numprocesses auto --dist loadfile
 # What `make review` compares the workspace with.
 BASE ?= main
+# A process for each core; the tests of a file share what it sets up.
+SIDE_BY_SIDE := --numprocesses auto --dist loadfile
 
-.PHONY: help setup repro sweep review verify test test-all lint bench choices lock
+.PHONY: help setup repro sweep review verify test test-all soak lint bench choices lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -43,7 +43,10 @@ test: $(READY) ## run the tests that need neither the network nor many processes
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-all: $(READY) ## run all tests, the long ones and those on real MNIST too
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m ''
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not soak'
+
+soak: $(READY) ## kill runs at a hundred random moments, drawn anew or from SEED=... (15 minutes)
+	SEED=$(SEED) $(BIN)/python -m pytest -m soak --capture=no
 
 lint: $(READY) ## check format, style and types
 	$(BIN)/ruff format --check
