@@ -1,10 +1,12 @@
 """What several tests share: a small data set of drawn digits, and the project on it."""
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,18 @@ def parameters(**values: Any) -> Params:
         **{"learning_rate": 5e-3, "weight_decay": 0.01},
     }
     return Params.model_construct(**(usual | values))
+
+
+@cache
+def uses(module: Path) -> set[str]:
+    """The parameters that a stage declares in its call of `parse`."""
+    return {
+        str(constant.value)
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.keyword) and node.arg == "uses"
+        for constant in ast.walk(node.value)
+        if isinstance(constant, ast.Constant)
+    }
 
 
 @pytest.fixture(scope="session")
@@ -132,9 +146,12 @@ class Project:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
 
+    def params(self) -> dict[str, Any]:
+        values: dict[str, Any] = yaml.safe_load((self.root / "params.yaml").read_text())
+        return values
+
     def set_params(self, **values: object) -> None:
-        path = self.root / "params.yaml"
-        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
+        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params() | values))
 
     def stages_run(self, output: str) -> list[str]:
         """The stages that a `dvc repro` or `dvc exp run` ran, from what it printed."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Project
+from conftest import ROOT, Project, uses
 from packaging.requirements import Requirement
 
 from stages.params import Params
@@ -45,18 +45,6 @@ def imported(module: Path) -> set[Path]:
             files = {folder.parent / f"{name.replace('.', '/')}.py" for name in candidates}
             todo |= {file for file in files if file.is_file()} - found
     return found
-
-
-@cache
-def uses(module: Path) -> set[str]:
-    """The parameters that a stage declares in its call of `parse`."""
-    return {
-        str(constant.value)
-        for node in ast.walk(ast.parse(module.read_text()))
-        if isinstance(node, ast.keyword) and node.arg == "uses"
-        for constant in ast.walk(node.value)
-        if isinstance(constant, ast.Constant)
-    }
 
 
 @cache

@@ -103,6 +103,7 @@ def test_a_colleague_runs_nothing_of_what_was_pushed(shared: Project, tmp_path: 
     assert colleague.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_a_colleague_runs_nothing_of_an_experiment_that_was_pushed(
     shared: Project, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_colleague_runs_nothing_of_an_experiment_that_was_pushed(
     assert sha256(colleague.root / MODEL) == sha256(shared.root / MODEL)
 
 
+@pytest.mark.slow
 def test_pull_removes_no_file_that_a_user_put_among_the_raw_ones(
     project: Project, folder: AddRemote, tmp_path: Path
 ) -> None:
