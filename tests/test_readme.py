@@ -102,6 +102,14 @@ def test_parameters_are_those_of_params_yaml(name: str) -> None:
     assert re.search(rf"^\| `{name}` \| `{shown}` \|", README, re.MULTILINE)
 
 
-def test_files_that_readme_names_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_and_targets_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / target).exists(), target
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`make ([a-z-]+)", text):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
