@@ -189,7 +189,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
         assert digest in text
         text = text.replace(digest, sha256(mirror / name))
     module.write_text(text)
-    project.set_params(mirror=mirror.as_uri(), epochs=8, batch_size=20)
+    project.set_params(mirror=mirror.as_uri(), epochs=8, batch_size=20, threads=1)
     for made in ("dvc.lock", "metrics", "plots"):
         path = project.root / made
         if path.is_dir():
