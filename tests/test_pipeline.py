@@ -76,6 +76,18 @@ def test_experiment_compares_and_going_back_trains_nothing(
     assert project.run("git", "status", "--porcelain") == ""
 
 
+def test_another_revision_and_back_has_nothing_to_run(
+    small_code: tuple[Project, str], tmp_path: Path
+) -> None:
+    project = small_code[0].copy(tmp_path / "project")
+    project.commit("a smaller code")
+    for revision in ("HEAD~1", "main"):
+        project.run("git", "checkout", "--quiet", revision)
+        project.run("dvc", "checkout")
+        assert project.stages_run(project.run("dvc", "repro")) == []
+        assert project.run("git", "status", "--porcelain") == ""
+
+
 def test_clone_without_remote_compares_with_an_earlier_commit(
     small_code: tuple[Project, str], tmp_path: Path
 ) -> None:

@@ -76,8 +76,9 @@ def test_a_picture_has_the_same_bytes_each_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1 is '', expected epoch,train,validation"),
-        (b"epoch,train,validation\n", "no row below the header, expected at least one epoch"),
+        (b"", "cut off after 0 lines, expected a line for each epoch"),
+        (b"epoch,train,validation\n", "cut off after 1 lines, expected a line for each epoch"),
+        (b"epoch,train,validation\n1,0.3,0.3\n2,0.2,0.2", "cut off after 2 lines, expected a line"),
         (b"epoch,train\n1,0.3\n", "line 1 is 'epoch,train', expected epoch,train,validation"),
         (b"<<<<<<< HEAD\nepoch,train,validation\n", "line 1 is '<<<<<<< HEAD', expected epoch"),
         (
@@ -86,7 +87,7 @@ def test_a_picture_has_the_same_bytes_each_time(tmp_path: Path) -> None:
         ),
         (b"epoch,train,validation\n1,0.3\n", "line 2 is '1,0.3', expected three numbers"),
         (b"epoch,train,validation\n1,0.3,0.3,0.3\n", "line 2 is '1,0.3,0.3,0.3', expected three"),
-        (b"\xff\xfee\0", "line 1 is '��e"),
+        (b"\xff\xfee\0\n", "line 1 is '��e"),
     ],
 )
 def test_bad_losses_are_named(tmp_path: Path, content: bytes, message: str) -> None:
