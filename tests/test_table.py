@@ -1,6 +1,7 @@
 """The CSV format: what is written is read back, and what is wrong is named by line and column."""
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,18 @@ def test_what_is_no_file_is_named(
     make(tmp_path / "digits.csv")
     with pytest.raises(OSError, match=f"{reason}: '.*digits.csv'"):
         table.read(tmp_path / "digits.csv")
+
+
+def test_a_file_that_may_not_be_read_is_named(path: Path) -> None:
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read everything
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError, match=r"Permission denied: '.*digits.csv'"):
+            table.read(path)
+    finally:
+        os.seteuid(user)
 
 
 @given(
