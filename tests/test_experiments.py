@@ -143,7 +143,7 @@ def test_queued_experiments_run_in_the_background(project: Project) -> None:
 
 @pytest.mark.slow
 def test_losses_are_whole_whenever_they_are_read(project: Project) -> None:
-    epochs = 100
+    epochs = 40
     project.set_params(epochs=epochs, patience=0, validation_fraction=0.9)
     losses = project.root / "plots/loss.csv"
     losses.unlink()
