@@ -34,7 +34,9 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[AddRemote]:
     server.start()
     host, port = server.get_host_and_port()
     address = f"http://{host}:{port}"
-    urlopen(Request(f"{address}/bucket", method="PUT")).close()  # makes the bucket
+    # The server's buckets outlive it, so what an earlier test pushed would be there.
+    urlopen(Request(f"{address}/moto-api/reset", method="POST")).close()
+    urlopen(Request(f"{address}/bucket", method="PUT")).close()
 
     def add(project: Project) -> None:
         project.run("dvc", "remote", "add", "--default", "storage", "s3://bucket/dvc")
