@@ -46,7 +46,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[AddRemote]:
     server.stop()
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
 def add_remote(request: pytest.FixtureRequest) -> AddRemote:
     """Each kind of remote."""
     add: AddRemote = request.getfixturevalue(request.param)
