@@ -28,6 +28,13 @@ OUTPUTS = {
 SEED = os.environ.get("SEED") or str(time.time_ns())
 KILLS = 100
 
+# DVC writes these in place. A kill in the few milliseconds that it takes leaves them empty, and the
+# next run says so; without them, it goes on from the run cache.
+WRITTEN_IN_PLACE = {
+    "dvc.lock": "'./dvc.lock' validation failed",
+    ".dvc/tmp/rwlock": "Unable to read RWLock-file",
+}
+
 
 def files(project: Project, stages: list[str]) -> dict[str, bytes]:
     """What is there under the names of the outputs of some stages, half-written files left out."""
@@ -99,7 +106,13 @@ def check_visible(project: Project, ran: Project) -> None:
 
 
 def check_completes(project: Project, ran: Project, stage: str | None = None) -> None:
-    """The next `dvc repro` completes as it is, with the bytes of the run never disturbed."""
+    """The next `dvc repro` completes, with the bytes of the run never disturbed."""
+    for name, message in WRITTEN_IN_PLACE.items():
+        path = project.root / name
+        if path.is_file() and not path.read_bytes():
+            print(f"{name} is empty", end=" ")
+            assert message in project.run("dvc", "repro", status=255)
+            path.unlink()
     project.run("dvc", "repro", *filter(None, [stage]))
     done = list(STAGES)[: list(STAGES).index(stage) + 1] if stage else list(STAGES)
     assert files(project, done) == files(ran, done)
@@ -121,6 +134,15 @@ def test_a_run_killed_in_every_stage_completes(fresh_project: Project, ran: Proj
         check_visible(fresh_project, ran)
     assert killed >= 3
     check_completes(fresh_project, ran)
+
+
+@pytest.mark.parametrize("name", WRITTEN_IN_PLACE)
+def test_what_dvc_left_empty_is_named_and_can_be_deleted(
+    project: Project, ran: Project, name: str
+) -> None:
+    (project.root / name).write_bytes(b"")
+    check_completes(project, ran)
+    assert project.stages_run(project.run("dvc", "repro")) == []
 
 
 def test_two_runs_at_once_leave_one_result(ran: Project, tmp_path: Path) -> None:
