@@ -10,15 +10,10 @@ from torch import Tensor
 from stages import InputError
 from stages.autoencoder import Autoencoder, errors
 from stages.params import Params
-from stages.step import Step, flatten
+from stages.step import AdamW, Step, flatten
 
 # Share of the steps in which the learning rate rises.
 WARM_UP = 0.05
-
-# AdamW's. The memory of squared gradients is shorter than the usual 0.999, for a learning rate this
-# high; eps is below any gradient here.
-BETAS = (0.9, 0.99)
-EPS = 1e-12
 
 
 @dataclass(frozen=True)
@@ -95,13 +90,7 @@ class Trainer:
         self.history: list[Epoch] = []
         self.batches = len(training) // params.batch_size
         self.weights = flatten(model)
-        self.optimizer = torch.optim.AdamW(
-            [self.weights],
-            betas=BETAS,
-            eps=EPS,
-            weight_decay=params.weight_decay,
-            fused=True,
-        )
+        self.optimizer = AdamW(self.weights, params.weight_decay)
         self.step = Step(model, self.optimizer, params.batch_size)
         self.best_weights = self.weights.detach().clone()
 
@@ -136,10 +125,10 @@ class Trainer:
         rows = torch.from_numpy(order).to(self.training.device).split(self.params.batch_size)
         for number in range(self.batches):
             steps_done = (epoch - 1) * self.batches + number + 1
-            self.optimizer.param_groups[0]["lr"] = learning_rate(
+            rate = learning_rate(
                 steps_done / (self.params.epochs * self.batches + 1), self.params.learning_rate
             )
-            losses[number] = self.step(self.training, rows[number])
+            losses[number] = self.step(self.training, rows[number], rate)
             on_step()
 
         if not losses.isfinite().all():
@@ -160,13 +149,11 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """All tensors that the next epoch depends on, by name; they change as training goes on."""
-        moments: dict[str, Tensor] = self.optimizer.state_dict()["state"].get(0, {})
-        return {"weights": self.weights.detach(), "best_weights": self.best_weights} | moments
+        weights = {"weights": self.weights.detach(), "best_weights": self.best_weights}
+        return weights | self.optimizer.state
 
     def restore(self, state: Mapping[str, Tensor], history: list[Epoch]) -> None:
         """Go on from what `state` and `history` were."""
-        moments = dict(state)
-        self.weights.detach().copy_(moments.pop("weights"))
-        self.best_weights.copy_(moments.pop("best_weights"))
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": {0: moments}})
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
         self.history = list(history)

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own docu
 from conftest import Digits
 
 from stages.autoencoder import ACTIVATIONS, Autoencoder, unit
-from stages.step import Step, flatten
+from stages.step import BETAS, EPS, AdamW, Step, flatten
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -21,11 +21,10 @@ def test_steps_are_those_of_autograd(
     written.initialise(unit(images).mean(0), torch.Generator().manual_seed(0))
     plain = copy.deepcopy(written)
     flat = flatten(written)
-    ours = torch.optim.AdamW([flat], lr=1e-3, eps=1e-12, fused=True)
-    theirs = torch.optim.AdamW(plain.parameters(), lr=1e-3, eps=1e-12, fused=True)
-    step = Step(written, ours, batch_size)
+    step = Step(written, AdamW(flat, weight_decay=0.02), batch_size)
+    theirs = torch.optim.AdamW(plain.parameters(), lr=1e-3, betas=BETAS, eps=EPS, weight_decay=0.02)
     for rows in torch.randperm(len(images)).split(batch_size)[:3]:
-        loss = step(images, rows)
+        loss = step(images, rows, 1e-3)
         x = unit(images[rows])
         expected = F.binary_cross_entropy_with_logits(plain(x), x)
         theirs.zero_grad()

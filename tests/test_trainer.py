@@ -11,8 +11,9 @@ from torch import Tensor
 
 from stages import InputError
 from stages.autoencoder import errors, unit
+from stages.step import BETAS, EPS
 from stages.train import initial, split
-from stages.trainer import BETAS, EPS, Trainer, learning_rate
+from stages.trainer import Trainer, learning_rate
 
 
 @pytest.fixture(scope="session")
