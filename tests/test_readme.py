@@ -86,6 +86,11 @@ def test_choices_are_quoted_as_measured() -> None:
         assert f"| {bce:.5f} | | |" in README
 
 
+def test_the_benchmark_is_quoted_as_measured() -> None:
+    report = (ROOT / "benchmarks/training.md").read_text()
+    assert report.partition("\n\nWhat a step")[0] in README
+
+
 def test_the_noise_of_seeds_is_quoted_as_measured() -> None:
     bce = pd.read_csv(ROOT / "sweeps/seed.csv")["bce"]
     assert len(bce) >= 5
