@@ -91,7 +91,7 @@ def distances(recorded: Path, found: Path) -> Iterator[str]:
     )
     yield f"weights: {furthest:.1e} apart at most"
     made = [lineage(side / MODEL) for side in (recorded, found)]
-    for fact in made[0].keys() | made[1].keys():
+    for fact in made[0] | made[1]:
         before, after = (side.get(fact) for side in made)
         if before != after:
             yield f"{fact}: {before} recorded, {after} here"
