@@ -243,7 +243,7 @@ def memory() -> Row:
         sizes = (len(images), len(images) // 4)
         peaks: dict[int, list[int]] = {size: [] for size in sizes}
         for size in sizes * 3:
-            table.write(folder / "table.csv", labels[:size], images[:size])
+            table.write(folder / "table.csv", [(labels[:size], images[:size])])
             code = f"import runpy, sys; sys.argv = {arguments}; {train}"
             peaks[size].append(kilobytes(code, folder))
         torch_alone = kilobytes("import torch", folder)

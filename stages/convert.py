@@ -70,7 +70,7 @@ def main() -> None:
         for prefix in ("train", "t10k")
     ]
     for out, (labels, images) in zip((paths.train, paths.test), pairs, strict=True):
-        table.write(out, labels, images)
+        table.write(out, [(labels.astype(str), images)])
         log.info("%s: %d images", out, len(images))
 
 

@@ -141,8 +141,9 @@ def main() -> None:
         rounded = {name: round(value, 6) for name, value in metrics.items()}
         partial.write_text(json.dumps(rounded, indent=2) + "\n")
     by_class = pd.DataFrame({"label": labels, "bce": bce}).groupby("label")["bce"]
+    classes = by_class.agg(images="size", bce="mean").reindex(labels[table.first_of_each(labels)])
     with replacing(paths.classes) as partial:
-        by_class.agg(images="size", bce="mean").to_csv(partial, float_format="%.6f")
+        classes.to_csv(partial, float_format="%.6f")
     log.info(
         "test BCE %.5f (floor %.5f, mean image %.5f); MSE %.5f (PCA %.5f)",
         *(metrics[name] for name in ("bce", "bce_floor", "bce_mean_image", "mse", "mse_pca")),

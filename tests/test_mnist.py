@@ -41,9 +41,9 @@ def test_tables_are_what_torchvision_reads(real: Project, raw: Path, name: str, 
     theirs = MNIST(str(raw), train=name == "train")
     labels, images = table.read(real.root / f"data/{name}.csv")
     assert images.shape == (rows, 784)
-    assert (labels == theirs.targets.numpy()).all()
+    assert (labels == theirs.targets.numpy().astype(str)).all()
     assert (images.reshape(-1, 28, 28) == theirs.data.numpy()).all()
-    assert (np.unique(labels) == np.arange(10)).all()
+    assert (labels[table.first_of_each(labels)] == np.arange(10).astype(str)).all()
 
 
 def test_the_default_run_reaches_its_bound() -> None:

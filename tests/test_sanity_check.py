@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import Digits
+from conftest import Digits, named
 from PIL import Image
 
 from stages import InputError
@@ -29,7 +29,7 @@ def test_code_image_holds_the_code_row_by_row(z_size: int, shape: tuple[int, int
 def test_three_rows_of_originals_codes_and_reconstructions(
     test_digits: Digits, z_size: int
 ) -> None:
-    labels, images = test_digits[0][:10], test_digits[1].reshape(-1, 784)[:10]
+    labels, images = named((test_digits[0][:10], test_digits[1][:10]))
     model = Autoencoder(z_size, "sigmoid").eval()
     figure = draw_reconstructions(model, labels, images)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Digits, refusal
+from conftest import Digits, named, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,16 +17,16 @@ from stages import InputError, table
 
 @pytest.fixture
 def path(tmp_path: Path, test_digits: Digits) -> Path:
-    table.write(tmp_path / "digits.csv", *test_digits)
+    table.write(tmp_path / "digits.csv", [named(test_digits)])
     return tmp_path / "digits.csv"
 
 
 @pytest.mark.parametrize("count", [1, 4096, 4097])
 def test_round_trip(tmp_path: Path, count: int) -> None:
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 256, count, np.uint8)
+    labels = rng.choice(["0", "10", "T-shirt/top", "Füße", "ん"], count)
     images = rng.integers(0, 256, (count, 28, 28), np.uint8)
-    table.write(tmp_path / "t.csv", labels, images)
+    table.write(tmp_path / "t.csv", [(labels[:3], images[:3]), (labels[3:], images[3:])])
     read_labels, read_images = table.read(tmp_path / "t.csv")
     assert (read_labels == labels).all()
     assert (read_images == images.reshape(count, 784)).all()
@@ -44,7 +44,7 @@ def test_byte_order_mark_and_windows_line_ends_are_accepted(
 ) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     labels, images = table.read(path)
-    assert (labels == test_digits[0]).all()
+    assert (labels == test_digits[0].astype(str)).all()
     assert (images == test_digits[1].reshape(-1, 784)).all()
 
 
@@ -57,6 +57,83 @@ def test_bad_cell_is_named(path: Path, value: str) -> None:
     path.write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(InputError, match=r"digits.csv: line 3, column 1x3: .*expected an integer"):
         table.read(path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", " 5", "5 ", '"5"', "a\0", "\0", "a\tb", "\N{NO-BREAK SPACE}", "x" * 65, b"\xff", "a\rb"],
+)
+def test_bad_label_is_named(path: Path, value: str | bytes) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    new = value.encode() if isinstance(value, str) else value
+    lines[2] = new + lines[2][1:]
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(InputError, match=r"digits.csv: line 3, column label: .*expected 1 to 64 b"):
+        table.read(path)
+
+
+@pytest.mark.parametrize("label", ["", "a,b", 'say "a"', "a\nb", " a", "ä" * 33])
+def test_a_label_that_could_not_be_read_back_is_not_written(tmp_path: Path, label: str) -> None:
+    images = np.zeros((2, 784), np.uint8)
+    with pytest.raises(InputError, match=r"t.csv: the label .*, expected 1 to 64 bytes"):
+        table.write(tmp_path / "t.csv", [(np.array(["a", label]), images)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        ",".join(table.COLUMNS),
+        ",".join(["class", *(f"pixel{number}" for number in range(784))]),
+        "\ufeff" + ",".join(['"V1"'] * 785) + "\r",
+    ],
+)
+def test_any_header_and_none(path: Path, test_digits: Digits, header: str | None) -> None:
+    _, *rows = path.read_text().splitlines()
+    lines = [*([] if header is None else [header]), *rows]
+    path.write_text("".join(f"{line}\n" for line in lines), newline="")
+    labels, images = table.read(path, any_header=True)
+    assert (labels == named(test_digits)[0]).all()
+    assert (images == named(test_digits)[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: "", "line 1 has 1 cells, expected 785"),
+        (lambda rows: "label," + rows[0], "line 1 has 786 cells, expected 785"),
+        (lambda rows: rows[0].replace(",0,", ",x,", 1), "line 1, column 1x1: 'x', expected an"),
+        (
+            lambda rows: rows[0] + rows[1].replace(",0,", ",,", 1),
+            "line 2, column 1x1: '', expected",
+        ),
+        (lambda rows: rows[0][:-1], "the last line has no line end"),
+        (lambda rows: "label" + ",pixel" * 784 + "\n", "no row below the header"),
+        (lambda rows: "label" + ",pixel" * 783 + "\n", "line 1 has 784 cells, expected 785"),
+        (lambda rows: rows[0].replace(",", ";"), "line 1 has 1 cells, expected 785"),
+    ],
+)
+def test_a_bad_first_line_is_named_with_any_header(
+    path: Path, change: Callable[[list[str]], str], message: str
+) -> None:
+    path.write_text(change(path.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(InputError, match=r"digits.csv: ") as caught:
+        table.read(path, any_header=True)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (["10", "2", "2", "0"], ["0", "2", "10"]),
+        (["b", "10", "a", "b", "2"], ["10", "2", "a", "b"]),
+    ],
+)
+def test_labels_are_ordered_as_numbers_or_as_texts(labels: list[str], order: list[str]) -> None:
+    rows = table.first_of_each(np.array(labels))
+    assert [labels[row] for row in rows] == order
+    assert all(labels.index(labels[row]) == row for row in rows)
 
 
 def test_bad_cell_is_named_in_a_later_block(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,4 +244,6 @@ def test_any_bytes_are_read_as_pandas_reads_them_or_refused_in_one_line(
         assert message.isprintable()
     else:
         labels, images = table.read(damaged)
-        assert (pd.read_csv(damaged).to_numpy() == np.column_stack([labels, images])).all()
+        theirs = pd.read_csv(damaged, dtype={"label": str}, keep_default_na=False)
+        assert (theirs["label"] == labels).all()
+        assert (theirs.iloc[:, 1:] == images).all(axis=None)
