@@ -14,7 +14,7 @@ BASE ?= main
 # A process for each core; the tests of a file share what it sets up.
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile
 
-.PHONY: help setup repro sweep review verify test test-all soak lint bench choices lock
+.PHONY: help setup repro sweep review verify test test-all soak lint bench bench-scale choices lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -55,6 +55,9 @@ lint: $(READY) ## check format, style and types
 
 bench: $(READY) ## time training, beside plain PyTorch and the limit of the machine
 	$(BIN)/python -m benchmarks.training
+
+bench-scale: $(READY) ## how time and memory grow up to EMNIST's 814,255 images
+	$(BIN)/python -m benchmarks.scale
 
 choices: $(READY) ## measure what the initialisation is worth
 	$(BIN)/python -m benchmarks.choices

@@ -2,10 +2,11 @@
 
 Stages: fetch, convert, train, evaluate, sanity_check; ``python -m stages.train --help`` and so on.
 
-Shared: ``idx`` (MNIST's files as published), ``table`` (the CSV format), ``autoencoder`` (the
-network and its file), ``params`` (params.yaml), ``command`` (a stage on the command line),
-``files`` (writing, digests). Parts of train: ``trainer`` (the loop), ``step`` (one step of it),
-``checkpoint`` (going on after a stop).
+Shared: ``datasets`` (what is published, and its digests), ``idx`` (the format that it has),
+``pictures`` (picture files), ``table`` (the CSV format), ``autoencoder`` (the network and its
+file), ``params`` (params.yaml), ``command`` (a stage on the command line), ``files`` (writing,
+digests). Part of fetch: ``sources`` (where published files can be had). Parts of train: ``trainer``
+(the loop), ``step`` (one step of it), ``checkpoint`` (going on after a stop).
 """
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,13 @@ from stages.files import replacing
 
 log = logging.getLogger(__name__)
 
-# Images handled at a time, to bound the memory that their copies as float64 take.
+# Images handled at a time, to bound the memory that copies in wider types take.
 _ROWS = 5000
+
+
+def _parts(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Go through images `_ROWS` at a time."""
+    return (images[start : start + _ROWS] for start in range(0, len(images), _ROWS))
 
 
 def cross_entropy(target: NDArray[np.float64], guess: NDArray[np.float64]) -> float:
@@ -39,7 +45,7 @@ def entropy(images: NDArray[np.uint8]) -> float:
     ----------
     images : uint8 array of shape (n, 784)
     """
-    counts = np.bincount(images.ravel(), minlength=256)
+    counts = sum(np.bincount(part.ravel(), minlength=256) for part in _parts(images))
     p = np.arange(256) / 255
     q = 1 - p
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -67,11 +73,12 @@ def pca_mse(train: NDArray[np.uint8], test: NDArray[np.uint8], components: int) 
         Mean over the test images and pixels, grey values in 0..1.
     """
     mean = train.mean(0) / 255
-    parts = (train[start : start + _ROWS] / 255 - mean for start in range(0, len(train), _ROWS))
-    covariance = sum(part.T @ part for part in parts)
+    centred = (part / 255 - mean for part in _parts(train))
+    covariance = sum(part.T @ part for part in centred)
     _, vectors = np.linalg.eigh(covariance)  # ascending: the last ones lead
     rest = vectors[:, : max(0, len(mean) - components)]
-    return float(np.square((test / 255 - mean) @ rest).sum() / test.size)
+    squares = sum(np.square((part / 255 - mean) @ rest).sum() for part in _parts(test))
+    return float(squares / test.size)
 
 
 def score(

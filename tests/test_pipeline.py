@@ -53,7 +53,7 @@ def test_git_holds_metrics_and_plots_but_no_data_and_no_weights(ran: Project) ->
     tracked = set(ran.run("git", "ls-files").splitlines())
     assert {"dvc.lock", "metrics/test.json", "plots/loss.csv", "plots/sanity_check.png"} <= tracked
     outputs = {name for name in tracked if name.startswith(("data/", "models/"))}
-    assert outputs == {"data/.gitignore", "models/.gitignore"}
+    assert outputs == {"data/.gitignore", "data/incoming/.gitignore", "models/.gitignore"}
     assert ran.run("git", "status", "--porcelain") == ""
 
 
@@ -100,7 +100,7 @@ def test_clone_without_remote_compares_with_an_earlier_commit(
     assert re.search(r"bce +0\.\d+ +0\.\d+ ", clone.run("dvc", "metrics", "diff", "HEAD~1", "HEAD"))
     clone.run("dvc", "plots", "diff", "HEAD~1", "HEAD")
     page = (clone.root / "dvc_plots/index.html").read_text()
-    for title in ("Loss of each epoch", "Validation loss", "Test loss by digit"):
+    for title in ("Loss of each epoch", "Validation loss", "Test loss by class"):
         assert title in page
     assert len(list((clone.root / "dvc_plots/static").glob("*sanity_check.png"))) == 2
 
@@ -124,5 +124,5 @@ def test_files_put_there_by_hand_are_taken(fresh_project: Project, mirror: Path)
     shutil.copytree(mirror, fresh_project.root / "data/raw/MNIST/raw")
     fresh_project.set_params(mirror="file:///nowhere")
     output = fresh_project.run("dvc", "repro", "fetch")
-    assert "data/raw: 4 files, each with its published SHA-256" in output
+    assert "data/raw: 4 files, each with its published digest" in output
     assert "fetching" not in output

@@ -104,7 +104,11 @@ class Side:
         try:
             metrics = dvc.api.metrics_show(rev=revision)
             losses = pd.read_csv(io.BytesIO(files.read_bytes("plots/loss.csv")))
-            classes = pd.read_csv(io.BytesIO(files.read_bytes("plots/classes.csv")))
+            classes = pd.read_csv(
+                io.BytesIO(files.read_bytes("plots/classes.csv")),
+                dtype={"label": str},
+                keep_default_na=False,
+            )
             side = cls(
                 name,
                 dvc.api.params_show(rev=revision),
