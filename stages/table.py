@@ -27,7 +27,7 @@ _BYTES = 1 << 22
 
 _COMMA, _NEWLINE, _ZERO = b",\n0"
 _LABEL_BYTES = 64
-_LABEL = f"1 to {_LABEL_BYTES} bytes of text without comma, quotation mark or spaces around it"
+LABEL = f"1 to {_LABEL_BYTES} bytes of text without comma, quotation mark or spaces around it"
 
 
 def write(path: Path, pieces: Iterable[Piece]) -> None:
@@ -52,8 +52,8 @@ def write(path: Path, pieces: Iterable[Piece]) -> None:
     with replacing(path) as partial, partial.open("wb") as file:
         file.write(",".join(COLUMNS).encode() + b"\n")
         for labels, images in pieces:
-            if bad := [str(label) for label in np.unique(labels) if not _may_be_label(str(label))]:
-                raise InputError(f"{path}: the label {bad[0]!r:.80}, expected {_LABEL}")
+            if bad := [str(label) for label in np.unique(labels) if not may_be_label(str(label))]:
+                raise InputError(f"{path}: the label {bad[0]!r:.80}, expected {LABEL}")
             for start in range(0, len(labels), _ROWS):
                 part = slice(start, start + _ROWS)
                 pixels = text[images[part].reshape(-1, PIXELS)].view(np.uint8)
@@ -122,8 +122,8 @@ def first_of_each(labels: NDArray[np.str_]) -> NDArray[np.intp]:
     return first
 
 
-def _may_be_label(text: str) -> bool:
-    """Whether a text is what the label's column may hold."""
+def may_be_label(text: str) -> bool:
+    """Whether a text is what the label's column may hold, which `LABEL` says in words."""
     return (
         0 < len(text.encode(errors="replace")) <= _LABEL_BYTES
         and text.isprintable()
@@ -209,8 +209,8 @@ def _parse(path: Path, block: bytes, first_line: int) -> Piece:
     texts = [block[ends[cell] - lengths[cell] : ends[cell]] for cell in cells]
     names = {text: text.decode(errors="replace") for text in set(texts)}
     for text, name in names.items():
-        if not _may_be_label(name):
+        if not may_be_label(name):
             line = first_line + texts.index(text)
-            raise InputError(f"{path}: line {line}, column label: {name[:80]!r}, expected {_LABEL}")
+            raise InputError(f"{path}: line {line}, column label: {name[:80]!r}, expected {LABEL}")
     labels = np.array([names[text] for text in texts])
     return labels, values.reshape(-1, len(COLUMNS))[:, 1:].astype(np.uint8)
