@@ -183,6 +183,28 @@ def unit(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
+def noisy(x: Tensor, noise: float, generator: torch.Generator, out: Tensor | None = None) -> Tensor:
+    """Add uniform noise to images: ``clamp(x + noise * u, 0, 1)``, u in 0..1, drawn for each pixel.
+
+    Parameters
+    ----------
+    x : float32 tensor of shape (n, 784)
+        Grey values, 0..1.
+    noise : float
+        The most that is added to a pixel, 0..1.
+    generator : Generator
+        Source of the random numbers, on the device of `x`.
+    out : float32 tensor of shape (n, 784), optional
+        Where to put the result, other memory than that of `x`.
+
+    Returns
+    -------
+    float32 tensor of shape (n, 784)
+    """
+    u = torch.rand(x.shape, generator=generator, device=x.device, out=out)
+    return u.mul_(noise).add_(x).clamp_(0, 1)
+
+
 @torch.no_grad()
 def errors(model: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
     """How far each image's reconstruction is off.

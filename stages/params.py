@@ -72,6 +72,7 @@ class Params(BaseModel):
     batch_size: Integer = Field(ge=1, description="rows a step")
     learning_rate: Number = Field(gt=0, description="peak of the one-cycle schedule")
     weight_decay: Number = Field(ge=0, description="AdamW's weight decay")
+    noise: Number = Field(ge=0, le=1, description="uniform noise added to the training inputs")
     validation_fraction: Number = Field(
         gt=0, lt=1, description="share of the training rows held out for validation"
     )

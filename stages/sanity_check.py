@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from stages import InputError, table
-from stages.autoencoder import Autoencoder, errors, unit
+from stages.autoencoder import Autoencoder, lineage, noisy, unit
 from stages.command import parse, run
 from stages.files import replacing
 
@@ -75,9 +76,12 @@ def code_image(z: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def draw_reconstructions(
-    model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8]
+    model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8], noise: float
 ) -> Figure:
     """Draw images, their latent codes and their reconstructions below one another.
+
+    With noise, a row of noisy images comes second, and codes and reconstructions are theirs; the
+    BCE is that of the reconstructions and the clean images.
 
     Parameters
     ----------
@@ -86,35 +90,40 @@ def draw_reconstructions(
     labels : str array of shape (n,)
         What to write above each image.
     images : uint8 array of shape (n, 784)
+    noise : float
+        Most that is added to a pixel, 0..1; always the same is drawn.
     """
-    pixels = torch.from_numpy(images)
+    x = unit(torch.from_numpy(images))
+    seen = noisy(x, noise, torch.Generator().manual_seed(0)) if noise else x
     with torch.no_grad():
-        codes = model.encode(unit(pixels))
-        reconstructions = model.decode(codes)
-    bce, _ = errors(model, pixels)
+        codes = model.encode(seen)
+        logits = model.decoder(codes)
+        bce = F.binary_cross_entropy_with_logits(logits, x, reduction="none").mean(1)
+    shown = {"test image": x, "noisy": seen} if noise else {"test image": x}
 
-    figure = Figure(figsize=(1.0 * len(images) + 1.6, 4.0), layout="constrained")
-    axes = figure.subplots(3, len(images), squeeze=False)
+    figure = Figure(figsize=(len(images) + 1.6, 1.2 * len(shown) + 2.8), layout="constrained")
+    axes = figure.subplots(len(shown) + 2, len(images), squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
     grey = {"cmap": "gray", "vmin": 0, "vmax": 1}
-    for column, (original, code, reconstruction) in enumerate(
-        zip(images / 255, codes.numpy(), reconstructions.numpy(), strict=True)
-    ):
-        top, middle, bottom = axes[:, column]
-        top.imshow(original.reshape(table.SIDE, table.SIDE), **grey)
-        top.set_title(str(labels[column]))
-        code_shown = middle.imshow(code_image(code), cmap="viridis", vmin=0, vmax=1)
-        bottom.imshow(reconstruction.reshape(table.SIDE, table.SIDE), **grey)
-        bottom.set_xlabel(f"{bce[column]:.3f}")
+    *above, middle, bottom = axes
+    pictures = [*shown.values(), torch.sigmoid(logits)]
+    for row, pixels in zip([*above, bottom], pictures, strict=True):
+        for axis, image in zip(row, pixels.numpy(), strict=True):
+            axis.imshow(image.reshape(table.SIDE, table.SIDE), **grey)
+    for axis, code in zip(middle, codes.numpy(), strict=True):
+        code_shown = axis.imshow(code_image(code), cmap="viridis", vmin=0, vmax=1)
+    for label, top, last, loss in zip(labels, axes[0], bottom, bce, strict=True):
+        top.set_title(str(label))
+        last.set_xlabel(f"{loss:.3f}")
     for axis, text in zip(
         axes[:, 0],
-        ("test image", f"latent code\n{model.z_size} numbers", "reconstruction\nand its BCE"),
+        (*shown, f"latent code\n{model.z_size} numbers", "reconstruction\nand its BCE"),
         strict=True,
     ):
         axis.set_ylabel(text, rotation=0, ha="right", va="center", labelpad=8)
-    figure.colorbar(code_shown, ax=axes[1, :], ticks=[0, 1], pad=0.01)
+    figure.colorbar(code_shown, ax=middle, ticks=[0, 1], pad=0.01)
     return figure
 
 
@@ -169,7 +178,9 @@ def main() -> None:
     labels, images = table.read(paths.test)
     losses = read_losses(paths.losses)
     shown = spread(table.first_of_each(labels))
-    save(draw_reconstructions(model, labels[shown], images[shown]), paths.reconstructions)
+    # A model from before there was noise does not name it.
+    noise = lineage(paths.model).get("parameters", {}).get("noise", 0)
+    save(draw_reconstructions(model, labels[shown], images[shown], noise), paths.reconstructions)
     save(draw_losses(losses), paths.curve)
 
 

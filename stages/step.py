@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from stages.autoencoder import PIXELS, Autoencoder, CentredLinear
+from stages.autoencoder import PIXELS, Autoencoder, CentredLinear, noisy
 
 # AdamW's. The memory of squared gradients is shorter than the usual 0.999, for a learning rate as
 # high as ours; eps is below any gradient here.
@@ -140,19 +140,31 @@ class Step:
         Of what `flatten` returned.
     batch_size : int
         Images a step.
+    noise : float
+        Added to the input, not to the target of the loss, by `noisy`.
+
+    Attributes
+    ----------
+    generator : Generator
+        Source of the noise, on the model's device; to be seeded by the caller.
     """
 
-    def __init__(self, model: Autoencoder, optimizer: AdamW, batch_size: int) -> None:
+    def __init__(
+        self, model: Autoencoder, optimizer: AdamW, batch_size: int, noise: float = 0.0
+    ) -> None:
         self.optimizer = optimizer
+        self.noise = noise
         self.layers: list[_Layer] = []
         device = next(model.parameters()).device
 
         def buffer(width: int) -> Tensor:
             return torch.empty(batch_size, width, device=device)
 
+        self.generator = torch.Generator(device)
         self.images = torch.empty(batch_size, PIXELS, dtype=torch.uint8, device=device)
         self.half = torch.tensor(0.5, device=device)
-        a = buffer(PIXELS)
+        self.target = buffer(PIXELS)
+        a = buffer(PIXELS) if noise else self.target  # the input of the network
         for linear in (module for module in model.modules() if isinstance(module, nn.Linear)):
             x = buffer(linear.in_features) if isinstance(linear, CentredLinear) else a
             y, a, gradient = (buffer(linear.out_features) for _ in range(3))
@@ -190,7 +202,9 @@ class Step:
         """
         first, last = self.layers[0], self.layers[-1]
         torch.index_select(images, 0, rows, out=self.images)
-        torch.div(self.images, 255, out=first.x)
+        torch.div(self.images, 255, out=self.target)
+        if self.noise:
+            noisy(self.target, self.noise, self.generator, out=first.x)
         for layer, following in pairwise(self.layers):
             torch.addmm(layer.bias, layer.x, layer.weight_t, out=layer.y)
             FORWARD[layer.activation](layer.y, out=layer.a)
@@ -199,10 +213,10 @@ class Step:
         torch.addmm(last.bias, last.x, last.weight_t, out=last.y)
         # BCE = softplus(logit) - pixel * logit, a pixel each, in a buffer that is free here
         aten.softplus.out(last.y, out=last.a)
-        loss = last.a.addcmul_(first.x, last.y, value=-1).mean()
+        loss = last.a.addcmul_(self.target, last.y, value=-1).mean()
 
         # The sigmoid and the cross-entropy together have a simple derivative by the logits.
-        torch.sigmoid(last.y, out=last.gradient).sub_(first.x)
+        torch.sigmoid(last.y, out=last.gradient).sub_(self.target)
         backwards = self.layers[::-1]
         for layer, before in zip(backwards, [*backwards[1:], None], strict=True):
             torch.mm(layer.gradient_t, layer.x, out=layer.weight_gradient)

@@ -97,7 +97,7 @@ def main() -> None:
         },
         uses=[
             *("z_size", "activation", "seed", "epochs", "batch_size", "learning_rate"),
-            *("weight_decay", "validation_fraction", "patience", "device", "threads"),
+            *("weight_decay", "noise", "validation_fraction", "patience", "device", "threads"),
         ],
     )
     # Weights of pixels that are always 0 decay into denormal numbers, which processors handle

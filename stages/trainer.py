@@ -52,8 +52,9 @@ def learning_rate(done: float, peak: float) -> float:
 class Trainer:
     """Trains a network epoch by epoch.
 
-    The order of the rows is drawn from (seed, epoch). Rows that do not fill the last batch are left
-    out, others in each epoch. All that the next epoch depends on is in `state` and `history`.
+    The order of the rows, and their noise, are drawn from (seed, epoch). Rows that do not fill the
+    last batch are left out, others in each epoch. All that the next epoch depends on is in `state`
+    and `history`.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ class Trainer:
     training, validation : uint8 tensors of shape (n, 784)
         Grey values, 0 black to 255 white.
     params : Params
-        batch_size, epochs, learning_rate, patience, seed and weight_decay.
+        batch_size, epochs, learning_rate, noise, patience, seed and weight_decay.
 
     Attributes
     ----------
@@ -91,7 +92,7 @@ class Trainer:
         self.batches = len(training) // params.batch_size
         self.weights = flatten(model)
         self.optimizer = AdamW(self.weights, params.weight_decay)
-        self.step = Step(model, self.optimizer, params.batch_size)
+        self.step = Step(model, self.optimizer, params.batch_size, params.noise)
         self.best_weights = self.weights.detach().clone()
 
     @property
@@ -121,7 +122,9 @@ class Trainer:
         """
         epoch = len(self.history) + 1
         losses = torch.empty(self.batches, device=self.training.device)
-        order = np.random.default_rng((self.params.seed, epoch)).permutation(len(self.training))
+        rng = np.random.default_rng((self.params.seed, epoch))
+        order = rng.permutation(len(self.training))
+        self.step.generator.manual_seed(int(rng.integers(2**63)))
         rows = torch.from_numpy(order).to(self.training.device).split(self.params.batch_size)
         for number in range(self.batches):
             steps_done = (epoch - 1) * self.batches + number + 1

@@ -73,7 +73,7 @@ def parameters(**values: Any) -> Params:
     """Parameters for `stages.train.fit` on few images."""
     usual: dict[str, Any] = {
         **{"seed": 0, "epochs": 3, "batch_size": 20, "patience": 0},
-        **{"learning_rate": 5e-3, "weight_decay": 0.01},
+        **{"learning_rate": 5e-3, "weight_decay": 0.01, "noise": 0.0},
     }
     return Params.model_construct(**(usual | values))
 

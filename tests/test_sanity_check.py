@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
 from conftest import Digits, named
 from PIL import Image
 
 from stages import InputError
-from stages.autoencoder import Autoencoder, unit
+from stages.autoencoder import Autoencoder, noisy, unit
 from stages.sanity_check import code_image, draw_losses, draw_reconstructions, read_losses, save
 
 
@@ -26,31 +27,34 @@ def test_code_image_holds_the_code_row_by_row(z_size: int, shape: tuple[int, int
 
 
 @pytest.mark.parametrize("z_size", [1, 32, 50])
-def test_three_rows_of_originals_codes_and_reconstructions(
-    test_digits: Digits, z_size: int
+@pytest.mark.parametrize("noise", [0, 0.5])
+def test_rows_of_originals_codes_and_reconstructions(
+    test_digits: Digits, z_size: int, noise: float
 ) -> None:
     labels, images = named((test_digits[0][:10], test_digits[1][:10]))
     model = Autoencoder(z_size, "sigmoid").eval()
-    figure = draw_reconstructions(model, labels, images)
+    figure = draw_reconstructions(model, labels, images, noise)
 
     x = unit(torch.from_numpy(images))
+    seen = noisy(x, noise, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        z = model.encode(x)
-        expected = [x.numpy(), z.numpy(), model.decode(z).numpy()]
-    panels = [figure.axes[row * 10 : row * 10 + 10] for row in range(3)]
+        z = model.encode(seen)
+        expected = [x.numpy(), seen.numpy(), z.numpy(), model.decode(z).numpy()]
+        bce = F.binary_cross_entropy(model.decode(z), x, reduction="none").mean(1)
+    named_rows = ["test image", "noisy", "latent code", "reconstruction"]
+    if noise == 0:
+        del expected[1], named_rows[1]
+    panels = [figure.axes[row * 10 : row * 10 + 10] for row in range(len(expected))]
+    assert len(figure.axes) == 10 * len(expected) + 1  # the scale of the code
     for row, values in zip(panels, expected, strict=True):
         for axis, value in zip(row, values, strict=True):
             (image,) = axis.images
             assert image.get_clim() == (0, 1)
-            shown = np.asarray(image.get_array()).ravel()
-            assert np.allclose(shown[: len(value)], value, atol=1e-6)
+            drawn = np.asarray(image.get_array()).ravel()
+            assert np.allclose(drawn[: len(value)], value, atol=1e-6)
     assert [axis.get_title() for axis in panels[0]] == [str(digit) for digit in range(10)]
-    names = [axis.get_ylabel() for axis, *_ in panels]
-    assert [name.split("\n")[0] for name in names] == [
-        "test image",
-        "latent code",
-        "reconstruction",
-    ]
+    assert [axis.get_xlabel() for axis in panels[-1]] == [f"{loss:.3f}" for loss in bce]
+    assert [axis.get_ylabel().split("\n")[0] for axis, *_ in panels] == named_rows
 
 
 def test_losses_are_drawn_with_the_best_epoch_marked() -> None:

@@ -10,7 +10,7 @@ from conftest import Digits, parameters
 from torch import Tensor
 
 from stages import InputError
-from stages.autoencoder import errors, unit
+from stages.autoencoder import errors, noisy, unit
 from stages.step import BETAS, EPS
 from stages.train import initial, split
 from stages.trainer import Trainer, learning_rate
@@ -83,6 +83,30 @@ def test_same_seed_same_weights_other_seed_others(parts: tuple[Tensor, Tensor]) 
     assert not torch.equal(weights(first), weights(other))
 
 
+def test_each_epoch_has_noise_of_its_own(parts: tuple[Tensor, Tensor]) -> None:
+    states = []
+    for seed in (0, 0, 1):
+        denoiser = trainer(parts, noise=0.5, epochs=2, seed=seed)
+        while not denoiser.finished:
+            denoiser.run_epoch()
+            states.append(denoiser.step.generator.get_state())
+    first, second, again, _, other, _ = states
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_a_denoiser_undoes_noise_that_other_models_keep(parts: tuple[Tensor, Tensor]) -> None:
+    x = unit(parts[1])
+    bce = {}
+    for noise in (0, 0.5):
+        model = finish(trainer(parts, noise=noise, epochs=10)).model
+        seen = noisy(x, 0.5, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            bce[noise] = F.binary_cross_entropy_with_logits(model(seen), x).item()
+    assert bce[0.5] < 0.9 * bce[0]
+
+
 def test_the_loss_falls(parts: tuple[Tensor, Tensor]) -> None:
     before = errors(trainer(parts).model, parts[1])[0].mean().item()
     history = finish(trainer(parts, epochs=5)).history
@@ -111,11 +135,11 @@ def test_patience_zero_never_stops(parts: tuple[Tensor, Tensor]) -> None:
     assert len(finish(whole).history) == 25
 
 
-@pytest.mark.parametrize("epochs_before", [1, 4, 7])
+@pytest.mark.parametrize(("epochs_before", "noise"), [(1, 0), (4, 0), (7, 0), (2, 0.5)])
 def test_a_restored_state_goes_on_to_the_same_bytes(
-    parts: tuple[Tensor, Tensor], epochs_before: int
+    parts: tuple[Tensor, Tensor], epochs_before: int, noise: float
 ) -> None:
-    values = {"epochs": 12, "patience": 3, "batch_size": 10, "learning_rate": 0.02}
+    values = {"epochs": 12, "patience": 3, "batch_size": 10, "learning_rate": 0.02, "noise": noise}
     whole = finish(trainer(few(parts), **values))
     stopped = trainer(few(parts), **values)
     for _ in range(epochs_before):
