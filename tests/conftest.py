@@ -157,9 +157,9 @@ class Project:
             "DVC_SYSTEM_CONFIG_DIR": str(outside / "system"),
         }
 
-    def run(self, *command: str, status: int = 0) -> str:
-        """What the command prints, standard error included; its exit status must be `status`."""
-        done = subprocess.run(
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """The command, running; its `stdout` has what it prints, standard error included."""
+        return subprocess.Popen(
             command,
             cwd=self.root,
             env=self.environment,
@@ -167,11 +167,17 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
-            check=False,
         )
-        assert done.returncode == status, f"{' '.join(command)}: {done.returncode}\n{done.stdout}"
-        return done.stdout
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """What the command prints, standard error included; its exit status must be `status`."""
+        with self.start(*command) as process:
+            try:
+                output, _ = process.communicate(timeout=300)
+            finally:
+                process.kill()
+        assert process.returncode == status, f"{' '.join(command)}: {process.returncode}\n{output}"
+        return output
 
     def copy(self, target: Path) -> "Project":
         """A copy of all that is there, in another folder."""

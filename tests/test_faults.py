@@ -5,13 +5,13 @@ import random
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from conftest import ROOT, Project
@@ -67,29 +67,13 @@ def before(ran: Project, stage: str, target: Path) -> Project:
     return project
 
 
-def start(project: Project, *command: str) -> subprocess.Popen[str]:
-    """Start a command in a process group of its own."""
-    return subprocess.Popen(
-        command,
-        cwd=project.root,
-        env=project.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def kill(process: subprocess.Popen[str], stage_alone: bool) -> bool:
     """Kill a `dvc repro` with all that it started, or the stage alone; False if it had ended."""
-    group = subprocess.run(
-        ["pgrep", "-g", str(process.pid)], capture_output=True, text=True, check=False
-    )
-    for pid in map(int, group.stdout.split()):
-        if pid != process.pid or not stage_alone:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    dvc = psutil.Process(process.pid)
+    stage = dvc.children(recursive=True)
+    for victim in stage if stage_alone else [dvc, *stage]:
+        with suppress(psutil.NoSuchProcess):
+            victim.kill()
     output, _ = process.communicate(timeout=100)
     assert "Traceback" not in output
     return process.returncode != 0
@@ -124,7 +108,7 @@ def test_a_run_killed_in_every_stage_completes(fresh_project: Project, ran: Proj
     rng = random.Random("0")
     killed = 0
     for number, stage in enumerate(STAGES):
-        process = start(fresh_project, "dvc", "repro")
+        process = fresh_project.start("dvc", "repro")
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(f"Running stage '{stage}'"):
@@ -147,7 +131,7 @@ def test_what_dvc_left_empty_is_named_and_can_be_deleted(
 
 def test_two_runs_at_once_leave_one_result(ran: Project, tmp_path: Path) -> None:
     project = before(ran, "evaluate", tmp_path / "project")
-    first = start(project, "dvc", "repro")
+    first = project.start("dvc", "repro")
     assert first.stdout is not None
     for line in first.stdout:
         if line.startswith("Running stage 'evaluate'"):
@@ -250,7 +234,7 @@ def test_soak(ran: Project, tmp_path: Path, seconds: dict[str, float], number: i
     for attempt in range(10):
         project = before(ran, stage, tmp_path / str(attempt))
         moment = rng.uniform(0, sum(seconds.values()) / 2 if whole else seconds[stage])
-        process = start(project, "dvc", "repro", *([] if whole else [stage]))
+        process = project.start("dvc", "repro", *([] if whole else [stage]))
         time.sleep(moment)
         killed = kill(process, stage_alone)
         check_visible(project, ran)

@@ -2,8 +2,6 @@
 
 import re
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -50,15 +48,9 @@ def outputs(project: Project) -> list[bytes]:
 
 def train_until(project: Project, epoch: int, how: signal.Signals) -> None:
     """Start a training run, and stop it when it has said that `epoch` is done."""
-    with subprocess.Popen(
-        [sys.executable, *TRAIN],
-        cwd=project.root,
-        env=project.environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
+    with project.start("python", *TRAIN) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
             if line.startswith(f"epoch {epoch:2d} "):
                 process.send_signal(how)
                 break
