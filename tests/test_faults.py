@@ -68,10 +68,13 @@ def before(ran: Project, stage: str, target: Path) -> Project:
 
 
 def kill(process: subprocess.Popen[str], stage_alone: bool) -> bool:
-    """Kill a `dvc repro` with all that it started, or the stage alone; False if it had ended."""
+    """Kill a `dvc repro` with all that it started, or the stage alone; False if it had ended.
+
+    Between two stages there is none to kill, so that it is the run.
+    """
     dvc = psutil.Process(process.pid)
     stage = dvc.children(recursive=True)
-    for victim in stage if stage_alone else [dvc, *stage]:
+    for victim in stage if stage_alone and stage else [dvc, *stage]:
         with suppress(psutil.NoSuchProcess):
             victim.kill()
     output, _ = process.communicate(timeout=100)
