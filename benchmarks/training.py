@@ -18,16 +18,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
 import yaml
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from stages import params, table
-from stages.autoencoder import HIDDEN, PIXELS, Autoencoder, errors, unit
+from stages.autoencoder import HIDDEN, PIXELS, errors, unit
+from stages.distributed import SharedStep
 from stages.files import replacing
-from stages.step import BETAS, EPS
+from stages.step import AdamW, flatten
 from stages.train import initial, split
 from stages.trainer import Trainer
 
@@ -79,14 +79,6 @@ def machine() -> str:
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     name = next((line.split(": ")[1] for line in text.splitlines() if "model name" in line), "")
     return f"{name or platform.processor()}, {os.cpu_count()} cores"
-
-
-def plain_step(model: Autoencoder, optimizer: torch.optim.Optimizer, images: Tensor) -> None:
-    """Take a step as one writes it with autograd."""
-    x = unit(images)
-    F.binary_cross_entropy_with_logits(model(x), x, reduction="sum").backward()
-    optimizer.step()
-    optimizer.zero_grad()
 
 
 class Limit:
@@ -282,11 +274,11 @@ def main() -> None:
             trainer.step(training, batch, 1e-4)
 
     other = initial(training, knobs.z_size, knobs.activation, knobs.seed)
-    optimizer = torch.optim.AdamW(other.parameters(), 1e-4, BETAS, EPS, fused=True)
+    by_autograd = SharedStep(other, AdamW(flatten(other), knobs.weight_decay))
 
     def plain() -> None:
         for batch in batches:
-            plain_step(other, optimizer, training[batch])
+            by_autograd(training, batch, 1e-4)
 
     limit = Limit(knobs.z_size, knobs.batch_size)
 

@@ -6,7 +6,8 @@ Shared: ``datasets`` (what is published, and its digests), ``idx`` (the format t
 ``pictures`` (picture files), ``table`` (the CSV format), ``autoencoder`` (the network and its
 file), ``params`` (params.yaml), ``command`` (a stage on the command line), ``files`` (writing,
 digests). Part of fetch: ``sources`` (where published files can be had). Parts of train: ``trainer``
-(the loop), ``step`` (one step of it), ``checkpoint`` (going on after a stop).
+(the loop), ``step`` (one step of it), ``distributed`` (several processes), ``checkpoint`` (going on
+after a stop).
 """
 
 

@@ -14,35 +14,34 @@ from stages.files import replacing
 _METADATA = "checkpoint"
 
 
-def save(path: Path, state: Mapping[str, Tensor], **facts: Any) -> None:
-    """Write tensors and facts.
+def save(path: Path, state: Mapping[str, Tensor], run: Any) -> None:
+    """Write the state of a training run.
 
     Parameters
     ----------
     path : Path
         The safetensors file to make or replace.
     state : mapping of str to Tensor
-    **facts
-        What JSON can hold; `run`, which tells one training run from another, among them.
+    run
+        What tells one training run from another; JSON can hold it.
     """
     tensors = {name: value.cpu() for name, value in state.items()}
     with replacing(path) as partial:
-        partial.write_bytes(encode(tensors, {_METADATA: json.dumps(facts)}))
+        partial.write_bytes(encode(tensors, {_METADATA: json.dumps(run)}))
 
 
-def load(path: Path, run: Any) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def load(path: Path, run: Any) -> dict[str, Tensor] | None:
     """Read what `save` wrote.
 
     Returns
     -------
-    (state, facts), or None
+    dict of str to Tensor, or None
         None if there is no checkpoint at `path`, or that of another run.
     """
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {})[_METADATA])
-            if facts["run"] != run:
+            if json.loads((file.metadata() or {})[_METADATA]) != run:
                 return None
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (FileNotFoundError, SafetensorError, ValueError, KeyError):
         return None

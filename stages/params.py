@@ -43,8 +43,16 @@ def _address(value: str) -> str:
     return value
 
 
+def _line(value: str) -> str:
+    """Refuse what is no command."""
+    if not (value.strip() and value.isprintable()):
+        raise ValueError("a command of one line")
+    return value
+
+
 Dataset = Annotated[str, AfterValidator(_dataset)]
 Address = Annotated[str, AfterValidator(_address)]
+Line = Annotated[str, AfterValidator(_line)]
 Integer = Annotated[int, BeforeValidator(_not_a_truth_value)]
 Number = Annotated[float, BeforeValidator(_not_a_truth_value), Field(allow_inf_nan=False)]
 
@@ -68,7 +76,7 @@ class Params(BaseModel):
         description="activation of the hidden layers"
     )
     seed: Integer = Field(ge=0, lt=2**32, description="seed of split, weights and row order")
-    epochs: Integer = Field(ge=1, description="passes over the training rows, at most")
+    epochs: Integer = Field(ge=1, le=10**6, description="passes over the training rows, at most")
     batch_size: Integer = Field(ge=1, description="rows a step")
     learning_rate: Number = Field(gt=0, description="peak of the one-cycle schedule")
     weight_decay: Number = Field(ge=0, description="AdamW's weight decay")
@@ -78,7 +86,9 @@ class Params(BaseModel):
     )
     patience: Integer = Field(ge=0, description="epochs without gain before stopping; 0: never")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="processor to train on")
-    threads: Integer = Field(ge=1, le=1024, description="threads of the CPU to train with")
+    threads: Integer = Field(ge=1, le=1024, description="threads of the CPU for each process")
+    # Not for a stage to read: DVC puts it into the command of train.
+    launcher: Line = Field(description="what starts train: python -m, or torchrun")
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,10 +1,14 @@
 """Train the autoencoder on the training table, and keep the weights of its best epoch.
 
 A run that was stopped goes on after its last whole epoch when the stage is run again with the same
-parameters, data, code and machine, and ends with the same bytes.
+parameters, data, code and machine, and ends with the same bytes. Of several
+processes, the first one logs and writes; all of them read the table.
 """
 
+import hashlib
+import json
 import logging
+import os
 import platform
 import sys
 from dataclasses import asdict
@@ -19,8 +23,9 @@ from tqdm import tqdm
 from stages import InputError, checkpoint, table
 from stages.autoencoder import Autoencoder
 from stages.command import parse, run
+from stages.distributed import ALONE, Processes, joined
 from stages.files import replacing, sha256
-from stages.trainer import Epoch, Trainer
+from stages.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +59,10 @@ def initial(training: Tensor, z_size: int, activation: str, seed: int) -> Autoen
     return model
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device that the parameter `device` names; auto takes a GPU where there is one.
+def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
+    """Return the device that the parameter `device` names, for this one of the processes.
+
+    auto takes the GPUs where this machine has one for each process.
 
     Raises
     ------
@@ -63,15 +70,18 @@ def choose_device(name: str) -> torch.device:
         If this machine has no such device.
     """
     there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
+        "cuda": torch.cuda.device_count() >= processes.local_count,
+        "mps": torch.backends.mps.is_available() and processes.count == 1,
         "cpu": True,
     }
     if name == "auto":
         name = next(device for device, present in there.items() if present)
     if not there[name]:
-        raise InputError(f"params.yaml: device is {name}, which this machine has not; try auto")
-    return torch.device(name)
+        each = f" for {processes.local_count} processes" if processes.count > 1 else ""
+        raise InputError(
+            f"params.yaml: device is {name}, which this machine has not{each}; try auto"
+        )
+    return torch.device(f"cuda:{processes.local_rank}" if name == "cuda" else name)
 
 
 def code() -> dict[str, str]:
@@ -85,7 +95,7 @@ def code() -> dict[str, str]:
     return {file.name: sha256(file) for file in sorted(files)}
 
 
-def main() -> None:
+def train(processes: Processes) -> None:
     """Read the training table; train; write the losses at each epoch, and in the end the model."""
     paths, params = parse(
         __doc__,
@@ -100,30 +110,48 @@ def main() -> None:
             *("weight_decay", "noise", "validation_fraction", "patience", "device", "threads"),
         ],
     )
+    first = processes.rank == 0
+    log.disabled = not first
     # Weights of pixels that are always 0 decay into denormal numbers, which processors handle
     # slowly.
     torch.set_flush_denormal(True)
     torch.set_num_threads(params.threads)
-    device = choose_device(params.device)
+    cores = os.cpu_count() or 1
+    if processes.count > 1 and processes.local_count * params.threads > cores:
+        log.warning(
+            "%d processes with threads: %d slow one another down on %d cores",
+            *(processes.local_count, params.threads, cores),
+        )
+    device = choose_device(params.device, processes)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     _, images = table.read(paths.table)
     training, validation = split(torch.from_numpy(images), params.validation_fraction, params.seed)
     model = initial(training, params.z_size, params.activation, params.seed).to(device)
-    trainer = Trainer(model, training.to(device), validation.to(device), params)
+    trainer = Trainer(model, training.to(device), validation.to(device), params, processes)
 
     lineage = {
         "parameters": params.model_dump(),
+        "processes": processes.count,
         "table_sha256": sha256(paths.table),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "device": str(device),
+        "device": device.type,
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
     run_facts = {"lineage": lineage, "code": code()}
-    if (stopped := checkpoint.load(paths.checkpoint, run_facts)) is not None:
-        state, facts = stopped
-        trainer.restore(state, [Epoch(**epoch) for epoch in facts["history"]])
+    # Processors of another kind may train together, though each rounds in its own way.
+    shared = run_facts | {"lineage": {**lineage, "instructions": None}}
+    if processes.differ(hashlib.sha256(json.dumps(shared).encode()).digest()):
+        raise InputError(
+            "the processes differ in parameters, table, code, packages or device; bring each "
+            "machine to the same commit, and `dvc pull`"
+        )
+    if first and (state := checkpoint.load(paths.checkpoint, run_facts)) is not None:
+        trainer.restore(state)
         log.info("going on after epoch %d of a run that was stopped", len(trainer.history))
+    processes.broadcast(trainer.state().values())
 
     def write_losses() -> None:
         with replacing(paths.losses) as partial:
@@ -142,18 +170,19 @@ def main() -> None:
         total=params.epochs * trainer.batches,
         initial=len(trainer.history) * trainer.batches,
         unit="step",
-        disable=not sys.stderr.isatty(),
+        disable=not (first and sys.stderr.isatty()),
     ) as bar:
         while not trainer.finished:
             try:
                 trainer.run_epoch(on_step=bar.update)
             except InputError:
-                if trainer.history:
+                if first and trainer.history:
                     write_model()
                 raise
+            if not first:
+                continue
             done = trainer.history[-1]
-            history = [asdict(epoch) for epoch in trainer.history]
-            checkpoint.save(paths.checkpoint, trainer.state(), run=run_facts, history=history)
+            checkpoint.save(paths.checkpoint, trainer.state(), run_facts)
             write_losses()
             bar.set_postfix(epoch=done.epoch, train=done.train, validation=done.validation)
             if bar.disable:
@@ -161,9 +190,16 @@ def main() -> None:
                     "epoch %2d of %d: BCE %.5f, validation %.5f",
                     *(done.epoch, params.epochs, done.train, done.validation),
                 )
-    write_losses()
-    write_model()
-    paths.checkpoint.unlink(missing_ok=True)
+    if first:
+        write_losses()
+        write_model()
+        paths.checkpoint.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Train, with the other processes of the run where there are any."""
+    with joined() as processes:
+        train(processes)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stages import InputError
 from stages.autoencoder import Autoencoder, errors
+from stages.distributed import ALONE, Processes, SharedStep
 from stages.params import Params
 from stages.step import AdamW, Step, flatten
 
@@ -53,8 +54,7 @@ class Trainer:
     """Trains a network epoch by epoch.
 
     The order of the rows, and their noise, are drawn from (seed, epoch). Rows that do not fill the
-    last batch are left out, others in each epoch. All that the next epoch depends on is in `state`
-    and `history`.
+    last batch are left out, others in each epoch. All that the next epoch depends on is in `state`.
 
     Parameters
     ----------
@@ -64,36 +64,55 @@ class Trainer:
         Grey values, 0 black to 255 white.
     params : Params
         batch_size, epochs, learning_rate, noise, patience, seed and weight_decay.
-
-    Attributes
-    ----------
-    history : list of Epoch
-        The epochs so far.
+    processes : Processes
+        Those that train together, each with a trainer on the same network and images. All of them
+        come to the same history.
 
     Raises
     ------
     InputError
-        If `training` has less rows than a batch.
+        If `training` has less rows than a batch, or a batch less rows than there are processes.
     """
 
     def __init__(
-        self, model: Autoencoder, training: Tensor, validation: Tensor, params: Params
+        self,
+        model: Autoencoder,
+        training: Tensor,
+        validation: Tensor,
+        params: Params,
+        processes: Processes = ALONE,
     ) -> None:
         if params.batch_size > len(training):
             raise InputError(
                 f"params.yaml: batch_size is {params.batch_size}, expected at most the "
                 f"{len(training)} training rows"
             )
+        if params.batch_size < processes.count:
+            raise InputError(
+                f"params.yaml: batch_size is {params.batch_size}, expected at least a row for each "
+                f"of the {processes.count} processes that the launcher starts"
+            )
         self.model = model
         self.training = training
         self.validation = validation
         self.params = params
-        self.history: list[Epoch] = []
+        self.processes = processes
+        self.losses = torch.full((params.epochs, 2), torch.nan, dtype=torch.float64)
         self.batches = len(training) // params.batch_size
         self.weights = flatten(model)
         self.optimizer = AdamW(self.weights, params.weight_decay)
-        self.step = Step(model, self.optimizer, params.batch_size, params.noise)
+        self.step = (
+            Step(model, self.optimizer, params.batch_size, params.noise)
+            if processes.count == 1
+            else SharedStep(model, self.optimizer, params.noise, processes)
+        )
         self.best_weights = self.weights.detach().clone()
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The epochs so far."""
+        done = self.losses[~self.losses[:, 0].isnan()]
+        return [Epoch(number, *losses) for number, losses in enumerate(done.tolist(), start=1)]
 
     @property
     def best(self) -> Epoch:
@@ -134,16 +153,17 @@ class Trainer:
             losses[number] = self.step(self.training, rows[number], rate)
             on_step()
 
+        self.processes.total(losses)
         if not losses.isfinite().all():
             number = int(losses.isfinite().int().argmin())
             raise InputError(
                 f"training diverged: the loss is {losses[number]} in epoch {epoch}, step "
                 f"{number + 1}; try a learning_rate below {self.params.learning_rate:g}"
             )
-        validation = errors(self.model, self.validation)[0].mean().item()
-        better = not self.history or validation < self.best.validation
-        self.history.append(Epoch(epoch, losses.double().mean().item(), validation))
-        if better:
+        bce = errors(self.model, self.processes.share(self.validation))[0].sum()
+        self.losses[epoch - 1, 0] = losses.double().mean()
+        self.losses[epoch - 1, 1] = self.processes.total(bce) / len(self.validation)
+        if self.best.epoch == epoch:
             self.best_weights = self.weights.detach().clone()
 
     def restore_best(self) -> None:
@@ -151,12 +171,11 @@ class Trainer:
         self.weights.detach().copy_(self.best_weights)
 
     def state(self) -> dict[str, Tensor]:
-        """All tensors that the next epoch depends on, by name; they change as training goes on."""
+        """All that the next epoch depends on, by name; it changes as training goes on."""
         weights = {"weights": self.weights.detach(), "best_weights": self.best_weights}
-        return weights | self.optimizer.state
+        return {**weights, **self.optimizer.state, "losses": self.losses}
 
-    def restore(self, state: Mapping[str, Tensor], history: list[Epoch]) -> None:
-        """Go on from what `state` and `history` were."""
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` was."""
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
-        self.history = list(history)

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import gzip
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def refusal(read: Callable[[], object]) -> str:
 
 
 def parameters(**values: Any) -> Params:
-    """Parameters for `stages.train.fit` on few images."""
+    """Parameters for a `Trainer` on few images."""
     usual: dict[str, Any] = {
         **{"seed": 0, "epochs": 3, "batch_size": 20, "patience": 0},
         **{"learning_rate": 5e-3, "weight_decay": 0.01, "noise": 0.0},
@@ -194,6 +195,11 @@ class Project:
 
     def set_params(self, **values: object) -> None:
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params() | values))
+
+    def command(self, stage: str) -> list[str]:
+        """The words of a stage's command, as DVC has it run."""
+        text: str = yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"][stage]["cmd"]
+        return shlex.split(text.replace("${launcher}", self.params()["launcher"]))
 
     def stages_run(self, output: str) -> list[str]:
         """The stages that a `dvc repro` or `dvc exp run` ran, from what it printed."""

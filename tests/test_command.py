@@ -2,7 +2,6 @@
 
 import pickle
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -110,7 +109,7 @@ def test_bad_input_is_one_line_and_leaves_the_outputs(
     damage(project.root / name)
     made = [path for folder in FOLDERS for path in (project.root / folder).rglob("*.*")]
     before = {path: path.read_bytes() for path in made}
-    output = project.run(*shlex.split(PIPELINE[stage]["cmd"]), status=1)
+    output = project.run(*project.command(stage), status=1)
     assert output.splitlines()[-1].startswith(f"error: {message}")
     assert "Traceback" not in output
     assert {path: path.read_bytes() for path in made} == before

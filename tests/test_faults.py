@@ -3,7 +3,6 @@
 import os
 import random
 import re
-import shlex
 import shutil
 import subprocess
 import time
@@ -198,7 +197,7 @@ def test_a_disk_that_cannot_be_written_to_is_named(
         (project.root / written).unlink()
     spoil(disk)
     earlier = files(project, list(STAGES))
-    output = project.run(*shlex.split(STAGES[stage]["cmd"]), status=1)
+    output = project.run(*project.command(stage), status=1)
     assert output.splitlines()[-1] == f"error: {written}: {reason}"
     assert "Traceback" not in output
     assert files(project, list(STAGES)) == earlier
@@ -207,7 +206,7 @@ def test_a_disk_that_cannot_be_written_to_is_named(
 def test_a_full_disk_for_temporary_files_is_named(fresh_project: Project, disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=64k", disk], check=True)
     fresh_project.environment["TMPDIR"] = str(disk)
-    output = fresh_project.run(*shlex.split(STAGES["fetch"]["cmd"]), status=1)
+    output = fresh_project.run(*fresh_project.command("fetch"), status=1)
     assert re.search(rf"^error: {disk}/\w+/t\S+: No space left on device$", output, re.MULTILINE)
     assert output.count("fetching") == 1
     assert files(fresh_project, ["fetch"]) == {}

@@ -53,6 +53,8 @@ def test_only_declared_parameters_can_be_read() -> None:
         ({"validation_fraction": 1}, "validation_fraction is 1, expected less than 1"),
         ({"noise": 1.5}, "noise is 1.5, expected less than or equal to 1"),
         ({"noise": -0.5}, "noise is -0.5, expected greater than or equal to 0"),
+        ({"launcher": " "}, "launcher is ' ', expected a command of one line"),
+        ({"launcher": "a\nb"}, r"launcher is 'a\\nb', expected a command of one line"),
         ({"epochs": 0}, "epochs is 0, expected greater than or equal to 1"),
         ({"batch_size": -1}, "batch_size is -1, expected greater than or equal to 1"),
         ({"patience": -1}, "patience is -1, expected greater than or equal to 0"),

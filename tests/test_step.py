@@ -1,15 +1,15 @@
-"""The step written out, held against PyTorch's own."""
+"""The step written out, held against that of autograd."""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
 from conftest import Digits
 
 from stages.autoencoder import ACTIVATIONS, Autoencoder, noisy, unit
-from stages.step import BETAS, EPS, AdamW, Step, flatten
+from stages.distributed import SharedStep
+from stages.step import AdamW, Step, flatten
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -22,28 +22,21 @@ def test_steps_are_those_of_autograd(
     written = Autoencoder(9, activation)
     written.initialise(unit(images).mean(0), torch.Generator().manual_seed(0))
     plain = copy.deepcopy(written)
-    flat = flatten(written)
-    step = Step(written, AdamW(flat, weight_decay=0.02), batch_size, noise)
-    step.generator.manual_seed(5)
-    generator = torch.Generator().manual_seed(5)
-    theirs = torch.optim.AdamW(plain.parameters(), lr=1e-3, betas=BETAS, eps=EPS, weight_decay=0.02)
+    mine, theirs = (AdamW(flatten(model), weight_decay=0.02) for model in (written, plain))
+    step, reference = Step(written, mine, batch_size, noise), SharedStep(plain, theirs, noise)
+    for generator in (step.generator, reference.generator):
+        generator.manual_seed(5)
     for rows in torch.randperm(len(images)).split(batch_size)[:3]:
         loss = step(images, rows, 1e-3)
-        x = unit(images[rows])
-        expected = F.binary_cross_entropy_with_logits(plain(noisy(x, noise, generator)), x)
-        theirs.zero_grad()
-        (expected * x.numel()).backward()
-        for mine, other in zip(written.parameters(), plain.parameters(), strict=True):
-            assert mine.grad is not None
+        assert loss.item() == pytest.approx(reference(images, rows, 1e-3).item(), rel=1e-6)
+        for one, other in zip(written.parameters(), plain.parameters(), strict=True):
+            assert one.grad is not None
             assert other.grad is not None
             scale = other.grad.abs().max().item()
-            assert torch.allclose(mine.grad, other.grad, rtol=1e-5, atol=1e-6 * scale)
-        theirs.step()
+            assert torch.allclose(one.grad, other.grad, rtol=1e-5, atol=1e-6 * scale)
         # AdamW divides a gradient by its size: where it is near 0, its rounding counts.
-        vector = torch.nn.utils.parameters_to_vector(plain.parameters()).detach()
-        assert (flat.detach() - vector).abs().mean() < 1e-3 * 1e-3
-        assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-        flat.detach().copy_(vector)
+        assert (mine.weights - theirs.weights).abs().mean() < 1e-3 * 1e-3
+        mine.weights.copy_(theirs.weights)
 
 
 def test_noise_is_uniform_and_ends_at_white() -> None:
