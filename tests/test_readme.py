@@ -26,7 +26,10 @@ METRICS = json.loads(
 )
 
 # Not run here: they get the project or set it up, which stands before any test can run.
-SET_UP = ("git clone ", "cd ", "python3 -m venv ", ". .venv/", "pip install ", "python -m pytest")
+SET_UP = (
+    *("git clone ", "cd ", "python3 -m venv ", ". .venv/", "pip install ", "python -m pytest"),
+    "docker ",
+)
 
 
 def blocks(language: str) -> list[str]:

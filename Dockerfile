@@ -1,0 +1,21 @@
+# All that `make repro` and `make test` need, but the checkout: that is mounted, see README.
+FROM python:3.11-slim-bookworm
+
+# The browser is that of the tests.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends chromium git make \
+    && rm -rf /var/lib/apt/lists/*
+
+# What is written into the checkout belongs to its owner, root included, whose number is taken.
+ARG UID=1000
+RUN useradd --create-home --no-log-init --non-unique --uid "$UID" user
+USER user
+
+# At home, which a development container hands to whoever owns the checkout.
+ENV VENV=/home/user/venv
+ENV PATH=$VENV/bin:$PATH
+WORKDIR /checkout
+COPY Makefile requirements.lock ./
+RUN PIP_NO_CACHE_DIR=1 make setup
+
+CMD ["make", "repro", "test"]
