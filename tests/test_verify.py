@@ -1,16 +1,18 @@
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import Project
+from conftest import Project, refusal
 
 from stages.autoencoder import Autoencoder, lineage
 from stages.files import sha256
-from tools.verify import METRICS, MODEL, distances, outputs
+from tools.review import seed_noise
+from tools.verify import METRICS, MODEL, distances, judge, outputs
 
 
 def lock(raw: str, model: str) -> dict[str, object]:
@@ -35,6 +37,26 @@ def test_outputs_of_two_runs_are_put_beside_one_another() -> None:
     assert str(train).endswith(" different")
 
 
+def test_differences_are_judged_by_what_may_differ() -> None:
+    scores, noise = {"bce": 0.07, "mse": 0.004}, seed_noise()
+    same, rounded, other = (
+        outputs(lock("a", "b"), lock(raw, model)) for raw, model in ("ab", "ac", "bb")
+    )
+    within = {name: scores[name] + 0.9 * noise[name] for name in scores}
+    assert judge(same, scores, scores) == "the same bytes in every output"
+    assert judge(rounded, scores, within).startswith("as recorded, but for rounding")
+    assert refusal(lambda: judge(other, scores, scores)).startswith(
+        "data/raw: not what is recorded"
+    )
+    for name in scores:
+        for sign in (-1, 1):
+            beyond = scores | {name: scores[name] + sign * 1.1 * noise[name]}
+            assert refusal(partial(judge, rounded, scores, beyond)) == (
+                f"{name}: further from what is recorded than another seed would be; "
+                "that is more than rounding"
+            )
+
+
 def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
     for folder in ("metrics", "models"):
         shutil.copytree(ran.root / folder, tmp_path / folder)
@@ -45,7 +67,8 @@ def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"bce": 0.5}))
 
     said = list(distances(ran.root, tmp_path))
-    assert any(re.fullmatch(r"bce: 0\.\d+ recorded, 0\.5 found", line) for line in said)
+    (score,) = [line for line in said if line.endswith("found")]
+    assert re.fullmatch(r"bce: 0\.\d+ recorded, 0\.5 found", score)
     assert "weights: 5.0e-01 apart at most" in said
     assert [line for line in said if line.endswith("here")] == [
         f"instructions: {made['instructions']} recorded, none here"
@@ -54,7 +77,9 @@ def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
 
 def test_without_the_recorded_model_it_says_what_to_do(ran: Project, tmp_path: Path) -> None:
     shutil.copytree(ran.root / "metrics", tmp_path / "metrics")
-    assert "`dvc pull`" in list(distances(tmp_path, ran.root))[-1]
+    here, advice = distances(tmp_path, ran.root)
+    assert f"torch {torch.__version__}, " in here
+    assert "`dvc pull`" in advice
 
 
 def test_where_the_model_came_from_is_in_its_file(ran: Project) -> None:
