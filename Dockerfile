@@ -1,9 +1,9 @@
 # All that `make repro` and `make test` need, but the checkout: that is mounted, see README.
 FROM python:3.11-slim-bookworm
 
-# The browser is that of the tests.
+# The browser is that of the tests, and the library that of the driver that Playwright brings.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends chromium git make \
+    && apt-get install --yes --no-install-recommends chromium git libatomic1 make \
     && rm -rf /var/lib/apt/lists/*
 
 # What is written into the checkout belongs to its owner, root included, whose number is taken.

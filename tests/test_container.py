@@ -20,7 +20,7 @@ def steps(instruction: str) -> list[str]:
 
 def debian_packages(text: str) -> set[str]:
     """The packages that a text asks Debian for."""
-    (names,) = re.findall(r"apt-get install --yes --no-install-recommends ([a-z -]+)", text)
+    (names,) = re.findall(r"apt-get install --yes --no-install-recommends ([a-z0-9 -]+)", text)
     return set(names.split())
 
 
