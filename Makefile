@@ -11,10 +11,12 @@ PARAM ?= z_size
 VALUES ?= 8,16,32,64
 # What `make review` compares the workspace with.
 BASE ?= main
+# What `make anomaly` scores beside the test table.
+OTHER ?= fashion-mnist.csv
 # A process for each core; the tests of a file share what it sets up.
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile
 
-.PHONY: help setup repro sweep review verify test test-all soak lint bench bench-scale choices lock
+.PHONY: help setup repro sweep review verify test test-all soak lint bench bench-scale choices anomaly lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -61,6 +63,9 @@ bench-scale: $(READY) ## how time and memory grow up to EMNIST's 814,255 images
 
 choices: $(READY) ## measure what the initialisation is worth
 	$(BIN)/python -m benchmarks.choices
+
+anomaly: $(READY) ## measure how well the BCE tells other images (OTHER=fashion-mnist.csv) apart
+	$(BIN)/python -m benchmarks.anomaly $(OTHER)
 
 lock: $(READY) ## make requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --universal --generate-hashes --all-extras --upgrade --quiet \

@@ -2,6 +2,8 @@
 
 Stages: fetch, convert, train, evaluate, sanity_check; ``python -m stages.train --help`` and so on.
 
+Run by hand after training, in the same way: encode, reconstruct.
+
 Shared: ``datasets`` (what is published, and its digests), ``idx`` (the format that it has),
 ``pictures`` (picture files), ``table`` (the CSV format), ``autoencoder`` (the network and its
 file), ``params`` (params.yaml), ``command`` (a stage on the command line), ``files`` (writing,

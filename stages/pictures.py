@@ -22,6 +22,25 @@ FORMATS = {
 _PICTURES = 256
 
 
+def images(path: Path) -> Iterator[table.Piece]:
+    """Read images from what may hold some, in bounded memory, in pieces as `table.pieces` does.
+
+    Parameters
+    ----------
+    path : Path
+        What `pieces` takes, if it is a folder or its suffix is a picture's; else a table, with any
+        header or none.
+
+    Raises
+    ------
+    InputError, OSError
+        As `pieces` and `table.pieces` do.
+    """
+    if path.is_dir() or path.suffix.lower() in FORMATS:
+        return pieces(path)
+    return table.pieces(path, any_header=True)
+
+
 def pieces(path: Path) -> Iterator[table.Piece]:
     """Read a picture or a folder of pictures, in bounded memory.
 

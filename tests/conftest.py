@@ -79,6 +79,20 @@ def parameters(**values: Any) -> Params:
     return Params.model_construct(**(usual | values))
 
 
+def peak_memory(project: "Project", module: str, *arguments: str) -> int:
+    """Run a module of the project; the most memory, in KiB, that it had at any time."""
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:];"
+        "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True);"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    # Arrays that are given back to the system at once (glibc) leave no holes to be counted.
+    exact = Project(project.root)
+    exact.environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
+    output = exact.run(sys.executable, "-c", code, module, *arguments)
+    return int(output.splitlines()[-1])
+
+
 @cache
 def uses(module: Path) -> set[str]:
     """The parameters that a stage declares in its call of `parse`."""

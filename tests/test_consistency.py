@@ -20,6 +20,7 @@ from stages.params import Params
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
+BY_HAND = {"encode", "reconstruct"}  # what is run with a trained model; no stage reads its output
 PACKAGES_SHAPE = {"train", "evaluate", "sanity_check"}  # their results depend on library versions
 
 
@@ -141,13 +142,21 @@ def test_every_parameter_is_used_by_a_stage_or_its_command() -> None:
 
 def test_stages_import_no_stage() -> None:
     for path in (ROOT / "stages").glob("*.py"):
-        others = {ROOT / f"stages/{stage}.py" for stage in STAGES} - {path}
+        others = {ROOT / f"stages/{stage}.py" for stage in {*STAGES, *BY_HAND}} - {path}
         assert not imported(path) & others
 
 
-def test_every_module_is_used_by_a_stage() -> None:
-    used = set.union(*(imported(ROOT / f"stages/{stage}.py") for stage in STAGES))
+def test_every_module_is_used_by_a_stage_or_by_hand() -> None:
+    used = set.union(*(imported(ROOT / f"stages/{name}.py") for name in {*STAGES, *BY_HAND}))
     assert used == set((ROOT / "stages").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", sorted(BY_HAND))
+def test_what_is_run_by_hand_is_no_stage_and_README_runs_it(name: str) -> None:  # noqa: N802
+    module = ROOT / f"stages/{name}.py"
+    assert name not in STAGES
+    assert f"\n$ python -m stages.{name} " in (ROOT / "README.md").read_text()
+    assert read_anywhere(module) == uses(module)
 
 
 def test_plots_have_their_files_and_columns(ran: Project) -> None:

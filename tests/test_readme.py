@@ -89,6 +89,20 @@ def test_choices_are_quoted_as_measured() -> None:
         assert f"| {bce:.5f} | | |" in README
 
 
+def test_the_anomaly_score_is_quoted_as_measured() -> None:
+    measured = pd.read_csv(ROOT / "benchmarks/anomaly.csv").iloc[0]
+    text = " ".join(README.split())
+    assert measured["other"] == "fashion-mnist"
+    for quoted in (
+        f"{measured['rows']:,} test images of Fashion-MNIST",
+        f"a BCE of {measured['bce_other']:.5f} on average, those of MNIST {measured['bce']:.5f};",
+        f"an AUROC of {measured['auroc']:.6f}, the brightness",
+        f"alone with {measured['auroc_grey']:.6f} (",
+    ):
+        assert quoted in text
+    assert abs(measured["bce"] - METRICS["bce"]) < seed_noise()["bce"]
+
+
 def test_the_benchmark_is_quoted_as_measured() -> None:
     report = (ROOT / "benchmarks/training.md").read_text()
     assert report.partition("\n\nWhat a step")[0] in README
