@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from benchmarks.training import plain_network
-from stages import params, table
-from stages.autoencoder import unit
-from stages.files import replacing
+from stages.shared import params, table
+from stages.shared.autoencoder import unit
+from stages.shared.files import replacing
 from stages.train import initial, split
 
 REPORT = Path(__file__).with_suffix(".csv")

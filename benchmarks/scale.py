@@ -19,9 +19,9 @@ import yaml
 from numpy.typing import NDArray
 
 from benchmarks.training import machine
-from stages import idx
-from stages.datasets import DATASETS
-from stages.files import replacing
+from stages.shared import idx
+from stages.shared.datasets import DATASETS
+from stages.shared.files import replacing
 
 ROOT = Path(__file__).parents[1]
 REPORT = Path(__file__).with_suffix(".md")

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from stages import params, table
-from stages.autoencoder import HIDDEN, PIXELS, errors, unit
-from stages.distributed import SharedStep
-from stages.files import replacing
-from stages.step import AdamW, flatten
+from stages.shared import params, table
+from stages.shared.autoencoder import HIDDEN, PIXELS, errors, unit
+from stages.shared.distributed import SharedStep
+from stages.shared.files import replacing
+from stages.shared.step import AdamW, flatten
+from stages.shared.trainer import Trainer
 from stages.train import initial, split
-from stages.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 REPORT = Path(__file__).with_suffix(".md")

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import InputError, idx, pictures, table
-from stages.command import parse, run
-from stages.datasets import DATASETS, Dataset, Files
+from stages import InputError
+from stages.shared import idx, pictures, table
+from stages.shared.command import parse, run
+from stages.shared.datasets import DATASETS, Dataset, Files
 
 SPLIT_SEED = 0  # not that of training: other weights must be scored on the same test rows
 _ROWS = 4096  # handled at a time

@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from stages import pictures, table
-from stages.autoencoder import Autoencoder, unit
-from stages.command import parse, run
-from stages.files import replacing
+from stages.shared import pictures, table
+from stages.shared.autoencoder import Autoencoder, unit
+from stages.shared.command import parse, run
+from stages.shared.files import replacing
 
 log = logging.getLogger(__name__)
 

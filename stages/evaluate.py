@@ -9,10 +9,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from stages import InputError, table
-from stages.autoencoder import Autoencoder, errors
-from stages.command import parse, run
-from stages.files import replacing
+from stages import InputError
+from stages.shared import table
+from stages.shared.autoencoder import Autoencoder, errors
+from stages.shared.command import parse, run
+from stages.shared.files import replacing
 
 log = logging.getLogger(__name__)
 

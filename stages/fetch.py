@@ -16,10 +16,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stages import InputError
-from stages.command import parse, run
-from stages.datasets import DATASETS, Dataset
-from stages.files import digest, replacing
-from stages.sources import (
+from stages.shared.command import parse, run
+from stages.shared.datasets import DATASETS, Dataset
+from stages.shared.files import digest, replacing
+from stages.shared.sources import (
     FAILURES,
     PACKAGE,
     Fetcher,

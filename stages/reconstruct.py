@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages import InputError, pictures, table
-from stages.autoencoder import Autoencoder, errors, unit
-from stages.command import parse, run
-from stages.files import replacing
+from stages import InputError
+from stages.shared import pictures, table
+from stages.shared.autoencoder import Autoencoder, errors, unit
+from stages.shared.command import parse, run
+from stages.shared.files import replacing
 
 log = logging.getLogger(__name__)
 

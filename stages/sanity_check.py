@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stages import InputError, table
-from stages.autoencoder import Autoencoder, lineage, noisy, unit
-from stages.command import parse, run
-from stages.files import replacing
+from stages import InputError
+from stages.shared import table
+from stages.shared.autoencoder import Autoencoder, lineage, noisy, unit
+from stages.shared.command import parse, run
+from stages.shared.files import replacing
 
 log = logging.getLogger(__name__)
 

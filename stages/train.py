@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from stages import InputError, checkpoint, table
-from stages.autoencoder import Autoencoder
-from stages.command import parse, run
-from stages.distributed import ALONE, Processes, joined
-from stages.files import replacing, sha256
-from stages.trainer import Trainer
+from stages import InputError
+from stages.shared import checkpoint, table
+from stages.shared.autoencoder import Autoencoder
+from stages.shared.command import parse, run
+from stages.shared.distributed import ALONE, Processes, joined
+from stages.shared.files import replacing, sha256
+from stages.shared.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +86,15 @@ def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
 
 
 def code() -> dict[str, str]:
-    """SHA-256 of each module of ours that is loaded, by its name."""
+    """SHA-256 of each module of ours that is loaded, by its file in this package."""
     ours = [
         module
         for name, module in sys.modules.items()
         if name == "__main__" or name.partition(".")[0] == "stages"
     ]
     files = {Path(str(module.__file__)) for module in ours}
-    return {file.name: sha256(file) for file in sorted(files)}
+    folder = Path(__file__).parent
+    return {str(file.relative_to(folder)): sha256(file) for file in sorted(files)}
 
 
 def train(processes: Processes) -> None:

@@ -21,10 +21,11 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from stages import InputError, idx, table
-from stages.datasets import DATASETS, Dataset
-from stages.files import digest, sha256
-from stages.params import Params
+from stages import InputError
+from stages.shared import idx, table
+from stages.shared.datasets import DATASETS, Dataset
+from stages.shared.files import digest, sha256
+from stages.shared.params import Params
 
 # The same examples in every run, however slow the machine is.
 settings.register_profile(
@@ -245,7 +246,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
     """The project as cloned, set to the small data set: nothing has been run."""
     project = copy_checkout(tmp_path_factory.mktemp("fresh"))
     # The real digests are tried on the real files; here they are those of the small ones.
-    module = project.root / "stages/datasets.py"
+    module = project.root / "stages/shared/datasets.py"
     text = module.read_text()
     for name, published in DATASETS["mnist"].digests.items():
         assert published in text

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.anomaly import auroc
-from stages import table
+from stages.shared import table
 
 SCORES = st.lists(st.integers(0, 9) | st.floats(-1, 1), min_size=1, max_size=30)
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stages import InputError
-from stages.autoencoder import ACTIVATIONS, Autoencoder, CentredLinear, errors, unit
+from stages.shared.autoencoder import ACTIVATIONS, Autoencoder, CentredLinear, errors, unit
 
 
 def network(images: Tensor, z_size: int = 32, activation: str = "sigmoid") -> Autoencoder:
@@ -107,7 +107,7 @@ def test_saving_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     code = """
 import sys, torch
 from pathlib import Path
-from stages.autoencoder import Autoencoder
+from stages.shared.autoencoder import Autoencoder
 model = Autoencoder(2, "relu")
 model.initialise(torch.full((784,), 0.1), torch.Generator().manual_seed(0))
 model.save(Path(sys.argv[1]), {"a": 1, "b": {"c": 2, "d": 3}})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages import checkpoint
+from stages.shared import checkpoint
 
 
 def test_the_same_run_reads_what_was_written(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT, Project
 
-from stages.params import Params
+from stages.shared.params import Params
 
 FOLDERS = ["data", "metrics", "models", "plots"]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -105,11 +105,12 @@ def make_pickle(path: Path) -> None:
 def test_bad_input_is_one_line_and_leaves_the_outputs(
     project: Project, stage: str, name: str, damage: Callable[[Path], object], message: str
 ) -> None:
+    command = project.command(stage)
     (project.root / name).chmod(0o644)
     damage(project.root / name)
     made = [path for folder in FOLDERS for path in (project.root / folder).rglob("*.*")]
     before = {path: path.read_bytes() for path in made}
-    output = project.run(*project.command(stage), status=1)
+    output = project.run(*command, status=1)
     assert output.splitlines()[-1].startswith(f"error: {message}")
     assert "Traceback" not in output
     assert {path: path.read_bytes() for path in made} == before

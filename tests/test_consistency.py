@@ -16,7 +16,7 @@ import yaml
 from conftest import ROOT, Project, uses
 from packaging.requirements import Requirement
 
-from stages.params import Params
+from stages.shared.params import Params
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
@@ -31,19 +31,23 @@ def names(entries: list[str | dict[str, object]]) -> list[str]:
 @cache
 def imported(module: Path) -> set[Path]:
     """The modules of ours that `module` imports anywhere in it, itself and theirs included."""
-    folder = module.parent
-    found, todo = set(), {module, folder / "__init__.py"}
+    root = next(parent for parent in module.parents if parent.name == "stages").parent
+    found, todo = set(), {module}
     while todo:
         path = todo.pop()
         found.add(path)
+        inside = path.relative_to(root).parent
+        packages = [root / package / "__init__.py" for package in (inside, *inside.parents[:-1])]
+        todo |= set(packages) - found
         for node in ast.walk(ast.parse(path.read_text())):
             candidates: list[str] = []
             if isinstance(node, ast.Import):
                 candidates = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                base = ".".join(filter(None, ["stages" if node.level else "", node.module]))
+                start = [*inside.parts[: len(inside.parts) + 1 - node.level]] if node.level else []
+                base = ".".join(filter(None, [*start, node.module]))
                 candidates = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-            files = {folder.parent / f"{name.replace('.', '/')}.py" for name in candidates}
+            files = {root / f"{name.replace('.', '/')}.py" for name in candidates}
             todo |= {file for file in files if file.is_file()} - found
     return found
 
@@ -115,12 +119,18 @@ def test_an_entry_taken_away_is_missed(stage: str, kind: str, entry: str) -> Non
 @pytest.mark.parametrize(
     ("module", "line", "gap"),
     [
-        ("convert", "import stages.step", "convert: deps on code and packages: stages/step.py"),
-        ("idx", "from stages import checkpoint", "fetch: deps on code and packages: stages/check"),
-        ("files", "from .trainer import EPS", "convert: deps on code and packages: stages/autoenc"),
+        ("convert", "import stages.shared.step", "convert: deps on code and packages: stages/sh"),
+        (
+            *("shared/idx", "from stages.shared import checkpoint"),
+            "fetch: deps on code and packages: stages/shared/checkpoint.py",
+        ),
+        (
+            *("shared/files", "from .trainer import EPS"),
+            "convert: deps on code and packages: stages/shared/autoencoder.py",
+        ),
         ("evaluate", "uses = parse(uses=['seed'])", "evaluate: params in its call of parse: seed"),
         ("evaluate", "params.seed", "evaluate: params that the code reads: seed"),
-        ("table", "self.params.seed", "convert: params that the code reads: seed"),
+        ("shared/table", "self.params.seed", "convert: params that the code reads: seed"),
         ("evaluate", "getattr(params, 'seed')", "evaluate: params that the code reads: seed"),
         ("evaluate", "getattr(params, name)", "evaluate: params that the code reads: name"),
     ],
@@ -141,14 +151,14 @@ def test_every_parameter_is_used_by_a_stage_or_its_command() -> None:
 
 
 def test_stages_import_no_stage() -> None:
-    for path in (ROOT / "stages").glob("*.py"):
+    for path in (ROOT / "stages").rglob("*.py"):
         others = {ROOT / f"stages/{stage}.py" for stage in {*STAGES, *BY_HAND}} - {path}
         assert not imported(path) & others
 
 
 def test_every_module_is_used_by_a_stage_or_by_hand() -> None:
     used = set.union(*(imported(ROOT / f"stages/{name}.py") for name in {*STAGES, *BY_HAND}))
-    assert used == set((ROOT / "stages").glob("*.py"))
+    assert used == set((ROOT / "stages").rglob("*.py"))
 
 
 @pytest.mark.parametrize("name", sorted(BY_HAND))

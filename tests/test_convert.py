@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages import InputError, idx, table
+from stages import InputError
 from stages.convert import own, published, split
-from stages.datasets import DATASETS, Dataset
+from stages.shared import idx, table
+from stages.shared.datasets import DATASETS, Dataset
 
 
 def raw(root: Path, dataset: Dataset, train: Digits, test: Digits) -> None:

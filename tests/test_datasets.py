@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from torchvision import datasets as theirs
 
-from stages import params
-from stages.datasets import DATASETS
+from stages.shared import params
+from stages.shared.datasets import DATASETS
 
 EMNIST = [name for name in DATASETS if name.startswith("emnist-")]
 

@@ -16,10 +16,10 @@ from test_pipeline import AFTER_TABLES
 from test_train import TRAIN, outputs
 
 from stages import InputError
-from stages.autoencoder import lineage
-from stages.distributed import Processes
+from stages.shared.autoencoder import lineage
+from stages.shared.distributed import Processes
+from stages.shared.trainer import Trainer
 from stages.train import choose_device, initial, split
-from stages.trainer import Trainer
 
 # Sums of float32 in another order differ by some 1e-7; each of the few hundred updates adds to it.
 ROUNDING = 2e-5

@@ -11,8 +11,8 @@ import torch
 from conftest import Project, peak_memory
 from PIL import Image
 
-from stages import table
-from stages.autoencoder import Autoencoder, unit
+from stages.shared import table
+from stages.shared.autoencoder import Autoencoder, unit
 
 OPTIONS = ("--model", "models/autoencoder.safetensors", "--images")
 
@@ -69,7 +69,7 @@ def test_a_table_without_header_and_pictures_give_the_same_codes(
     ("images", "message"),
     [
         ("nowhere.csv", "nowhere.csv: No such file or directory"),
-        ("stages", "stages/__init__.py: not a picture by its name, expected .bmp"),
+        ("tools", "tools/__init__.py: not a picture by its name, expected .bmp"),
     ],
 )
 def test_what_has_no_images_is_one_line(

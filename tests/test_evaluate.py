@@ -8,10 +8,10 @@ from conftest import Digits, parameters
 from numpy.typing import NDArray
 
 from stages import InputError
-from stages.autoencoder import Autoencoder, unit
 from stages.evaluate import cross_entropy, entropy, pca_mse, score
+from stages.shared.autoencoder import Autoencoder, unit
+from stages.shared.trainer import Trainer
 from stages.train import initial
-from stages.trainer import Trainer
 
 Images = NDArray[np.uint8]
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, Project, uses
 from test_pipeline import AFTER_TABLES, STAGES
 
-from stages.params import Params
+from stages.shared.params import Params
 
 TITLES = ["Loss of each epoch", "Validation loss", "Test loss by digit"]
 

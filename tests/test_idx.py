@@ -17,7 +17,8 @@ from torchvision.datasets.mnist import (
     read_sn3_pascalvincent_tensor,
 )
 
-from stages import InputError, idx
+from stages import InputError
+from stages.shared import idx
 
 FIVE = idx.encode(np.zeros(5, np.uint8))
 

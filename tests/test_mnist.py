@@ -8,9 +8,9 @@ import pytest
 from conftest import ROOT, Project, copy_checkout
 from torchvision.datasets import MNIST
 
-from stages import table
-from stages.datasets import DATASETS
-from stages.files import sha256
+from stages.shared import table
+from stages.shared.datasets import DATASETS
+from stages.shared.files import sha256
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,8 @@ from conftest import ROOT, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import InputError, params
+from stages import InputError
+from stages.shared import params
 
 GOOD = yaml.safe_load((ROOT / "params.yaml").read_text())
 ALL = list(params.Params.model_fields)

@@ -16,7 +16,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import Compose, Grayscale, Resize
 
-from stages import pictures, table
+from stages.shared import pictures, table
 
 Pixels = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ import pandas as pd
 from conftest import Digits, Project
 from PIL import Image
 
-from stages import table
+from stages.shared import table
 
 STAGES = ["fetch", "convert", "train", "evaluate", "sanity_check"]
 AFTER_TABLES = STAGES[2:]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT, Project
 
-from stages.params import Params
+from stages.shared.params import Params
 from tools.review import seed_noise
 
 README = (ROOT / "README.md").read_text()

@@ -11,9 +11,9 @@ import torch
 from conftest import Project, peak_memory
 from PIL import Image
 
-from stages import table
-from stages.autoencoder import Autoencoder, errors, unit
 from stages.reconstruct import BETWEEN, SCALE, SHOWN, sheet
+from stages.shared import table
+from stages.shared.autoencoder import Autoencoder, errors, unit
 
 MODEL = ("--model", "models/autoencoder.safetensors")
 

@@ -11,8 +11,8 @@ from conftest import Digits, named
 from PIL import Image
 
 from stages import InputError
-from stages.autoencoder import Autoencoder, noisy, unit
 from stages.sanity_check import code_image, draw_losses, draw_reconstructions, read_losses, save
+from stages.shared.autoencoder import Autoencoder, noisy, unit
 
 
 @pytest.mark.parametrize(

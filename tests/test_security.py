@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from stages.params import _Loader
+from stages.shared.params import _Loader
 
 MODULES = {"pickle", "dill", "joblib", "marshal", "shelve", "importlib", "tarfile"}
 BUILTINS = {"eval", "exec", "compile", "__import__"}
@@ -45,7 +45,9 @@ def dangers(code: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "stages").rglob("*.py")), ids=lambda path: path.name
+)
 def test_no_module_does_what_none_may_do(path: Path) -> None:
     assert dangers(path.read_text()) == []
 

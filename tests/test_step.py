@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import Digits
 
-from stages.autoencoder import ACTIVATIONS, Autoencoder, noisy, unit
-from stages.distributed import SharedStep
-from stages.step import AdamW, Step, flatten
+from stages.shared.autoencoder import ACTIVATIONS, Autoencoder, noisy, unit
+from stages.shared.distributed import SharedStep
+from stages.shared.step import AdamW, Step, flatten
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -12,7 +12,8 @@ from conftest import Digits, named, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import InputError, table
+from stages import InputError
+from stages.shared import table
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stages import InputError
-from stages.autoencoder import Autoencoder
+from stages.shared.autoencoder import Autoencoder
 from stages.train import choose_device, split
 
 
@@ -85,7 +85,7 @@ def test_a_checkpoint_of_another_run_is_not_used(project: Project) -> None:
         project.set_params(weight_decay=0.5)
 
     def other_code() -> None:
-        with (project.root / "stages/step.py").open("a") as file:
+        with (project.root / "stages/shared/step.py").open("a") as file:
             file.write("# another version\n")
 
     def other_data() -> None:

@@ -10,10 +10,10 @@ from conftest import Digits, parameters
 from torch import Tensor
 
 from stages import InputError
-from stages.autoencoder import errors, noisy, unit
-from stages.step import BETAS, EPS
+from stages.shared.autoencoder import errors, noisy, unit
+from stages.shared.step import BETAS, EPS
+from stages.shared.trainer import Trainer, learning_rate
 from stages.train import initial, split
-from stages.trainer import Trainer, learning_rate
 
 
 @pytest.fixture(scope="session")

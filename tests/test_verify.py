@@ -9,8 +9,8 @@ import torch
 import yaml
 from conftest import Project, refusal
 
-from stages.autoencoder import Autoencoder, lineage
-from stages.files import sha256
+from stages.shared.autoencoder import Autoencoder, lineage
+from stages.shared.files import sha256
 from tools.review import seed_noise
 from tools.verify import METRICS, MODEL, distances, judge, outputs
 

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from stages import InputError
-from stages.files import replacing
+from stages.shared.files import replacing
 
 # The sign of a change for the better; 0 for what describes the data and the baselines.
 BETTER = {

@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from stages import InputError
-from stages.command import run
-from stages.files import replacing
-from stages.params import Params
 from stages.sanity_check import save
+from stages.shared.command import run
+from stages.shared.files import replacing
+from stages.shared.params import Params
 
 FOLDER = Path("sweeps")
 

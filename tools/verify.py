@@ -19,8 +19,8 @@ import yaml
 from dvc.api import DVCFileSystem
 
 from stages import InputError
-from stages.autoencoder import Autoencoder, lineage
-from stages.command import run
+from stages.shared.autoencoder import Autoencoder, lineage
+from stages.shared.command import run
 from tools.review import GATED, seed_noise
 
 MODEL = "models/autoencoder.safetensors"

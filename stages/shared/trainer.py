@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from stages import InputError
-from stages.autoencoder import Autoencoder, errors
-from stages.distributed import ALONE, Processes, SharedStep
-from stages.params import Params
-from stages.step import AdamW, Step, flatten
+from stages.shared.autoencoder import Autoencoder, errors
+from stages.shared.distributed import ALONE, Processes, SharedStep
+from stages.shared.params import Params
+from stages.shared.step import AdamW, Step, flatten
 
 # Share of the steps in which the learning rate rises.
 WARM_UP = 0.05

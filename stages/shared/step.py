@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from stages.autoencoder import PIXELS, Autoencoder, CentredLinear, noisy
+from stages.shared.autoencoder import PIXELS, Autoencoder, CentredLinear, noisy
 
 # AdamW's. The memory of squared gradients is shorter than the usual 0.999, for a learning rate as
 # high as ours; eps is below any gradient here.

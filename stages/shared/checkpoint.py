@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as encode
 from torch import Tensor
 
-from stages.files import replacing
+from stages.shared.files import replacing
 
 _METADATA = "checkpoint"
 

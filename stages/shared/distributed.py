@@ -15,8 +15,8 @@ from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from stages import InputError
-from stages.autoencoder import PIXELS, Autoencoder, noisy, unit
-from stages.step import AdamW
+from stages.shared.autoencoder import PIXELS, Autoencoder, noisy, unit
+from stages.shared.step import AdamW
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from stages import InputError, params
+from stages import InputError
+from stages.shared import params
 
 
 def parse(

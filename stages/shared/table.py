@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages import InputError
-from stages.files import replacing
+from stages.shared.files import replacing
 
 log = logging.getLogger(__name__)
 

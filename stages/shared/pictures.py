@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-from stages import InputError, table
+from stages import InputError
+from stages.shared import table
 
 # What torchvision takes for a picture, and what Pillow may take it for: no other of its formats is
 # ever tried, some of which start programs.

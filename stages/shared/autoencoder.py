@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from stages import InputError
-from stages.files import replacing
+from stages.shared.files import replacing
 
 PIXELS = 784
 HIDDEN = (512, 256)
