@@ -16,7 +16,8 @@ OTHER ?= fashion-mnist.csv
 # A process for each core; the tests of a file share what it sets up.
 SIDE_BY_SIDE := --numprocesses auto --dist loadfile
 
-.PHONY: help setup repro sweep review verify test test-all soak lint bench bench-scale choices anomaly lock
+.PHONY: help setup repro sweep review verify test test-all soak lint bench bench-scale bench-processes
+.PHONY: choices anomaly lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -60,6 +61,9 @@ bench: $(READY) ## time training, beside plain PyTorch and the limit of the mach
 
 bench-scale: $(READY) ## how time and memory grow up to EMNIST's 814,255 images
 	$(BIN)/python -m benchmarks.scale
+
+bench-processes: $(READY) ## time an epoch with one, two and three processes
+	$(BIN)/python -m benchmarks.processes
 
 choices: $(READY) ## measure what the initialisation is worth
 	$(BIN)/python -m benchmarks.choices

@@ -5,6 +5,8 @@ One process, without torchrun, has no process group: there is nobody to wait for
 
 import os
 import sys
+import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
 from torch import Tensor, distributed
+from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from stages import InputError
@@ -63,6 +66,26 @@ class Processes:
 ALONE = Processes()
 
 
+def _of_this_start(store: Store, processes: Processes) -> Store:
+    """Find a part of torchrun's store that holds nothing of processes which are gone.
+
+    PyTorch 2.15's torchrun keeps the store when it starts killed processes anew. Read too early, it
+    tells the addresses of the killed ones, and its count of restarts may differ between machines.
+    So each process gives itself a name; the names are right once every one of them has seen the
+    same ones, since what is gone has not seen ours.
+    """
+    own = uuid.uuid4().hex
+    store.set(f"name of {processes.rank}", own)
+    while True:
+        names = [store.get(f"name of {rank}").decode() for rank in range(processes.count)]
+        seen = " ".join(names)
+        store.set(f"seen by {own}", seen)
+        keys = [f"seen by {name}" for name in names]
+        if store.check(keys) and all(store.get(key).decode() == seen for key in keys):
+            return PrefixStore(names[0], store)
+        time.sleep(0.05)
+
+
 @contextmanager
 def joined() -> Iterator[Processes]:
     """Join the processes that torchrun started with this one, and leave them in the end.
@@ -80,7 +103,13 @@ def joined() -> Iterator[Processes]:
         return
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     processes = Processes(*(int(environment[name]) for name in names))
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    store, rank, count = next(rendezvous("env://"))
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        store=_of_this_start(store, processes),
+        rank=rank,
+        world_size=count,
+    )
     try:
         yield processes
     except (InputError, OSError, KeyboardInterrupt):

@@ -1,0 +1,79 @@
+"""Time an epoch of one process and of several on this machine: `make bench-processes`.
+
+Each round starts every one of them once, in turn, through its launcher, as DVC does; what counts is
+the time from the line of the first epoch to that of the second.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import yaml
+
+from benchmarks.training import ROOT, machine
+from stages.shared.files import replacing
+
+REPORT = Path(__file__).with_suffix(".md")
+ROUNDS = 3
+SEVERAL = "torchrun --standalone --nproc-per-node={} -m"
+RUNS = [
+    *(("python -m", 2), ("python -m", 1)),
+    *((SEVERAL.format(2), 1), (SEVERAL.format(3), 1)),
+]
+
+
+def epoch(launcher: str, threads: int, folder: Path) -> float:
+    """Seconds of the second epoch of a run."""
+    knobs = yaml.safe_load((ROOT / "params.yaml").read_text())
+    knobs |= {"launcher": launcher, "threads": threads, "epochs": 2}
+    (folder / "params.yaml").write_text(yaml.safe_dump(knobs))
+    outputs = ["--model", "model", "--losses", "losses", "--checkpoint", "checkpoint"]
+    command = [*launcher.split(), "stages.train", "--table", str(ROOT / "data/train.csv"), *outputs]
+    ends = []
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch "):
+                ends.append(time.perf_counter())
+    if process.returncode:
+        raise SystemExit(f"`{' '.join(command)}` failed; are the tables there? `dvc repro convert`")
+    return ends[1] - ends[0]
+
+
+def main() -> None:
+    """Measure, print the table and write it beside this file."""
+    with tempfile.TemporaryDirectory() as name:
+        rounds = []
+        for number in range(ROUNDS):
+            rounds.append([epoch(*run, Path(name)) for run in RUNS])
+            print(f"round {number + 1}: {rounds[-1]}", file=sys.stderr)
+    lines = [
+        f"{machine()}, Python {platform.python_version()}, PyTorch {torch.__version__}; medians of "
+        f"{ROUNDS} rounds, ratios to the first line with the lowest and the highest.",
+        "",
+        "| `launcher` | `threads` | an epoch | ratio |",
+        "|---|---|---|---|",
+    ]
+    for (launcher, threads), *times in zip(RUNS, *rounds, strict=True):
+        ratios = sorted(time / round_[0] for time, round_ in zip(times, rounds, strict=True))
+        ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        lines.append(f"| `{launcher}` | {threads} | {statistics.median(times):.1f} s | {ratio} |")
+    print("\n".join(lines))
+    with replacing(REPORT) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
