@@ -106,7 +106,7 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
             peak_memory(ran, "stages.reconstruct", *MODEL, *paths, "--scores", str(scores))
         )
         assert scores.read_text().count("\n") == count + 1
-    assert peaks[1] - peaks[0] < 5_000  # KiB; the images of 24,000 rows take 18,000
+    assert peaks[1] - peaks[0] < 9_000  # KiB; the images of 24,000 rows take 18,000
 
 
 def test_help_tells_what_it_takes() -> None:

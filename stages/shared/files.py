@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     ------
     OSError
         If the folder cannot be made or the file cannot be written, naming it; `path` is then as it
-        was.
+        was. One that names another file, which was being read for instance, stays as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
