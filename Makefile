@@ -20,7 +20,7 @@ SIDE_BY_SIDE := --numprocesses auto --dist loadfile
 .PHONY: choices anomaly lock
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 17
 
 setup: $(READY) ## install the locked packages into $(VENV)
 

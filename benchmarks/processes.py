@@ -23,7 +23,7 @@ REPORT = Path(__file__).with_suffix(".md")
 ROUNDS = 3
 SEVERAL = "torchrun --standalone --nproc-per-node={} -m"
 RUNS = [
-    *(("python -m", 2), ("python -m", 1)),
+    *(("python -m", 1), ("python -m", 2)),
     *((SEVERAL.format(2), 1), (SEVERAL.format(3), 1)),
 ]
 

@@ -108,6 +108,10 @@ def test_the_benchmark_is_quoted_as_measured() -> None:
     assert report.partition("\n\nWhat a step")[0] in README
 
 
+def test_the_times_of_processes_are_quoted_as_measured() -> None:
+    assert (ROOT / "benchmarks/processes.md").read_text() in README
+
+
 def test_the_noise_of_seeds_is_quoted_as_measured() -> None:
     bce = pd.read_csv(ROOT / "sweeps/seed.csv")["bce"]
     assert len(bce) >= 5

@@ -75,7 +75,7 @@ class Params(BaseModel):
     activation: Literal["sigmoid", "tanh", "relu", "gelu", "silu"] = Field(
         description="activation of the hidden layers"
     )
-    seed: Integer = Field(ge=0, lt=2**32, description="seed of split, weights and row order")
+    seed: Integer = Field(ge=0, lt=2**32, description="seed of split, weights, row order and noise")
     epochs: Integer = Field(ge=1, le=10**6, description="passes over the training rows, at most")
     batch_size: Integer = Field(ge=1, description="rows a step")
     learning_rate: Number = Field(gt=0, description="peak of the one-cycle schedule")
