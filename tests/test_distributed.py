@@ -25,6 +25,7 @@ from stages.shared.trainer import Trainer
 from stages.train import choose_device, initial, split
 
 # Sums of float32 in another order differ by some 1e-7; each of the few hundred updates adds to it.
+# Where the learning rate is too high, tanh with 0.007 for one, training itself makes more of it.
 ROUNDING = 2e-5
 
 
@@ -102,7 +103,10 @@ def test_processes_started_anew_read_nothing_of_those_that_are_gone() -> None:
         (2, {"noise": 0.5}),
         pytest.param(2, {"batch_size": 64}, marks=pytest.mark.slow),
         pytest.param(3, {"batch_size": 64}, marks=pytest.mark.slow),
-        pytest.param(3, {"noise": 0.5, "activation": "tanh"}, marks=pytest.mark.slow),
+        pytest.param(
+            *(3, {"noise": 0.5, "activation": "tanh", "learning_rate": 1e-3}),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_losses_are_those_of_one_process(
