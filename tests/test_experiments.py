@@ -13,7 +13,7 @@ from test_pipeline import AFTER_TABLES, STAGES
 
 from stages.shared.params import Params
 
-TITLES = ["Loss of each epoch", "Validation loss", "Test loss by digit"]
+TITLES = ["Loss of each epoch", "Validation loss", "Test loss by class"]
 
 
 @pytest.mark.parametrize("name", Params.model_fields)
