@@ -108,8 +108,9 @@ def test_the_benchmark_is_quoted_as_measured() -> None:
     assert report.partition("\n\nWhat a step")[0] in README
 
 
-def test_the_times_of_processes_are_quoted_as_measured() -> None:
-    assert (ROOT / "benchmarks/processes.md").read_text() in README
+@pytest.mark.parametrize("name", ["processes", "scale"])
+def test_the_times_of_processes_and_of_many_images_are_quoted_as_measured(name: str) -> None:
+    assert (ROOT / f"benchmarks/{name}.md").read_text() in README
 
 
 def test_the_noise_of_seeds_is_quoted_as_measured() -> None:
