@@ -43,19 +43,6 @@ def check_curve(found: pd.DataFrame, expected: pd.DataFrame) -> None:
         assert found[column].to_list() == pytest.approx(expected[column].to_list(), rel=ROUNDING)
 
 
-def start(project: Project, *command: str, **more: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command,
-        cwd=project.root,
-        env=project.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **more,
-    )
-
-
 @pytest.mark.parametrize("rows", [3, 20, 64])
 def test_the_shares_of_a_batch_are_the_batch(rows: int) -> None:
     batch = torch.arange(rows)
@@ -153,7 +140,7 @@ def test_a_killed_process_brings_the_run_back_from_its_checkpoint(
     (project.root / "m.safetensors").unlink()
 
     lines = []
-    with start(project, *torchrun(2, "--max-restarts=1")) as process:
+    with project.start(*torchrun(2, "--max-restarts=1")) as process:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
@@ -183,8 +170,8 @@ def two_machines(project: Project, other: Project, how: str) -> list[str]:
         port = free.getsockname()[1]
     agent = ["torchrun", "--nnodes=2", "--nproc-per-node=1", "--local-addr=127.0.0.1"]
     processes = [
-        start(
-            side, *agent, *(text.format(number=number, port=port) for text in MEETING[how]), *TRAIN
+        side.start(
+            *agent, *(text.format(number=number, port=port) for text in MEETING[how]), *TRAIN
         )
         for number, side in enumerate((project, other))
     ]
