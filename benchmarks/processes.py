@@ -16,8 +16,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from benchmarks.training import ROOT, machine
-from stages.shared.files import replacing
+from benchmarks.training import ROOT, machine, report
 
 REPORT = Path(__file__).with_suffix(".md")
 ROUNDS = 3
@@ -70,9 +69,7 @@ def main() -> None:
         ratios = sorted(time / round_[0] for time, round_ in zip(times, rounds, strict=True))
         ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
         lines.append(f"| `{launcher}` | {threads} | {statistics.median(times):.1f} s | {ratio} |")
-    print("\n".join(lines))
-    with replacing(REPORT) as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    report(REPORT, lines)
 
 
 if __name__ == "__main__":

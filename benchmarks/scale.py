@@ -18,12 +18,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks.training import machine
+from benchmarks.training import PEAK, ROOT, machine, report
 from stages.shared import idx
 from stages.shared.datasets import DATASETS
-from stages.shared.files import replacing
 
-ROOT = Path(__file__).parents[1]
 REPORT = Path(__file__).with_suffix(".md")
 DATASET = "emnist-byclass"
 SIZES = (60_000, 240_000, 814_255)
@@ -31,12 +29,10 @@ STAGES = ("convert", "train", "evaluate")
 ROUNDS = 3
 TEST_SHARE = 7  # a seventh of the images, as in EMNIST
 
-# Runs a module as `python -m` does, and tells how much memory the process took at its peak. Not
-# getrusage: what it tells of a process counts the one that started it.
-PEAK = (
+# Runs a module as `python -m` does, and tells how much memory the process took.
+MEASURED = (
     "import runpy, sys; sys.argv = sys.argv[1:];"
-    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True);"
-    "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    f"runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True); {PEAK}"
 )
 
 
@@ -72,7 +68,7 @@ def run(stage: str, root: Path) -> tuple[float, float]:
     arguments = shlex.split(command[command.index(f"stages.{stage}") :])
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", PEAK, *arguments],
+        [sys.executable, "-c", MEASURED, *arguments],
         cwd=root,
         stdout=subprocess.PIPE,
         text=True,
@@ -111,9 +107,7 @@ def main() -> None:
                 f"{statistics.median(memory):,.0f} MiB",
             ]
         lines.append(f"| {' | '.join(cells)} |")
-    print("\n".join(lines))
-    with replacing(REPORT) as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    report(REPORT, lines)
 
 
 if __name__ == "__main__":

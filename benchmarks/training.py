@@ -38,6 +38,10 @@ BATCHES = 100  # in each of them
 GOOD_ENOUGH = 0.102  # where the plain recipe stands after 30 epochs
 QUICK = {"epochs": 1, "validation_fraction": 0.4}  # parameters that come to this soonest
 
+# Code that prints how many KiB of memory its process took at most. Not getrusage: what that tells
+# of a process counts the one that started it.
+PEAK = "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+
 Row = tuple[str, str, str, str, str]
 
 
@@ -80,6 +84,14 @@ def machine() -> str:
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     name = next((line.split(": ")[1] for line in text.splitlines() if "model name" in line), "")
     return f"{name or platform.processor()}, {os.cpu_count()} cores"
+
+
+def report(path: Path, lines: list[str]) -> None:
+    """Print lines, and write them to a file that README quotes."""
+    text = "\n".join(lines)
+    print(text)
+    with replacing(path) as partial:
+        partial.write_text(f"{text}\n", encoding="utf-8")
 
 
 class Limit:
@@ -215,12 +227,10 @@ def overhead() -> Row:
 
 def memory() -> Row:
     """Peak memory of train above importing torch, and how it grows with each image."""
-    # Not getrusage: what it tells of a process counts the one that started it.
-    peak = "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
 
     def kilobytes(code: str, folder: Path) -> int:
         done = subprocess.run(
-            [sys.executable, "-c", f"{code}; {peak}"],
+            [sys.executable, "-c", f"{code}; {PEAK}"],
             cwd=folder,
             env={"PYTHONPATH": str(ROOT), "PATH": ""},
             capture_output=True,
@@ -298,7 +308,7 @@ def main() -> None:
         for _ in batches:
             recipe.step(next(endless))
 
-    report = [
+    figures = [
         compare("step: ours ÷ its matrix products and AdamW alone", "≤ 1.2", ours, at_the_limit),
         compare("step: autograd ÷ its matrix products and AdamW alone", "", plain, at_the_limit),
         compare("batch: the plain recipe, with its data loader ÷ ours", "≥ 4", by_recipe, ours),
@@ -312,7 +322,7 @@ def main() -> None:
         memory(),
     ]
     fresh_recipe = Recipe(ROOT / "data/raw", knobs.z_size, knobs.batch_size)
-    report.append(time_to_score(fresh_recipe, lambda: new_trainer(quick), test))
+    figures.append(time_to_score(fresh_recipe, lambda: new_trainer(quick), test))
     lines = [
         f"{machine()}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
         f"PyTorch {torch.__version__}; medians of {REPETITIONS} rounds, ratios with the lowest and "
@@ -320,7 +330,7 @@ def main() -> None:
         "",
         "| figure | first | second | ratio | aim |",
         "|---|---|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in report),
+        *(f"| {' | '.join(row)} |" for row in figures),
         "",
         "What a step of ours is made of, under PyTorch's profiler, which itself takes time:",
         "",
@@ -328,9 +338,7 @@ def main() -> None:
         "|---|---|",
         *made_of(ours),
     ]
-    print("\n".join(lines))
-    with replacing(REPORT) as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    report(REPORT, lines)
 
 
 if __name__ == "__main__":
