@@ -286,14 +286,14 @@ def main() -> None:
 
     def ours() -> None:
         for batch in batches:
-            trainer.step(training, batch, 1e-4)
+            trainer.step(batch, 1e-4)
 
     other = initial(training, knobs.z_size, knobs.activation, knobs.seed)
-    by_autograd = SharedStep(other, AdamW(flatten(other), knobs.weight_decay))
+    by_autograd = SharedStep(other, AdamW(flatten(other), knobs.weight_decay), training)
 
     def plain() -> None:
         for batch in batches:
-            by_autograd(training, batch, 1e-4)
+            by_autograd(batch, 1e-4)
 
     limit = Limit(knobs.z_size, knobs.batch_size)
 

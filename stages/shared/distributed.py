@@ -132,6 +132,8 @@ class SharedStep:
         To be trained, in place, after `flatten`.
     optimizer : AdamW
         Of what `flatten` returned: that is where the gradients land.
+    images : uint8 tensor of shape (n, 784)
+        What there is to learn, on the model's device.
     noise : float
         Added to the input, not to the target of the loss, by `noisy`.
     processes : Processes
@@ -148,21 +150,22 @@ class SharedStep:
         self,
         model: Autoencoder,
         optimizer: AdamW,
+        images: Tensor,
         noise: float = 0.0,
         processes: Processes = ALONE,
     ) -> None:
         self.network = DistributedDataParallel(model) if processes.count > 1 else model
         self.optimizer = optimizer
+        self.images = images
         self.noise = noise
         self.processes = processes
-        self.generator = torch.Generator(next(model.parameters()).device)
+        self.generator = torch.Generator(images.device)
 
-    def __call__(self, images: Tensor, rows: Tensor, learning_rate: float) -> Tensor:
+    def __call__(self, rows: Tensor, learning_rate: float) -> Tensor:
         """Take a step on the BCE, summed over pixels and the images of all processes.
 
         Parameters
         ----------
-        images : uint8 tensor of shape (n, 784)
         rows : int64 tensor of shape (batch_size,)
             Which of the images to learn, all processes together.
         learning_rate : float
@@ -172,11 +175,12 @@ class SharedStep:
         float tensor of shape ()
             What this process adds to the BCE before the update, mean over pixels and images.
         """
-        x = unit(images[rows])
+        x = unit(self.images[rows])
         seen = noisy(x, self.noise, self.generator) if self.noise else x
         x, seen = self.processes.share(x), self.processes.share(seen)
         loss = F.binary_cross_entropy_with_logits(self.network(seen), x, reduction="sum")
         self.optimizer.gradient.zero_()
         (self.processes.count * loss).backward()
-        self.optimizer.step(learning_rate)
+        self.optimizer.learning_rate.fill_(learning_rate)
+        self.optimizer.step()
         return loss.detach() / (len(rows) * PIXELS)

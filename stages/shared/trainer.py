@@ -102,9 +102,9 @@ class Trainer:
         self.weights = flatten(model)
         self.optimizer = AdamW(self.weights, params.weight_decay)
         self.step = (
-            Step(model, self.optimizer, params.batch_size, params.noise)
+            Step(model, self.optimizer, training, params.batch_size, params.noise)
             if processes.count == 1
-            else SharedStep(model, self.optimizer, params.noise, processes)
+            else SharedStep(model, self.optimizer, training, params.noise, processes)
         )
         self.best_weights = self.weights.detach().clone()
 
@@ -150,7 +150,7 @@ class Trainer:
             rate = learning_rate(
                 steps_done / (self.params.epochs * self.batches + 1), self.params.learning_rate
             )
-            losses[number] = self.step(self.training, rows[number], rate)
+            losses[number] = self.step(rows[number], rate)
             on_step()
 
         self.processes.total(losses)
