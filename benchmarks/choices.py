@@ -16,7 +16,7 @@ from benchmarks.training import plain_network
 from stages.shared import params, table
 from stages.shared.autoencoder import unit
 from stages.shared.files import replacing
-from stages.train import initial, split
+from stages.train import initial, set_arithmetic, split
 
 REPORT = Path(__file__).with_suffix(".csv")
 
@@ -35,8 +35,8 @@ def train(model: nn.Module, criterion: nn.Module, training: Tensor, knobs: param
 
 def main() -> None:
     """Train both, and write their test BCE."""
-    torch.set_flush_denormal(True)
     knobs = params.read(params.Params.model_fields)
+    set_arithmetic(knobs.threads)
     torch.manual_seed(knobs.seed)
     _, images = table.read(Path("data/train.csv"))
     training, _ = split(torch.from_numpy(images), knobs.validation_fraction, knobs.seed)

@@ -30,13 +30,13 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from stages.shared import params, table
-from stages.shared.autoencoder import HIDDEN, PIXELS, errors, unit
+from stages.shared.autoencoder import HIDDEN, PIXELS, errors
 from stages.shared.command import run
 from stages.shared.distributed import SharedStep
 from stages.shared.files import replacing
 from stages.shared.step import AdamW, Step, flatten
 from stages.shared.trainer import Trainer
-from stages.train import initial, split
+from stages.train import initial, set_arithmetic, split
 
 ROOT = Path(__file__).parents[1]
 REPORT = Path(__file__).with_suffix(".md")
@@ -164,12 +164,12 @@ def follow_recipe(orders: Connection, raw: Path, z_size: int, batch_size: int, s
     criterion = nn.BCELoss()
     optimizer = torch.optim.AdamW(model.parameters())
     transform = transforms.Compose([transforms.Grayscale(), transforms.ToTensor()])
-    train = DataLoader(datasets.MNIST(str(raw), transform=transform), batch_size, shuffle=True)
-    test = unit(datasets.MNIST(str(raw), train=False).data.flatten(1))
+    train, test = (datasets.MNIST(str(raw), train, transform) for train in (True, False))
+    training, testing = DataLoader(train, batch_size, shuffle=True), DataLoader(test, batch_size)
     while orders.recv():
         learning = 0.0
         start = time.perf_counter()
-        for images, _ in train:
+        for images, _ in training:
             loaded = time.perf_counter()
             loss = criterion(model(images), images.flatten(1))
             optimizer.zero_grad()
@@ -178,8 +178,11 @@ def follow_recipe(orders: Connection, raw: Path, z_size: int, batch_size: int, s
             learning += time.perf_counter() - loaded
         seconds = time.perf_counter() - start
         with torch.no_grad():
-            score = criterion(model(test), test).item()
-        orders.send((seconds, seconds - learning, len(train), score))
+            score = sum(
+                len(images) * criterion(model(images), images.flatten(1)).item()
+                for images, _ in testing
+            ) / len(test)
+        orders.send((seconds, seconds - learning, len(training), score))
 
 
 def beside_the_recipe(
@@ -337,9 +340,8 @@ def memory() -> Row:
 
 def main() -> None:
     """Measure everything, print the table and write it beside this file."""
-    torch.set_flush_denormal(True)
     knobs = params.read(params.Params.model_fields)
-    torch.set_num_threads(knobs.threads)
+    set_arithmetic(knobs.threads)
     torch.manual_seed(knobs.seed)
     _, images = table.read(ROOT / "data/train.csv")
     test = torch.from_numpy(table.read(ROOT / "data/test.csv")[1])

@@ -85,6 +85,23 @@ def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
     return torch.device(f"cuda:{processes.local_rank}" if name == "cuda" else name)
 
 
+def set_arithmetic(threads: int) -> None:
+    """Make what this process computes depend on as little as possible of what is around it.
+
+    Denormal numbers, those below 1e-38, count as 0: what AdamW keeps of pixels that are hardly ever
+    lit decays into them, and processors handle them slowly. Products of matrices are float32's,
+    even where the environment asks for coarser ones (TORCH_ALLOW_TF32_CUBLAS_OVERRIDE).
+
+    Parameters
+    ----------
+    threads : int
+        Of the CPU; the order of sums depends on it.
+    """
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("highest")
+
+
 def code() -> dict[str, str]:
     """SHA-256 of each module of ours that is loaded, by its file in this package."""
     ours = [
@@ -114,10 +131,7 @@ def train(processes: Processes) -> None:
     )
     first = processes.rank == 0
     log.disabled = not first
-    # Weights of pixels that are always 0 decay into denormal numbers, which processors handle
-    # slowly.
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(params.threads)
+    set_arithmetic(params.threads)
     cores = os.cpu_count() or 1
     if processes.count > 1 and processes.local_count * params.threads > cores:
         log.warning(
@@ -139,12 +153,12 @@ def train(processes: Processes) -> None:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "device": device.type,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
     run_facts = {"lineage": lineage, "code": code()}
     # Processors of another kind may train together, though each rounds in its own way.
-    shared = run_facts | {"lineage": {**lineage, "instructions": None}}
+    shared = run_facts | {"lineage": {**lineage, "device": device.type, "instructions": None}}
     if processes.differ(hashlib.sha256(json.dumps(shared).encode()).digest()):
         raise InputError(
             "the processes differ in parameters, table, code, packages or device; bring each "

@@ -36,6 +36,19 @@ def test_device() -> None:
             choose_device(name)
 
 
+def test_arithmetic_is_that_of_float32_whatever_the_environment_says(fresh: Project) -> None:
+    here = Project(fresh.root)
+    here.environment["TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"] = "1"
+    code = (
+        "import torch; from stages.train import set_arithmetic;"
+        "print(torch.get_float32_matmul_precision());"
+        "set_arithmetic(threads=3);"
+        "print(torch.get_float32_matmul_precision(), torch.get_num_threads());"
+        "print((torch.tensor(1e-30) * torch.tensor(1e-10)).item())"
+    )
+    assert here.run("python", "-c", code).split() == ["high", "highest", "3", "0.0"]
+
+
 TRAIN = [
     *("-m", "stages.train", "--table", "data/train.csv", "--model", "m.safetensors"),
     *("--losses", "loss.csv", "--checkpoint", "checkpoint"),

@@ -146,10 +146,14 @@ class Autoencoder(nn.Module):
         try:
             with safe_open(path, "pt") as file:
                 metadata = (file.metadata() or {})[_METADATA]
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                weights = {
+                    name: file.get_tensor(name).to(torch.float32, copy=True)
+                    for name in file.keys()  # noqa: SIM118
+                }
             with torch.device("meta"):  # takes no memory, whatever z_size the file states
                 model = cls(**json.loads(metadata)["architecture"])
-            model.to_empty(device="cpu").load_state_dict(weights)
+            # Not to_empty, whose first call imports SymPy, which takes half a second.
+            model.load_state_dict(weights, assign=True)
         except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
