@@ -95,6 +95,24 @@ def test_errors_are_those_of_torch(images: Tensor) -> None:
     assert bce.dtype == mse.dtype == torch.float64
 
 
+def test_errors_take_the_memory_of_some_images_however_many_there_are() -> None:
+    code = """
+import torch
+from stages.shared.autoencoder import Autoencoder, errors
+def peak():
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+model, images = Autoencoder(8, "sigmoid"), torch.zeros(100_000, 784, dtype=torch.uint8)
+errors(model, images[:3000])
+before = peak()
+errors(model, images)
+print(peak() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    assert int(done.stdout) < 100 * 1024  # KiB; the images themselves are 75 MiB
+
+
 def test_save_and_load(images: Tensor, tmp_path: Path) -> None:
     model = network(images, z_size=7, activation="gelu")
     model.save(tmp_path / "m.safetensors", {"seed": 3})
@@ -180,6 +198,12 @@ def test_a_file_without_architecture_is_refused(saved: Path) -> None:
     save_file(load_file(saved), saved)
     with pytest.raises(InputError, match="not a model of this project"):
         Autoencoder.load(saved)
+
+
+def test_weights_of_another_precision_become_float32(saved: Path) -> None:
+    resave(saved, {"encoder.0.bias": torch.full((512,), 0.1, dtype=torch.float64)})
+    bias = Autoencoder.load(saved).state_dict()["encoder.0.bias"]
+    assert torch.equal(bias, torch.full((512,), 0.1))
 
 
 def test_weights_that_are_not_finite_are_refused(saved: Path) -> None:

@@ -227,11 +227,14 @@ def errors(model: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
     mse : float64 tensor of shape (n,), on the CPU
         Squared difference of grey values and reconstruction, both in 0..1, mean over pixels.
     """
-    bce, mse = [], []
-    for part in images.split(_ROWS):
+    # Made once: small tensors kept from each part would lie between the large ones that come and
+    # go, and the memory of those would not be used again (GBs, for all of EMNIST).
+    bce, mse = torch.empty(2, len(images), dtype=torch.float64)
+    parts = (tensor.split(_ROWS) for tensor in (images, bce, mse))
+    for part, bce_of_part, mse_of_part in zip(*parts, strict=True):
         x = unit(part)
         logits = model(x)
         cross_entropy = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
-        bce.append(cross_entropy.mean(1).cpu())
-        mse.append((torch.sigmoid(logits) - x).square().mean(1).cpu())
-    return torch.cat(bce).double(), torch.cat(mse).double()
+        bce_of_part.copy_(cross_entropy.mean(1))
+        mse_of_part.copy_((torch.sigmoid(logits) - x).square().mean(1))
+    return bce, mse
