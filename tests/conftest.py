@@ -16,13 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from stages import InputError
 from stages.shared import idx, table
+from stages.shared.autoencoder import Autoencoder, unit
 from stages.shared.datasets import DATASETS, Dataset
 from stages.shared.files import digest, sha256
 from stages.shared.params import Params
@@ -60,6 +63,13 @@ def named(digits: Digits) -> table.Piece:
     """The digits as tables have them: a label is a text."""
     labels, images = digits
     return labels.astype(str), images.reshape(-1, table.PIXELS)
+
+
+def network(images: Tensor, z_size: int = 32, activation: str = "sigmoid") -> Autoencoder:
+    """A network with initial weights for images."""
+    model = Autoencoder(z_size, activation)
+    model.initialise(unit(images).mean(0), torch.Generator().manual_seed(0))
+    return model
 
 
 def refusal(read: Callable[[], object]) -> str:
@@ -142,6 +152,12 @@ def train_digits() -> Digits:
 @pytest.fixture(scope="session")
 def test_digits() -> Digits:
     return draw_digits(100, seed=2)
+
+
+@pytest.fixture(scope="session")
+def images(train_digits: Digits) -> Tensor:
+    """The training images, uint8 (600, 784)."""
+    return torch.from_numpy(train_digits[1].reshape(-1, 784))
 
 
 @pytest.fixture(scope="session")

@@ -9,24 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
-from conftest import ROOT, Digits
+from conftest import ROOT, network
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stages import InputError
 from stages.shared.autoencoder import ACTIVATIONS, Autoencoder, CentredLinear, errors, unit
-
-
-def network(images: Tensor, z_size: int = 32, activation: str = "sigmoid") -> Autoencoder:
-    model = Autoencoder(z_size, activation)
-    model.initialise(unit(images).mean(0), torch.Generator().manual_seed(0))
-    return model
-
-
-@pytest.fixture(scope="session")
-def images(train_digits: Digits) -> Tensor:
-    return torch.from_numpy(train_digits[1].reshape(-1, 784))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -13,9 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import Digits, Project, parameters
+from conftest import Project, parameters
 from test_pipeline import AFTER_TABLES
 from test_train import TRAIN, outputs
+from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from stages import InputError
@@ -51,9 +52,8 @@ def test_the_shares_of_a_batch_are_the_batch(rows: int) -> None:
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_a_batch_smaller_than_the_processes_is_an_error(train_digits: Digits) -> None:
-    rows = torch.from_numpy(train_digits[1].reshape(-1, 784))
-    parts = split(rows, 0.1, seed=0)
+def test_a_batch_smaller_than_the_processes_is_an_error(images: Tensor) -> None:
+    parts = split(images, 0.1, seed=0)
     model = initial(parts[0], 8, "sigmoid", seed=0)
     with pytest.raises(InputError, match="batch_size is 2, expected at least a row for each of th"):
         Trainer(model, *parts, parameters(batch_size=2), Processes(0, 3))

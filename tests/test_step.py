@@ -7,31 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Digits
+from conftest import network
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stages.shared import step as step_module
-from stages.shared.autoencoder import ACTIVATIONS, Autoencoder, noisy, unit
+from stages.shared.autoencoder import ACTIVATIONS, Autoencoder, noisy
 from stages.shared.distributed import SharedStep
 from stages.shared.step import AdamW, Step, flatten
-
-
-@pytest.fixture(scope="session")
-def images(train_digits: Digits) -> Tensor:
-    return torch.from_numpy(train_digits[1].reshape(-1, 784))
-
-
-def initialised(images: Tensor, activation: str) -> Autoencoder:
-    model = Autoencoder(9, activation)
-    model.initialise(unit(images).mean(0), torch.Generator().manual_seed(0))
-    return model
 
 
 def check_steps(images: Tensor, activation: str, batch_size: int, noise: float) -> None:
     """Hold some steps against those of autograd, on the device of the images."""
     device = images.device
-    written = initialised(images.cpu(), activation).to(device)
+    written = network(images.cpu(), 9, activation).to(device)
     plain = copy.deepcopy(written)
     mine, theirs = (AdamW(flatten(model), weight_decay=0.02) for model in (written, plain))
     step = Step(written, mine, images, batch_size, noise)
@@ -114,7 +103,7 @@ def test_recorded_steps_have_the_same_bytes(
     monkeypatch.setattr(step_module, "cuda_graph", record)
     steps = []
     for recorded in (False, True):
-        model = initialised(images, activation)
+        model = network(images, 9, activation)
         steps.append(Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20, noise))
         if recorded:
             steps[1].record()

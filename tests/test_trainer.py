@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
-from conftest import Digits, parameters
+from conftest import parameters
 from torch import Tensor
 
 from stages import InputError
@@ -16,14 +16,9 @@ from stages.shared.trainer import Trainer, learning_rate
 from stages.train import initial, split
 
 
-@pytest.fixture(scope="session")
-def rows(train_digits: Digits) -> Tensor:
-    return torch.from_numpy(train_digits[1].reshape(-1, 784))
-
-
 @pytest.fixture
-def parts(rows: Tensor) -> tuple[Tensor, Tensor]:
-    return split(rows, 0.1, seed=0)
+def parts(images: Tensor) -> tuple[Tensor, Tensor]:
+    return split(images, 0.1, seed=0)
 
 
 def trainer(parts: tuple[Tensor, Tensor], **values: Any) -> Trainer:
