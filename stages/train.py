@@ -141,8 +141,10 @@ def train(processes: Processes) -> None:
     device = choose_device(params.device, processes)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    _, images = table.read(paths.table)
-    training, validation = split(torch.from_numpy(images), params.validation_fraction, params.seed)
+    # Under no name, so that the table's array is gone once its rows are split.
+    training, validation = split(
+        torch.from_numpy(table.read(paths.table)[1]), params.validation_fraction, params.seed
+    )
     model = initial(training, params.z_size, params.activation, params.seed).to(device)
     trainer = Trainer(model, training.to(device), validation.to(device), params, processes)
 
