@@ -275,19 +275,16 @@ def overhead() -> Row:
         subprocess.run(["git", "clone", "--quiet", ROOT, root], check=True)
         shutil.copytree(ROOT / "data/raw", root / "data/raw")
 
+        def dvc_repro(*options: str) -> None:
+            subprocess.run(["dvc", "repro", "--quiet", *options], cwd=root, check=True)
+
         def repro(epochs: int) -> float:
             knobs = yaml.safe_load((root / "params.yaml").read_text()) | {"epochs": epochs}
             (root / "params.yaml").write_text(yaml.safe_dump(knobs))
-            start = time.perf_counter()
-            subprocess.run(["dvc", "repro", "--quiet", "--force"], cwd=root, check=True)
-            return time.perf_counter() - start
+            return timed(lambda: dvc_repro("--force"))
 
         rounds = [(repro(1), repro(2)) for _ in range(3)]
-        idle = []
-        for _ in range(3):
-            start = time.perf_counter()
-            subprocess.run(["dvc", "repro", "--quiet"], cwd=root, check=True)
-            idle.append(time.perf_counter() - start)
+        idle = [timed(dvc_repro) for _ in range(3)]
     # A second epoch takes what the first one took: what is left is not training.
     outside = statistics.median(2 * one - two for one, two in rounds)
     return (
