@@ -1,1 +1,0 @@
-"""What speed and choices are worth, measured: `make bench`, `make choices`."""

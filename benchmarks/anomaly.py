@@ -14,10 +14,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from stages.shared import pictures
-from stages.shared.autoencoder import Autoencoder, errors
-from stages.shared.command import run
-from stages.shared.files import replacing
+from autoencoder.data import pictures
+from autoencoder.network.model import Autoencoder, errors
+from autoencoder.cli import run
+from autoencoder.files import replacing
 
 MODEL, TEST = Path("models/autoencoder.safetensors"), Path("data/test.csv")
 REPORT = Path(__file__).with_suffix(".csv")

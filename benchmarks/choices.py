@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from benchmarks.training import plain_network
-from stages.shared import params, table
-from stages.shared.autoencoder import unit
-from stages.shared.files import replacing
+from autoencoder import params
+from autoencoder.data import table
+from autoencoder.network.model import unit
+from autoencoder.files import replacing
 from stages.train import initial, set_arithmetic, split
 
 REPORT = Path(__file__).with_suffix(".csv")

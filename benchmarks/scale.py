@@ -19,8 +19,8 @@ import yaml
 from numpy.typing import NDArray
 
 from benchmarks.training import PEAK, ROOT, machine, report
-from stages.shared import idx
-from stages.shared.datasets import DATASETS
+from autoencoder.data import idx
+from autoencoder.data.datasets import DATASETS
 
 REPORT = Path(__file__).with_suffix(".md")
 DATASET = "emnist-byclass"

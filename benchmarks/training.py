@@ -29,13 +29,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from stages.shared import params, table
-from stages.shared.autoencoder import HIDDEN, PIXELS, errors
-from stages.shared.command import run
-from stages.shared.distributed import SharedStep
-from stages.shared.files import replacing
-from stages.shared.step import AdamW, Step, flatten
-from stages.shared.trainer import Trainer
+from autoencoder import params
+from autoencoder.data import table
+from autoencoder.network.model import HIDDEN, PIXELS, errors
+from autoencoder.cli import run
+from autoencoder.network.distributed import SharedStep
+from autoencoder.files import replacing
+from autoencoder.network.step import AdamW, Step, flatten
+from autoencoder.network.trainer import Trainer
 from stages.train import initial, set_arithmetic, split
 
 ROOT = Path(__file__).parents[1]

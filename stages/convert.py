@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import InputError
-from stages.shared import idx, pictures, table
-from stages.shared.command import parse, run
-from stages.shared.datasets import DATASETS, Dataset, Files
+from autoencoder.errors import UserError
+from autoencoder.data import idx, pictures, table
+from autoencoder.cli import parse, run
+from autoencoder.data.datasets import DATASETS, Dataset, Files
 
 SPLIT_SEED = 0  # not that of training: other weights must be scored on the same test rows
 _ROWS = 4096  # handled at a time
@@ -35,7 +35,7 @@ def published(dataset: Dataset, root: Path, files: Files) -> Iterator[table.Piec
 
     Raises
     ------
-    InputError
+    UserError
         If a file is damaged, the two differ in length, or a label is none of the classes.
     """
     numbers = _labels(dataset, root, files.labels)
@@ -49,7 +49,7 @@ def published(dataset: Dataset, root: Path, files: Files) -> Iterator[table.Piec
                 upright = images.transpose(0, 2, 1) if dataset.transposed else images
                 yield np.array(dataset.classes)[labels], upright
     if done != len(numbers):
-        raise InputError(
+        raise UserError(
             f"{dataset.path(root, files.labels)}: {len(numbers)} labels, expected one for each of "
             f"the {done} images of {path}; delete both and run `dvc repro` again"
         )
@@ -65,7 +65,7 @@ def _labels(dataset: Dataset, root: Path, name: str) -> NDArray[np.int64]:
             numbers = idx.read(file, str(path), ()).astype(np.int64)
     if (strange := (numbers < 0) | (numbers >= len(dataset.classes))).any():
         row = int(strange.argmax())
-        raise InputError(
+        raise UserError(
             f"{path}: label {row + 1} is {numbers[row]}, expected 0..{len(dataset.classes) - 1}"
         )
     return numbers
@@ -87,7 +87,7 @@ def split(labels: NDArray[np.str_], fraction: float) -> tuple[NDArray[np.intp], 
 
     Raises
     ------
-    InputError
+    UserError
         If there are too few rows for one of either.
     """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
@@ -95,7 +95,7 @@ def split(labels: NDArray[np.str_], fraction: float) -> tuple[NDArray[np.intp], 
     # Going through the classes, the rows at which the share passes a whole number.
     in_test = np.diff(np.floor(fraction * np.arange(len(labels) + 1))) > 0
     if in_test.all() or not in_test.any():
-        raise InputError(
+        raise UserError(
             f"params.yaml: test_fraction is {fraction:g}, which leaves {in_test.sum()} of "
             f"{len(labels)} images to test on, expected at least one, and one to train on"
         )

@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from stages import InputError
-from stages.shared import table
-from stages.shared.autoencoder import Autoencoder, errors
-from stages.shared.command import parse, run
-from stages.shared.files import replacing
+from autoencoder.errors import UserError
+from autoencoder.data import table
+from autoencoder.network.model import Autoencoder, errors
+from autoencoder.cli import parse, run
+from autoencoder.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def score(
 
     Raises
     ------
-    InputError
+    UserError
         If the model is no better than the mean training image in place of every reconstruction.
     """
     bce_train, _ = errors(model, torch.from_numpy(train))
@@ -119,7 +119,7 @@ def score(
         "mse_pca": pca_mse(train, test, model.z_size),
     }
     if not metrics["bce"] < metrics["bce_mean_image"]:
-        raise InputError(
+        raise UserError(
             f"the model's test BCE is {metrics['bce']:.5f}, no better than the "
             f"{metrics['bce_mean_image']:.5f} of the mean training image: it has learned nothing; "
             "train longer, or with another learning_rate"

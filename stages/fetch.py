@@ -15,11 +15,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages import InputError
-from stages.shared.command import parse, run
-from stages.shared.datasets import DATASETS, Dataset
-from stages.shared.files import digest, replacing
-from stages.shared.sources import (
+from autoencoder.errors import UserError
+from autoencoder.cli import parse, run
+from autoencoder.data.datasets import DATASETS, Dataset
+from autoencoder.files import digest, replacing
+from autoencoder.data.downloads import (
     FAILURES,
     PACKAGE,
     Fetcher,
@@ -45,7 +45,7 @@ def fetch(dataset: Dataset, root: Path, fetchers: Iterator[tuple[str, Fetcher]])
 
     Raises
     ------
-    InputError
+    UserError
         If no source has the files, or the disk for temporary files is full. What was right in
         `root` before stays.
     OSError
@@ -60,7 +60,7 @@ def fetch(dataset: Dataset, root: Path, fetchers: Iterator[tuple[str, Fetcher]])
         while missing:
             name, fetcher = next(fetchers, (None, None))
             if fetcher is None:
-                raise InputError(
+                raise UserError(
                     f"{root}: found no source that has {', '.join(missing)}. Either put them into "
                     f"{dataset.path(root, '')}, or name a mirror that has them (`mirror:` in "
                     "params.yaml, an http(s) or file: address), or connect to the network, for "
@@ -96,7 +96,7 @@ def take(own: Path, root: Path) -> None:
 
     Raises
     ------
-    InputError
+    UserError
         If `own` is not there or empty, or a folder in it is a link.
     OSError
         If a file cannot be read or `root` cannot be written to.
@@ -108,10 +108,10 @@ def take(own: Path, root: Path) -> None:
     ]
     for path in found[1:]:
         if path.is_symlink() and path.is_dir():
-            raise InputError(f"{path}: a link to a folder, expected the folder itself")
+            raise UserError(f"{path}: a link to a folder, expected the folder itself")
     files = [path for path in found if not path.is_dir()]
     if not files or not own.exists():
-        raise InputError(
+        raise UserError(
             f"{own}: nothing there; put the table or the folder of pictures there that `dataset:` "
             "in params.yaml names, or `dvc pull` it"
         )
@@ -158,7 +158,7 @@ def main() -> None:
     if params.dataset not in DATASETS:
         own = Path(os.path.normpath(params.dataset))
         if paths.incoming not in own.parents:
-            raise InputError(
+            raise UserError(
                 f"params.yaml: dataset is {params.dataset}, expected a path below {paths.incoming}"
             )
         take(own, paths.raw)

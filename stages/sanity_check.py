@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stages import InputError
-from stages.shared import table
-from stages.shared.autoencoder import Autoencoder, lineage, noisy, unit
-from stages.shared.command import parse, run
-from stages.shared.files import replacing
+from autoencoder.errors import UserError
+from autoencoder.data import table
+from autoencoder.network.model import Autoencoder, lineage, noisy, unit
+from autoencoder.cli import parse, run
+from autoencoder.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def read_losses(path: Path) -> pd.DataFrame:
 
     Raises
     ------
-    InputError
+    UserError
         If a line is not of this form, the last line is cut off or there is no row.
     OSError
         If the file cannot be read.
@@ -44,9 +44,9 @@ def read_losses(path: Path) -> pd.DataFrame:
     for number, line in enumerate(lines, start=1):
         if not (LOSSES.fullmatch(line) if number > 1 else line == "epoch,train,validation"):
             expected = "three numbers" if number > 1 else "epoch,train,validation"
-            raise InputError(f"{path}: line {number} is {line!r:.60}, expected {expected}")
+            raise UserError(f"{path}: line {number} is {line!r:.60}, expected {expected}")
     if rest or len(lines) < 2:
-        raise InputError(
+        raise UserError(
             f"{path}: cut off after {len(lines)} lines, expected a line for each epoch"
         )
     return pd.read_csv(path)

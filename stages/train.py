@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from stages import InputError
-from stages.shared import checkpoint, table
-from stages.shared.autoencoder import Autoencoder
-from stages.shared.command import parse, run
-from stages.shared.distributed import ALONE, Processes, joined
-from stages.shared.files import replacing, sha256
-from stages.shared.trainer import Trainer
+from autoencoder.errors import UserError
+from autoencoder.network import checkpoint
+from autoencoder.data import table
+from autoencoder.network.model import Autoencoder
+from autoencoder.cli import parse, run
+from autoencoder.network.distributed import ALONE, Processes, joined
+from autoencoder.files import replacing, sha256
+from autoencoder.network.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
 
     Raises
     ------
-    InputError
+    UserError
         If this machine has no such device.
     """
     there = {
@@ -79,7 +80,7 @@ def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
         name = next(device for device, present in there.items() if present)
     if not there[name]:
         each = f" for {processes.local_count} processes" if processes.count > 1 else ""
-        raise InputError(
+        raise UserError(
             f"params.yaml: device is {name}, which this machine has not{each}; try auto"
         )
     return torch.device(f"cuda:{processes.local_rank}" if name == "cuda" else name)
@@ -162,7 +163,7 @@ def train(processes: Processes) -> None:
     # Processors of another kind may train together, though each rounds in its own way.
     shared = run_facts | {"lineage": {**lineage, "device": device.type, "instructions": None}}
     if processes.differ(hashlib.sha256(json.dumps(shared).encode()).digest()):
-        raise InputError(
+        raise UserError(
             "the processes differ in parameters, table, code, packages or device; bring each "
             "machine to the same commit, and `dvc pull`"
         )
@@ -193,7 +194,7 @@ def train(processes: Processes) -> None:
         while not trainer.finished:
             try:
                 trainer.run_epoch(on_step=bar.update)
-            except InputError:
+            except UserError:
                 if first and trainer.history:
                     write_model()
                 raise

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from stages import InputError
-from stages.shared import idx, table
-from stages.shared.autoencoder import Autoencoder, unit
-from stages.shared.datasets import DATASETS, Dataset
-from stages.shared.files import digest, sha256
-from stages.shared.params import Params
+from autoencoder.errors import UserError
+from autoencoder.data import idx, table
+from autoencoder.network.model import Autoencoder, unit
+from autoencoder.data.datasets import DATASETS, Dataset
+from autoencoder.files import digest, sha256
+from autoencoder.params import Params
 
 # The same examples in every run, however slow the machine is.
 settings.register_profile(
@@ -73,10 +73,10 @@ def network(images: Tensor, z_size: int = 32, activation: str = "sigmoid") -> Au
 
 
 def refusal(read: Callable[[], object]) -> str:
-    """The message of the InputError that `read` raises; empty if it raises nothing."""
+    """The message of the UserError that `read` raises; empty if it raises nothing."""
     try:
         read()
-    except InputError as error:
+    except UserError as error:
         return str(error)
     return ""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.shared.files import replacing, sha256
+from autoencoder.files import replacing, sha256
 
 
 def test_the_name_appears_when_all_is_written(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from conftest import ROOT, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import InputError
-from stages.shared import params
+from autoencoder.errors import UserError
+from autoencoder import params
 
 GOOD = yaml.safe_load((ROOT / "params.yaml").read_text())
 ALL = list(params.Params.model_fields)
@@ -74,7 +74,7 @@ def test_only_declared_parameters_can_be_read() -> None:
 )
 def test_mistakes_are_named(path: Path, change: dict[str, object], message: str) -> None:
     path.write_text(yaml.safe_dump(GOOD | change))
-    with pytest.raises(InputError, match=f"params.yaml: .*{message}") as caught:
+    with pytest.raises(UserError, match=f"params.yaml: .*{message}") as caught:
         params.read([], path)
     assert "\n" not in str(caught.value)
 
@@ -82,7 +82,7 @@ def test_mistakes_are_named(path: Path, change: dict[str, object], message: str)
 @pytest.mark.parametrize("name", ALL)
 def test_missing_parameters_are_named(path: Path, name: str) -> None:
     path.write_text(yaml.safe_dump({key: GOOD[key] for key in ALL if key != name}))
-    with pytest.raises(InputError, match=f"params.yaml: {name} is missing"):
+    with pytest.raises(UserError, match=f"params.yaml: {name} is missing"):
         params.read([], path)
 
 
@@ -109,7 +109,7 @@ def test_missing_parameters_are_named(path: Path, name: str) -> None:
 )
 def test_damaged_files_are_named(path: Path, text: str, message: str) -> None:
     path.write_text(text)
-    with pytest.raises(InputError, match=f"params.yaml: .*{message}") as caught:
+    with pytest.raises(UserError, match=f"params.yaml: .*{message}") as caught:
         params.read([], path)
     assert "\n" not in str(caught.value)
 
@@ -118,7 +118,7 @@ def test_damaged_files_are_named(path: Path, text: str, message: str) -> None:
 def test_a_value_of_another_kind_is_named(path: Path, name: str) -> None:
     for value in ([GOOD[name]], {"a": 1}, True, "", b"\xff"):
         path.write_text(yaml.safe_dump(GOOD | {name: value}))
-        with pytest.raises(InputError, match=f"params.yaml: {name} is .*, expected ") as caught:
+        with pytest.raises(UserError, match=f"params.yaml: {name} is .*, expected ") as caught:
             params.read([], path)
         assert "\n" not in str(caught.value)
 

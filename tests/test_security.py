@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from stages.shared.params import _Loader
+from autoencoder.params import _Loader
 
 MODULES = {"pickle", "dill", "joblib", "marshal", "shelve", "importlib", "tarfile"}
 BUILTINS = {"eval", "exec", "compile", "__import__"}

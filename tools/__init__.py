@@ -1,1 +1,0 @@
-"""What is done with runs of the pipeline: comparing them, and running it for several values."""

@@ -26,8 +26,8 @@ from dvc.repo import Repo
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stages import InputError
-from stages.shared.files import replacing
+from autoencoder.errors import UserError
+from autoencoder.files import replacing
 
 # The sign of a change for the better; 0 for what describes the data and the baselines.
 BETTER = {
@@ -95,7 +95,7 @@ class Side:
 
         Raises
         ------
-        InputError
+        UserError
             If it lacks a metric or a plot, or a metric is not a finite number.
         DvcException
             If there is no such revision.
@@ -118,10 +118,10 @@ class Side:
                 files.read_bytes("plots/sanity_check.png"),
             )
         except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"{name}: cannot be compared: {error}") from error
+            raise UserError(f"{name}: cannot be compared: {error}") from error
         for metric, value in side.metrics.items():
             if not isinstance(value, int | float) or not math.isfinite(value):
-                raise InputError(f"{name}: metric {metric} is {value}, expected a number")
+                raise UserError(f"{name}: metric {metric} is {value}, expected a number")
         return side
 
 
@@ -182,14 +182,14 @@ def seed_noise(path: Path = SEEDS) -> dict[str, float]:
 
     Raises
     ------
-    InputError
+    UserError
         If the seeds have not been measured.
     """
     try:
         deviation = pd.read_csv(path).std()
         return {metric: DEVIATIONS * deviation[metric] for metric in BETTER}
     except (OSError, KeyError, ValueError) as error:
-        raise InputError(
+        raise UserError(
             f"{path}: no measured noise of seeds ({error}); "
             "make it with `make sweep PARAM=seed VALUES=0,1,2,3,4`"
         ) from error
@@ -376,10 +376,10 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if stages := stale():
-            raise InputError(f"{', '.join(stages)}: changed since the last run; run `dvc repro`")
+            raise UserError(f"{', '.join(stages)}: changed since the last run; run `dvc repro`")
         then, now = Side.read(arguments.base, arguments.base), Side.read("workspace")
         changes = compare(then, now, dict(arguments.tolerance))
-    except (InputError, DvcException) as error:
+    except (UserError, DvcException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     write(arguments.out, then, now, changes)

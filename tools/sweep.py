@@ -17,11 +17,11 @@ from dvc.scm import RevError
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from stages import InputError
+from autoencoder.errors import UserError
 from stages.sanity_check import save
-from stages.shared.command import run
-from stages.shared.files import replacing
-from stages.shared.params import Params
+from autoencoder.cli import run
+from autoencoder.files import replacing
+from autoencoder.params import Params
 
 FOLDER = Path("sweeps")
 
@@ -34,14 +34,14 @@ def dvc(*arguments: str) -> str:
 
     Raises
     ------
-    InputError
+    UserError
         If it fails.
     """
     # A file, not a pipe: the workers that `dvc queue start` leaves behind would keep a pipe open.
     with tempfile.TemporaryFile("w+") as output:
         command = [sys.executable, "-m", "dvc", *arguments]
         if subprocess.run(command, stdout=output, check=False).returncode:
-            raise InputError(f"`dvc {' '.join(arguments)}` failed, see above")
+            raise UserError(f"`dvc {' '.join(arguments)}` failed, see above")
         output.seek(0)
         return output.read()
 
@@ -72,7 +72,7 @@ def scores(name: str, experiments: list[str]) -> pd.DataFrame:
 
     Raises
     ------
-    InputError
+    UserError
         If an experiment has not come to its end.
     """
     rows = []
@@ -81,7 +81,7 @@ def scores(name: str, experiments: list[str]) -> pd.DataFrame:
             value = params_show(rev=experiment)[name]
             rows.append({name: value, **metrics_show(rev=experiment)})
         except RevError as error:
-            raise InputError(
+            raise UserError(
                 f"experiment {experiment} failed; `dvc queue logs {experiment}` tells why"
             ) from error
     return pd.DataFrame(rows)

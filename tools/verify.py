@@ -18,9 +18,9 @@ from typing import Any
 import yaml
 from dvc.api import DVCFileSystem
 
-from stages import InputError
-from stages.shared.autoencoder import Autoencoder, lineage
-from stages.shared.command import run
+from autoencoder.errors import UserError
+from autoencoder.network.model import Autoencoder, lineage
+from autoencoder.cli import run
 from tools.review import GATED, seed_noise
 
 MODEL = "models/autoencoder.safetensors"
@@ -120,15 +120,15 @@ def judge(
 
     Raises
     ------
-    InputError
+    UserError
         If they are more than rounding.
     """
     different = [output for output in table if not output.same]
     if wrong := [output.path for output in different if output.everywhere]:
-        raise InputError(f"{', '.join(wrong)}: not what is recorded, on any machine it should be")
+        raise UserError(f"{', '.join(wrong)}: not what is recorded, on any machine it should be")
     noise = seed_noise()
     if far := [name for name in GATED if abs(found[name] - recorded[name]) > noise[name]]:
-        raise InputError(
+        raise UserError(
             f"{', '.join(far)}: further from what is recorded than another seed would be; "
             "that is more than rounding"
         )
@@ -149,7 +149,7 @@ def main() -> None:
             [sys.executable, "-m", "dvc", "--cd", str(found), "repro", "--force", "--no-run-cache"],
         ):
             if subprocess.run(command, check=False).returncode:
-                raise InputError(f"`{' '.join(command)}` failed, see above")
+                raise UserError(f"`{' '.join(command)}` failed, see above")
         committed = DVCFileSystem(rev="HEAD")
         for name in ("dvc.lock", METRICS, MODEL):
             (recorded / name).parent.mkdir(parents=True, exist_ok=True)

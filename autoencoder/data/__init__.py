@@ -1,0 +1,1 @@
+"""From files to labels and uint8 images."""

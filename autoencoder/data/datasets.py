@@ -1,0 +1,178 @@
+"""The published data sets: their files, with their digests, and the names of their classes."""
+
+import gzip
+import string
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from autoencoder.errors import UserError
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the images of a split are, and their labels.
+
+    Either is the name of a file that `Dataset.digests` lists, or such a zip archive's with a
+    member's name behind it: ``gzip.zip/gzip/emnist-digits-test-labels-idx1-ubyte.gz``.
+    """
+
+    images: str
+    labels: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set as published, in torchvision's layout, ``<root>/<folder>/raw/<file>``.
+
+    Attributes
+    ----------
+    folder : str
+        The name that torchvision gives the data set's folder (that of its class).
+    digests : dict of str to str
+        File name to the published digest, in hexadecimal: the SHA-256 of an uncompressed file, or
+        the MD5 that torchvision knows of a compressed one, which is kept as it is.
+    train, test : Files
+    classes : tuple of str
+        The name of each label.
+    transposed : bool
+        Whether rows and columns of the images are exchanged.
+    wide_labels : bool
+        Whether a label is the first of eight 32-bit numbers.
+    """
+
+    folder: str
+    digests: dict[str, str]
+    train: Files
+    test: Files
+    classes: tuple[str, ...]
+    transposed: bool = False
+    wide_labels: bool = False
+
+    def path(self, root: Path, name: str) -> Path:
+        """Where `name` lies under `root`."""
+        return root / self.folder / "raw" / name
+
+    @contextmanager
+    def open(self, root: Path, name: str) -> Iterator[IO[bytes]]:
+        """Open one of the names in `Files` for reading, uncompressed.
+
+        Raises
+        ------
+        UserError
+            If the file is damaged, here or while it is read.
+        OSError
+            If it cannot be read.
+        """
+        file_name, _, member = name.partition("/")
+        path = self.path(root, file_name)
+        with ExitStack() as stack:
+            file: IO[bytes] = stack.enter_context(path.open("rb"))
+            try:
+                if member:
+                    archive = stack.enter_context(zipfile.ZipFile(file))
+                    if member not in archive.namelist():
+                        raise zipfile.BadZipFile(f"no {member} in it")
+                    file = archive.open(member)
+                if name.endswith(".gz"):
+                    file = cast(IO[bytes], gzip.GzipFile(fileobj=file))
+                yield file
+            except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+                raise UserError(
+                    f"{path}: damaged ({error}); delete it and run `dvc repro` again"
+                ) from error
+
+
+_DIGITS = tuple(string.digits)
+
+
+def _like_mnist(
+    folder: str, digests: tuple[str, str, str, str], classes: tuple[str, ...], suffix: str = ""
+) -> Dataset:
+    """Make a data set whose four files are called as MNIST's are."""
+    train, test = (
+        Files(f"{prefix}-images-idx3-ubyte{suffix}", f"{prefix}-labels-idx1-ubyte{suffix}")
+        for prefix in ("train", "t10k")
+    )
+    names = (train.images, train.labels, test.images, test.labels)
+    return Dataset(folder, dict(zip(names, digests, strict=True)), train, test, classes)
+
+
+def _emnist(split: str, classes: tuple[str, ...]) -> Dataset:
+    """Make a split of EMNIST; one archive has them all."""
+    train, test = (
+        Files(
+            f"gzip.zip/gzip/emnist-{split}-{part}-images-idx3-ubyte.gz",
+            f"gzip.zip/gzip/emnist-{split}-{part}-labels-idx1-ubyte.gz",
+        )
+        for part in ("train", "test")
+    )
+    digests = {"gzip.zip": "58c8d27c78d21e728a6bc7b3cc06412e"}
+    return Dataset("EMNIST", digests, train, test, classes, transposed=True)
+
+
+# Lower case that EMNIST does not tell from upper case (Cohen et al., "EMNIST: an extension of MNIST
+# to handwritten letters", 2017, section II).
+_MERGED = "cijklmopsuvwxyz"
+_BY_CLASS = (*_DIGITS, *string.ascii_uppercase, *string.ascii_lowercase)
+_BY_MERGE = tuple(name for name in _BY_CLASS if name not in _MERGED)
+
+DATASETS = {
+    "mnist": _like_mnist(
+        "MNIST",
+        (
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+        _DIGITS,
+    ),
+    "fashion-mnist": _like_mnist(
+        "FashionMNIST",
+        (
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+        (
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
+    ),
+    "kmnist": _like_mnist(
+        "KMNIST",
+        (
+            "bdb82020997e1d708af4cf47b453dcf7",
+            "e144d726b3acfaa3e44228e80efcd344",
+            "5c965bf0a639b31b8f53240b1b52f4d7",
+            "7320c461ea6c1c855c0b718fb2a4b134",
+        ),
+        ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        suffix=".gz",
+    ),
+    "qmnist": Dataset(
+        "QMNIST",
+        {
+            "qmnist-train-images-idx3-ubyte.gz": "ed72d4157d28c017586c42bc6afe6370",
+            "qmnist-train-labels-idx2-int.gz": "0058f8dd561b90ffdd0f734c6a30e5e4",
+            "qmnist-test-images-idx3-ubyte.gz": "1394631089c404de565df7b7aeaf9412",
+            "qmnist-test-labels-idx2-int.gz": "5b5b05890a5e13444e108efe57b788aa",
+        },
+        Files("qmnist-train-images-idx3-ubyte.gz", "qmnist-train-labels-idx2-int.gz"),
+        Files("qmnist-test-images-idx3-ubyte.gz", "qmnist-test-labels-idx2-int.gz"),
+        _DIGITS,
+        wide_labels=True,
+    ),
+    "emnist-balanced": _emnist("balanced", _BY_MERGE),
+    "emnist-byclass": _emnist("byclass", _BY_CLASS),
+    "emnist-bymerge": _emnist("bymerge", _BY_MERGE),
+    "emnist-digits": _emnist("digits", _DIGITS),
+    "emnist-letters": _emnist("letters", ("N/A", *string.ascii_lowercase)),  # labels from 1
+    "emnist-mnist": _emnist("mnist", _DIGITS),
+}

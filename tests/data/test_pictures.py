@@ -1,0 +1,357 @@
+"""Pictures as images: of any size and colour, in folders; what is none is named."""
+
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Digits, refusal
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.transforms import Compose, Grayscale, Resize
+
+from autoencoder.data import pictures, table
+
+Pixels = NDArray[np.uint8]
+
+
+@pytest.fixture
+def digit(test_digits: Digits) -> Pixels:
+    """An image (28, 28) of a three."""
+    three: Pixels = test_digits[1][3]
+    return three
+
+
+def read(path: Path) -> table.Piece:
+    pieces = list(pictures.pieces(path))
+    return np.concatenate([some for some, _ in pieces]), np.concatenate(
+        [some for _, some in pieces]
+    )
+
+
+def image(path: Path) -> Pixels:
+    """The one picture of a path, (28, 28)."""
+    ((labels, images),) = pictures.pieces(path)
+    assert list(labels) == [path.name]
+    assert images.dtype == np.uint8
+    assert images.shape == (1, 784)
+    return images.reshape(28, 28)
+
+
+@pytest.fixture
+def classes(tmp_path: Path, test_digits: Digits) -> Path:
+    """A folder of 30 digits in a folder for each class, in several formats."""
+    folder = tmp_path / "digits"
+    for row, (label, pixels) in enumerate(zip(*test_digits, strict=True)):
+        if row < 30:
+            inside = ["T-shirt"] if label == 9 else ["1", "more"] if row == 11 else [str(label)]
+            path = folder.joinpath(*inside, f"{30 - row}.{['png', 'BMP', 'tiff'][row // 10]}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+def test_classes_are_what_torchvision_finds_and_converts(
+    classes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "_PICTURES", 7)
+    dataset = ImageFolder(classes, transform=Compose([Grayscale(), Resize((28, 28))]))
+    assert len(dataset) == 30
+    sizes = [len(labels) for labels, _ in pictures.pieces(classes)]
+    assert sizes == [7, 7, 7, 7, 2]
+    labels, images = read(classes)
+    for label, pixels, (theirs, number) in zip(labels, images, dataset, strict=True):
+        assert label == dataset.classes[number]
+        assert (pixels.reshape(28, 28) == np.asarray(theirs)).all()
+    assert labels[-1] == "T-shirt"
+
+
+def test_of_a_table_the_pictures_are_its_images(tmp_path: Path, test_digits: Digits) -> None:
+    for row, pixels in enumerate(test_digits[1]):
+        Image.fromarray(pixels).save(tmp_path / f"{row:03}.png")
+    labels, images = read(tmp_path)
+    assert list(labels) == [f"{row:03}.png" for row in range(100)]
+    assert (images == test_digits[1].reshape(-1, 784)).all()
+
+
+def test_suffixes_are_those_of_torchvision() -> None:
+    assert set(pictures.FORMATS) == set(IMG_EXTENSIONS)
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "pgm", "png", "ppm", "tif", "tiff", "webp"])
+def test_every_lossless_format_keeps_the_pixels(tmp_path: Path, digit: Pixels, suffix: str) -> None:
+    Image.fromarray(digit).save(tmp_path / f"3.{suffix}", lossless=True)
+    assert (image(tmp_path / f"3.{suffix}") == digit).all()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpeg_loses_little(tmp_path: Path, digit: Pixels, suffix: str, mode: str) -> None:
+    Image.fromarray(digit).convert(mode).save(tmp_path / f"3.{suffix}", quality=100)
+    difference = image(tmp_path / f"3.{suffix}").astype(int) - digit
+    assert abs(difference).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [
+        *((mode, "png") for mode in ("1", "P", "LA", "RGB", "RGBA", "I;16")),
+        *((mode, "tiff") for mode in ("1", "P", "LA", "RGB", "RGBA", "I;16", "CMYK")),
+    ],
+)
+def test_a_colour_mode_keeps_what_is_grey(
+    tmp_path: Path, digit: Pixels, mode: str, suffix: str
+) -> None:
+    if mode == "1":
+        digit = np.where(digit > 127, 255, 0).astype(np.uint8)
+    if mode == "I;16":
+        picture = Image.fromarray(digit.astype(np.uint16) * 257)
+    else:
+        picture = Image.fromarray(digit).convert(mode)
+    assert picture.mode == mode
+    picture.save(tmp_path / f"3.{suffix}")
+    assert (image(tmp_path / f"3.{suffix}") == digit).all()
+
+
+def test_colours_become_their_luma(tmp_path: Path) -> None:
+    for colour, luma in (("red", 76), ("lime", 150), ("blue", 29)):
+        Image.new("RGB", (28, 28), colour).save(tmp_path / "a.png")
+        assert (image(tmp_path / "a.png") == luma).all()
+        Image.new("RGB", (28, 28), colour).quantize(2).save(tmp_path / "p.png")
+        assert (image(tmp_path / "p.png") == luma).all()
+
+
+def test_16_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
+    values = np.linspace(0, 65535, 784).astype(np.uint16).reshape(28, 28)
+    expected = np.round(values / 257)
+    for name in ("w.png", "w.tif", "w.pgm"):
+        Image.fromarray(values).save(tmp_path / name)
+        assert (image(tmp_path / name) == expected).all(), name
+    Image.frombytes("I;16B", (28, 28), values.astype(">u2").tobytes()).save(tmp_path / "b.tif")
+    assert (image(tmp_path / "b.tif") == expected).all()
+    (tmp_path / "odd.pgm").write_bytes(b"P5 28 28 1000\n" + bytes([1, 244]) * 784)
+    assert (image(tmp_path / "odd.pgm") == 128).all()  # 500 of 1000
+
+
+def test_what_is_transparent_shows_black(tmp_path: Path, digit: Pixels) -> None:
+    white = np.full_like(digit, 255)
+    for name in ("a.png", "a.webp"):
+        Image.fromarray(np.dstack([white, white, white, digit])).save(
+            tmp_path / name, lossless=True, exact=True
+        )
+        assert (image(tmp_path / name) == digit).all()
+    Image.fromarray(np.dstack([white, digit])).save(tmp_path / "la.png")
+    assert (image(tmp_path / "la.png") == digit).all()
+
+    half = np.where(np.arange(28) < 14, 200, 100).astype(np.uint8) * np.ones((28, 1), np.uint8)
+    expected = np.where(half == 200, 0, 100)
+    Image.fromarray(half).save(tmp_path / "key.png", transparency=200)
+    assert (image(tmp_path / "key.png") == expected).all()
+    Image.fromarray(half).convert("P").save(tmp_path / "palette.png", transparency=200)
+    assert (image(tmp_path / "palette.png") == expected).all()
+    Image.fromarray(half.astype(np.uint16) * 257).save(
+        tmp_path / "wide.png", transparency=200 * 257
+    )
+    assert (image(tmp_path / "wide.png") == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("e.png", "L"), ("e.png", "I;16"), ("e.tif", "L"), ("e.tif", "I;16"), ("e.webp", "L")],
+)
+def test_exif_orientation_is_applied(tmp_path: Path, digit: Pixels, name: str, mode: str) -> None:
+    values = digit.astype(np.uint16) * 257 if mode == "I;16" else digit
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    Image.fromarray(values).save(tmp_path / name, exif=exif, lossless=True)
+    assert (image(tmp_path / name) == np.rot90(digit, -1)).all()
+
+
+def test_any_size_becomes_28_by_28(tmp_path: Path, digit: Pixels) -> None:
+    Image.fromarray(digit.repeat(4, 0).repeat(6, 1)).save(tmp_path / "big.png")
+    difference = image(tmp_path / "big.png").astype(int) - digit
+    assert abs(difference).mean() < 10
+    Image.new("L", (1, 300), 77).save(tmp_path / "thin.png")
+    assert (image(tmp_path / "thin.png") == 77).all()
+
+
+def test_of_several_pictures_the_first_counts(tmp_path: Path, digit: Pixels) -> None:
+    first, second = Image.fromarray(digit), Image.fromarray(255 - digit)
+    first.save(tmp_path / "pages.tif", save_all=True, append_images=[second])
+    first.save(tmp_path / "moving.png", save_all=True, append_images=[second])
+    first.save(tmp_path / "moving.webp", save_all=True, append_images=[second], lossless=True)
+    for name in ("pages.tif", "moving.png", "moving.webp"):
+        assert (image(tmp_path / name) == digit).all(), name
+
+
+def truncate(path: Path) -> None:
+    Image.effect_noise((99, 99), 50).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def bomb(path: Path) -> None:
+    """10,000 x 10,000 black pixels in a PNG of a few hundred bytes, its data left out."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data).to_bytes(4, "big")
+        return len(data).to_bytes(4, "big") + kind + data + check
+
+    size = (10_000).to_bytes(4, "big")
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", size + size + bytes([8, 0, 0, 0, 0]))
+        + chunk(b"IDAT", zlib.compress(bytes(100)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def lab(path: Path) -> None:
+    to_lab = ImageCms.buildTransform(
+        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+    )
+    converted = ImageCms.applyTransform(Image.new("RGB", (9, 9), "red"), to_lab)
+    assert converted is not None
+    converted.save(path)
+
+
+DAMAGES: list[tuple[str, Callable[[Path], object], str]] = [
+    ("x.png", truncate, "truncated"),
+    ("x.jpg", truncate, "truncated"),
+    ("x.bmp", truncate, "truncated"),
+    ("x.tif", truncate, "cannot be read as a picture ("),
+    ("x.webp", truncate, "cannot be read as a picture ("),
+    ("x.pgm", truncate, "cannot be read as a picture ("),
+    ("x.png", lambda path: path.write_text("hello"), "none of BMP, JPEG, PNG, PPM, TIFF, WEBP"),
+    ("x.png", lambda path: path.write_bytes(b""), "none of BMP, JPEG, PNG, PPM, TIFF, WEBP"),
+    # A format that starts Ghostscript is not even tried.
+    ("x.png", lambda path: Image.new("L", (9, 9)).save(path, "EPS"), "none of BMP, JPEG"),
+    ("x.png", bomb, "100000000 pixels"),
+    ("x.tif", lab, "cannot be read as a picture (conversion"),
+    (
+        "x.tif",
+        lambda path: Image.fromarray(np.ones((9, 9), np.float32)).save(path),
+        "not of 8 or 16 bits",
+    ),
+    (
+        "x.tif",
+        lambda path: Image.fromarray(np.ones((9, 9), np.int32)).save(path),
+        "not of 8 or 16 bits",
+    ),
+    (
+        "x.tif",
+        lambda path: Image.fromarray(np.ones((9, 9), np.uint16)).save(path, tiffinfo={262: 0}),
+        "whose 0 is white",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), DAMAGES)
+def test_what_cannot_be_read_is_named(
+    classes: Path, name: str, damage: Callable[[Path], object], message: str
+) -> None:
+    path = classes / "2" / name
+    damage(path)
+    assert message in refusal(lambda: read(path))
+    for folder in (classes, classes / "2"):
+        found = refusal(lambda folder=folder: read(folder))  # type: ignore[misc]
+        assert found.startswith(f"{path}: cannot be read as a picture (")
+        assert found.isprintable()
+
+
+def test_what_is_no_picture_by_its_name_is_named(classes: Path) -> None:
+    for name in ("1/notes.txt", "1/more/3.gif", "1/3"):
+        (classes / name).write_text("hello")
+        assert refusal(lambda: read(classes)).startswith(
+            f"{classes / name}: not a picture by its name, expected .bmp"
+        )
+        (classes / name).unlink()
+    assert len(read(classes)[0]) == 30
+
+
+def test_hidden_files_are_passed_over(classes: Path) -> None:
+    before = read(classes)
+    for name in (".DS_Store", "1/.DS_Store", "1/._1.png", "1/Thumbs.db", "1/.cache/x.txt"):
+        (classes / name).parent.mkdir(exist_ok=True)
+        (classes / name).write_text("hello")
+    (classes / ".git").mkdir()
+    after = read(classes)
+    assert all((a == b).all() for a, b in zip(before, after, strict=True))
+    flat = classes / "T-shirt"
+    (flat / "Thumbs.db").write_text("hello")
+    (flat / ".cache").mkdir()
+    assert list(read(flat)[0]) == ["1.tiff", "11.BMP", "21.png"]
+
+
+def test_a_class_without_pictures_is_named(classes: Path) -> None:
+    (classes / "empty").mkdir()
+    (classes / "empty/.DS_Store").write_text("hello")
+    assert refusal(lambda: read(classes)).startswith(f"{classes}/empty: no picture in it, expected")
+
+
+def test_a_file_beside_the_classes_is_named(classes: Path, digit: Pixels) -> None:
+    Image.fromarray(digit).save(classes / "3.png")
+    assert refusal(lambda: read(classes)) == (
+        f"{classes}/3.png: a file beside the folders of the classes; move it away"
+    )
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    assert refusal(lambda: read(tmp_path)).startswith(f"{tmp_path}: no picture in it, expected")
+    assert refusal(lambda: list(pictures.classes(tmp_path))) == (
+        f"{tmp_path}: no folder in it, expected a folder of pictures for each class"
+    )
+
+
+def test_what_is_not_there_or_may_not_be_read_is_named(tmp_path: Path, digit: Pixels) -> None:
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*nowhere.png'"):
+        read(tmp_path / "nowhere.png")
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*gone.png'"):
+        read(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*nowhere'"):
+        list(pictures.classes(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("name", ["a,b", 'say "a"', "a\nb", " a", "ä" * 33, os.fsdecode(b"\xff")])
+def test_a_name_that_cannot_be_a_label_is_named(classes: Path, digit: Pixels, name: str) -> None:
+    (classes / name).mkdir()
+    (classes / name / "x.png").write_text("not read: names are checked first")
+    assert refusal(lambda: read(classes)).startswith(
+        f"{classes}: the name {name!r:.80} cannot be a label, expected 1 to 64 bytes of text"
+    )
+    Image.fromarray(digit).save(classes / "1" / f"{name}.png")
+    assert f"/1: the name {name + '.png'!r:.80} cannot" in refusal(
+        lambda: read(classes / "1" / f"{name}.png")
+    )
+
+
+@given(
+    suffix=st.sampled_from(sorted(pictures.FORMATS)),
+    edits=st.lists(
+        st.tuples(st.integers(0, 400), st.integers(0, 3) | st.integers(0, 4000), st.binary()),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_any_bytes_are_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory,
+    capfd: pytest.CaptureFixture[str],
+    suffix: str,
+    edits: list[tuple[int, int, bytes]],
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / f"x{suffix}"
+    Image.radial_gradient("L").resize((40, 40)).save(path)
+    content = path.read_bytes()
+    for start, length, new in edits:
+        content = content[:start] + new + content[start + length :]
+    path.write_bytes(content)
+    message = refusal(lambda: image(path))
+    assert not message or message.startswith(f"{path}: cannot be read as a picture (")
+    assert message.isprintable()
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,250 @@
+"""The CSV format: what is written is read back, and what is wrong is named by line and column."""
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Digits, named, refusal
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoencoder.errors import UserError
+from autoencoder.data import table
+
+
+@pytest.fixture
+def path(tmp_path: Path, test_digits: Digits) -> Path:
+    table.write(tmp_path / "digits.csv", [named(test_digits)])
+    return tmp_path / "digits.csv"
+
+
+@pytest.mark.parametrize("count", [1, 4096, 4097])
+def test_round_trip(tmp_path: Path, count: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(["0", "10", "T-shirt/top", "Füße", "ん"], count)
+    images = rng.integers(0, 256, (count, 28, 28), np.uint8)
+    table.write(tmp_path / "t.csv", [(labels[:3], images[:3]), (labels[3:], images[3:])])
+    read_labels, read_images = table.read(tmp_path / "t.csv")
+    assert (read_labels == labels).all()
+    assert (read_images == images.reshape(count, 784)).all()
+
+
+def test_what_is_written_is_what_pandas_writes(path: Path) -> None:
+    frame = pd.read_csv(path)
+    assert list(frame.columns[:3]) == ["label", "1x1", "1x2"]
+    assert frame.columns[-1] == "28x28"
+    assert frame.to_csv(index=False) == path.read_text()
+
+
+def test_byte_order_mark_and_windows_line_ends_are_accepted(
+    path: Path, test_digits: Digits
+) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    labels, images = table.read(path)
+    assert (labels == test_digits[0].astype(str)).all()
+    assert (images == test_digits[1].reshape(-1, 784)).all()
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", "nan", "1.0", "-1", "256", "1e9", '"5"', "1000", "+5", " 5", "\0", "٣"]
+)
+def test_bad_cell_is_named(path: Path, value: str) -> None:
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    rows[2][3] = value
+    path.write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(UserError, match=r"digits.csv: line 3, column 1x3: .*expected an integer"):
+        table.read(path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", " 5", "5 ", '"5"', "a\0", "\0", "a\tb", "\N{NO-BREAK SPACE}", "x" * 65, b"\xff", "a\rb"],
+)
+def test_bad_label_is_named(path: Path, value: str | bytes) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    new = value.encode() if isinstance(value, str) else value
+    lines[2] = new + lines[2][1:]
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(UserError, match=r"digits.csv: line 3, column label: .*expected 1 to 64 b"):
+        table.read(path)
+
+
+@pytest.mark.parametrize("label", ["", "a,b", 'say "a"', "a\nb", " a", "ä" * 33])
+def test_a_label_that_could_not_be_read_back_is_not_written(tmp_path: Path, label: str) -> None:
+    images = np.zeros((2, 784), np.uint8)
+    with pytest.raises(UserError, match=r"t.csv: the label .*, expected 1 to 64 bytes"):
+        table.write(tmp_path / "t.csv", [(np.array(["a", label]), images)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        ",".join(table.COLUMNS),
+        ",".join(["class", *(f"pixel{number}" for number in range(784))]),
+        "\ufeff" + ",".join(['"V1"'] * 785) + "\r",
+    ],
+)
+def test_any_header_and_none(path: Path, test_digits: Digits, header: str | None) -> None:
+    _, *rows = path.read_text().splitlines()
+    lines = [*([] if header is None else [header]), *rows]
+    path.write_text("".join(f"{line}\n" for line in lines), newline="")
+    labels, images = table.read(path, any_header=True)
+    assert (labels == named(test_digits)[0]).all()
+    assert (images == named(test_digits)[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: "", "line 1 has 1 cells, expected 785"),
+        (lambda rows: "label," + rows[0], "line 1 has 786 cells, expected 785"),
+        (lambda rows: rows[0].replace(",0,", ",x,", 1), "line 1, column 1x1: 'x', expected an"),
+        (
+            lambda rows: rows[0] + rows[1].replace(",0,", ",,", 1),
+            "line 2, column 1x1: '', expected",
+        ),
+        (lambda rows: rows[0][:-1], "the last line has no line end"),
+        (lambda rows: "label" + ",pixel" * 784 + "\n", "no row below the header"),
+        (lambda rows: "label" + ",pixel" * 783 + "\n", "line 1 has 784 cells, expected 785"),
+        (lambda rows: rows[0].replace(",", ";"), "line 1 has 1 cells, expected 785"),
+    ],
+)
+def test_a_bad_first_line_is_named_with_any_header(
+    path: Path, change: Callable[[list[str]], str], message: str
+) -> None:
+    path.write_text(change(path.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(UserError, match=r"digits.csv: ") as caught:
+        table.read(path, any_header=True)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (["10", "2", "2", "0"], ["0", "2", "10"]),
+        (["b", "10", "a", "b", "2"], ["10", "2", "a", "b"]),
+    ],
+)
+def test_labels_are_ordered_as_numbers_or_as_texts(labels: list[str], order: list[str]) -> None:
+    rows = table.first_of_each(np.array(labels))
+    assert [labels[row] for row in rows] == order
+    assert all(labels.index(labels[row]) == row for row in rows)
+
+
+def test_bad_cell_is_named_in_a_later_block(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_BYTES", 10_000)
+    lines = path.read_text().splitlines(keepends=True)
+    lines[90] = lines[90][:-2] + "x\n"
+    path.write_text("".join(lines))
+    with pytest.raises(UserError, match=r"line 91, column 28x28: '.*x'"):
+        table.read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: "", "line 1, column 1 is '', expected 'label'"),
+        (lambda text: text.split("\n", 1)[0] + "\n", "no row below the header"),
+        (lambda text: text.split("\n", 1)[1], "line 1, column 1 is '0', expected 'label'"),
+        (lambda text: text.replace("1x1,1x2", "1x2,1x1", 1), "column 2 is '1x2', expected '1x1'"),
+        (lambda text: text.replace(",28x28", "", 1), "line 1 has 784 columns, expected 785"),
+        (lambda text: text.replace("28x28", "28x28,more", 1), "line 1 has over 785 columns"),
+        (lambda text: text.replace("\n", ",0" * 10**6 + "\n", 1), "line 1 has over 785 columns"),
+        (lambda text: text.replace(",", ";"), "line 1, column 1 is 'label;1x1;1x2"),
+        (lambda text: text.replace("\n0,0", "\n0", 1), "line 2 has 784 cells, expected 785"),
+        (lambda text: text.replace("\n0,0", "\n0,0,0", 1), "line 2 has 786 cells, expected 785"),
+        (lambda text: text.replace("\n0,0", "\n\n0,0", 1), "line 2 has 1 cells, expected 785"),
+        (lambda text: text.replace("\n0,0", "\n0" + ",0" * 10**6, 1), "line 2 has 1000784 cells"),
+        (lambda text: text[:-5] + "\n", "line 101 has 783 cells, expected 785"),
+        (lambda text: text[:5000] + "\0" * 5000, "the last line has no line end"),
+        (lambda text: text.replace("\n", "\r"), "line 1, column 785 is '28x28\\r0"),
+        (lambda text: text[:-1], "the last line has no line end: the file is cut off"),
+        (lambda text: text + "9" * (1 << 24), "a line of over 4194304 bytes"),
+    ],
+)
+def test_bad_shape_is_named(path: Path, change: Callable[[str], str], message: str) -> None:
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=r"digits.csv: ") as caught:
+        table.read(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("encode", "message"),
+    [
+        (lambda text: gzip.compress(text.encode()), r"line 1, column 1 is '\\x1f\\x8b"),
+        (lambda text: text.encode("utf-16"), r"line 1, column 1 is 'ÿþl\\x00a"),
+    ],
+)
+def test_another_encoding_is_named(
+    path: Path, encode: Callable[[str], bytes], message: str
+) -> None:
+    path.write_bytes(encode(path.read_text()))
+    with pytest.raises(UserError, match=rf"digits.csv: {message}.*', expected 'label'"):
+        table.read(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (Path.mkdir, "Is a directory"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+)
+def test_what_is_no_file_is_named(
+    tmp_path: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    make(tmp_path / "digits.csv")
+    with pytest.raises(OSError, match=f"{reason}: '.*digits.csv'"):
+        table.read(tmp_path / "digits.csv")
+
+
+def test_a_file_that_may_not_be_read_is_named(path: Path) -> None:
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read everything
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError, match=r"Permission denied: '.*digits.csv'"):
+            table.read(path)
+    finally:
+        os.seteuid(user)
+
+
+@given(
+    edits=st.lists(
+        st.tuples(
+            st.integers(-4000, -1),
+            st.integers(0, 3) | st.integers(0, 8000),
+            st.text('0123456789:/,\n\r-."eE x\0', max_size=5).map(str.encode) | st.binary(),
+        ),
+        max_size=3,
+    ),
+    block=st.integers(1, 10_000),
+)
+def test_any_bytes_are_read_as_pandas_reads_them_or_refused_in_one_line(
+    path: Path, edits: list[tuple[int, int, bytes]], block: int
+) -> None:
+    content = b"".join(path.read_bytes().splitlines(keepends=True)[:3])
+    for start, length, new in edits:
+        content = content[:start] + new + content[start:][length:]
+    damaged = path.with_name("damaged.csv")
+    damaged.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "_BYTES", block)
+        message = refusal(lambda: table.read(damaged))
+    if message:
+        assert message.startswith(f"{damaged}: ")
+        assert message.isprintable()
+    else:
+        labels, images = table.read(damaged)
+        theirs = pd.read_csv(damaged, dtype={"label": str}, keep_default_na=False)
+        assert (theirs["label"] == labels).all()
+        assert (theirs.iloc[:, 1:] == images).all(axis=None)

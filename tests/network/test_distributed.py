@@ -1,0 +1,217 @@
+"""Several processes, started by the real torchrun: the numbers of one, written by one of them."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from conftest import Project, parameters
+from test_pipeline import AFTER_TABLES
+from test_train import TRAIN, outputs
+from torch import Tensor
+from torch.distributed import HashStore  # type: ignore[attr-defined]
+
+from autoencoder.errors import UserError
+from autoencoder.network.model import lineage
+from autoencoder.network.distributed import Processes, _of_this_start
+from autoencoder.network.trainer import Trainer
+from stages.train import choose_device, initial, split
+
+# Sums of float32 in another order differ by some 1e-7; each of the few hundred updates adds to it.
+# Where the learning rate is too high, tanh with 0.007 for one, training itself makes more of it.
+ROUNDING = 2e-5
+
+
+def torchrun(processes: int, *options: str) -> list[str]:
+    return ["torchrun", "--standalone", f"--nproc-per-node={processes}", *options, *TRAIN]
+
+
+def losses(project: Project) -> pd.DataFrame:
+    return pd.read_csv(project.root / "loss.csv", index_col="epoch")
+
+
+def check_curve(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    assert len(found) == len(expected)
+    for column in ("train", "validation"):
+        assert found[column].to_list() == pytest.approx(expected[column].to_list(), rel=ROUNDING)
+
+
+@pytest.mark.parametrize("rows", [3, 20, 64])
+def test_the_shares_of_a_batch_are_the_batch(rows: int) -> None:
+    batch = torch.arange(rows)
+    shares = [Processes(rank, 3).share(batch) for rank in range(3)]
+    assert torch.equal(torch.cat(shares), batch)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_batch_smaller_than_the_processes_is_an_error(images: Tensor) -> None:
+    parts = split(images, 0.1, seed=0)
+    model = initial(parts[0], 8, "sigmoid", seed=0)
+    with pytest.raises(UserError, match="batch_size is 2, expected at least a row for each of th"):
+        Trainer(model, *parts, parameters(batch_size=2), Processes(0, 3))
+
+
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name in ("auto", "cuda"):
+        assert choose_device(name, Processes(3, 4, 1, 2)) == torch.device("cuda:1")
+    assert choose_device("auto", Processes(2, 3, 2, 3)) == torch.device("cpu")
+    with pytest.raises(UserError, match="device is cuda, which this machine has not for 3 proces"):
+        choose_device("cuda", Processes(2, 3, 2, 3))
+
+
+def test_processes_started_anew_read_nothing_of_those_that_are_gone() -> None:
+    store = HashStore()
+    with ThreadPoolExecutor(3) as pool:
+
+        def start_all() -> list[Any]:
+            places = [Processes(rank, 3) for rank in range(3)]
+            return [*pool.map(_of_this_start, repeat(store), places)]
+
+        gone, anew = start_all(), start_all()
+    gone[0].set("address", "old")
+    assert all(part.check(["address"]) for part in gone)
+    assert not any(part.check(["address"]) for part in anew)
+    anew[1].set("address", "new")
+    assert [part.get("address") for part in anew] == 3 * [b"new"]
+
+
+@pytest.mark.parametrize(
+    ("count", "values"),
+    [
+        (2, {"noise": 0.5}),
+        pytest.param(2, {"batch_size": 64}, marks=pytest.mark.slow),
+        pytest.param(3, {"batch_size": 64}, marks=pytest.mark.slow),
+        pytest.param(
+            *(3, {"noise": 0.5, "activation": "tanh", "learning_rate": 1e-3}),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_the_losses_are_those_of_one_process(
+    project: Project, count: int, values: dict[str, Any]
+) -> None:
+    project.set_params(**values)
+    project.run("python", *TRAIN)
+    alone = losses(project)
+    assert lineage(project.root / "m.safetensors")["processes"] == 1
+    output = project.run(*torchrun(count))
+    check_curve(losses(project), alone)
+    assert re.findall(r"^epoch +(\d+) of", output, re.MULTILINE) == [str(n) for n in range(1, 9)]
+    assert output.count("weights of epoch") == 1
+    assert output.count("slow one another down") == (count > (os.cpu_count() or 1))
+    assert lineage(project.root / "m.safetensors")["processes"] == count
+
+
+@pytest.mark.slow
+def test_an_error_is_said_once(project: Project) -> None:
+    project.set_params(batch_size=1)
+    output = project.run(*torchrun(2), status=1)
+    (line,) = re.findall("^error: .*", output, re.MULTILINE)
+    assert line.endswith(
+        "expected at least a row for each of the 2 processes that the launcher starts"
+    )
+    assert not (project.root / "m.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_divergence_is_seen_by_all(project: Project) -> None:
+    project.set_params(learning_rate=1e30, activation="relu")
+    output = project.run(*torchrun(2), status=1)
+    assert output.count("error: training diverged: the loss is ") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_brings_the_run_back_from_its_checkpoint(
+    project: Project, victim: int
+) -> None:
+    project.set_params(epochs=20)
+    project.run(*torchrun(2))
+    undisturbed = outputs(project)
+    (project.root / "m.safetensors").unlink()
+
+    lines = []
+    with project.start(*torchrun(2, "--max-restarts=1")) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("epoch  3 ") and "epoch  3 " not in "".join(lines[:-1]):
+                children = ["pgrep", "-P", str(process.pid), "-f", "stages.train"]
+                workers = subprocess.check_output(children, text=True).split()
+                assert len(workers) == 2
+                os.kill(int(workers[victim]), signal.SIGKILL)
+    output = "".join(lines)
+    assert process.returncode == 0, output
+    (after,) = re.findall(r"going on after epoch (\d+)", output)
+    assert 3 <= int(after) < 20
+    assert outputs(project) == undisturbed  # two numbers have the same sum in either order
+    assert not (project.root / "checkpoint").exists()
+
+
+MEETING = {
+    "c10d": ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=test"],
+    "fixed": ["--node-rank={number}", "--master-addr=127.0.0.1", "--master-port={port}"],
+}
+
+
+def two_machines(project: Project, other: Project, how: str) -> list[str]:
+    """What two agents of torchrun print, which meet on a free port, each in its own folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    agent = ["torchrun", "--nnodes=2", "--nproc-per-node=1", "--local-addr=127.0.0.1"]
+    processes = [
+        side.start(
+            *agent, *(text.format(number=number, port=port) for text in MEETING[how]), *TRAIN
+        )
+        for number, side in enumerate((project, other))
+    ]
+    return [process.communicate(timeout=300)[0] for process in processes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", MEETING)
+def test_two_machines_train_together(project: Project, tmp_path: Path, how: str) -> None:
+    project.run("python", *TRAIN)
+    alone = losses(project)
+    project.run("git", "clean", "--quiet", "--force")
+    other = project.copy(tmp_path / "other")
+    said = two_machines(project, other, how)
+    wrote = [(side.root / "m.safetensors").exists() for side in (project, other)]
+    assert sorted(wrote) == [False, True], said
+    assert how == "c10d" or wrote[0]
+    writer, reader = (project, other) if wrote[0] else (other, project)
+    check_curve(losses(writer), alone)
+    assert lineage(writer.root / "m.safetensors")["processes"] == 2
+    assert reader.run("git", "status", "--porcelain") == ""
+    assert said[wrote.index(False)].count("epoch") == 0
+
+
+@pytest.mark.slow
+def test_machines_that_differ_are_refused(project: Project, tmp_path: Path) -> None:
+    other = project.copy(tmp_path / "other")
+    other.set_params(seed=1)
+    for output in two_machines(project, other, "c10d"):
+        assert output.count("error: the processes differ in parameters, table, code, packages") == 1
+        assert "epoch" not in output
+    assert not (project.root / "m.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_dvc_starts_train_with_the_launcher(project: Project) -> None:
+    alone = pd.read_csv(project.root / "plots/loss.csv", index_col="epoch")
+    launcher = "launcher='torchrun --standalone --nproc-per-node=2 -m'"
+    output = project.run("dvc", "exp", "run", "-S", launcher)
+    assert project.stages_run(output) == AFTER_TABLES
+    check_curve(pd.read_csv(project.root / "plots/loss.csv", index_col="epoch"), alone)
+    assert lineage(project.root / "models/autoencoder.safetensors")["processes"] == 2
+    assert project.stages_run(project.run("dvc", "repro")) == []

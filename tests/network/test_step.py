@@ -1,0 +1,133 @@
+"""The step written out, held against that of autograd; and recorded, as it is for a GPU."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import network
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from autoencoder.network import step as step_module
+from autoencoder.network.model import ACTIVATIONS, Autoencoder, noisy
+from autoencoder.network.distributed import SharedStep
+from autoencoder.network.step import AdamW, Step, flatten
+
+
+def check_steps(images: Tensor, activation: str, batch_size: int, noise: float) -> None:
+    """Hold some steps against those of autograd, on the device of the images."""
+    device = images.device
+    written = network(images.cpu(), 9, activation).to(device)
+    plain = copy.deepcopy(written)
+    mine, theirs = (AdamW(flatten(model), weight_decay=0.02) for model in (written, plain))
+    step = Step(written, mine, images, batch_size, noise)
+    reference = SharedStep(plain, theirs, images, noise)
+    for generator in (step.generator, reference.generator):
+        generator.manual_seed(5)
+    for rows in torch.randperm(len(images), device=device).split(batch_size)[:3]:
+        loss = step(rows, 1e-3)
+        assert loss.item() == pytest.approx(reference(rows, 1e-3).item(), rel=1e-6)
+        for one, other in zip(written.parameters(), plain.parameters(), strict=True):
+            assert one.grad is not None
+            assert other.grad is not None
+            scale = other.grad.abs().max().item()
+            assert torch.allclose(one.grad, other.grad, rtol=1e-5, atol=1e-6 * scale)
+        # AdamW divides a gradient by its size: where it is near 0, its rounding counts.
+        assert (mine.weights - theirs.weights).abs().mean() < 1e-3 * 1e-3
+        mine.weights.copy_(theirs.weights)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("batch_size", [1, 20, 64])
+@pytest.mark.parametrize("noise", [0, 0.5])
+def test_steps_are_those_of_autograd(
+    images: Tensor, activation: str, batch_size: int, noise: float
+) -> None:
+    check_steps(images, activation, batch_size, noise)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU")
+def test_steps_on_a_gpu_are_those_of_autograd(images: Tensor) -> None:
+    for activation in ACTIVATIONS:
+        for noise in (0, 0.5):
+            check_steps(images.cuda(), activation, 64, noise)
+
+
+class Recorder(TorchDispatchMode):
+    """Keeps each operation with its very arguments, as a CUDA graph keeps each kernel.
+
+    So a number that Python gave an operation is that number in every repetition, and a tensor is
+    the memory that it had.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: list[tuple[Callable[..., object], Any, Any, object]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        result = func(*args, **kwargs or {})
+        self.operations.append((func, args, kwargs or {}, result))
+        return result
+
+    def replay(self) -> None:
+        for func, args, kwargs, recorded in self.operations:
+            result = func(*args, **kwargs)
+            if (
+                isinstance(result, Tensor)
+                and isinstance(recorded, Tensor)
+                and result is not recorded
+            ):
+                recorded.copy_(result)  # new memory then, which later operations know
+
+
+def record(work: Callable[[], object], generator: torch.Generator) -> Callable[[], object]:
+    """What `cuda_graph` does, on the CPU."""
+    work()
+    recorder = Recorder()
+    with recorder:
+        work()
+    assert 30 < len(recorder.operations) < 100
+    return recorder.replay
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("noise", [0, 0.5])
+def test_recorded_steps_have_the_same_bytes(
+    images: Tensor, activation: str, noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_module, "cuda_graph", record)
+    steps = []
+    for recorded in (False, True):
+        model = network(images, 9, activation)
+        steps.append(Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20, noise))
+        if recorded:
+            steps[1].record()
+        steps[-1].generator.manual_seed(5)
+    for number, rows in enumerate(torch.randperm(len(images)).split(20)[:5]):
+        losses = [step(rows, 1e-3 * (number + 1)).item() for step in steps]
+        assert losses[0] == losses[1]
+        assert torch.equal(*(step.optimizer.weights for step in steps))
+    assert steps[1].launch != steps[1].learn
+
+
+def test_noise_is_uniform_and_ends_at_white() -> None:
+    grey = torch.full((1, 100_000), 0.7)
+    seen = noisy(grey, 0.4, torch.Generator().manual_seed(0)).numpy()
+    assert seen.min() >= np.float32(0.7)
+    assert (seen == 1).mean() == pytest.approx(0.25, abs=0.01)
+    below = np.sort(seen[seen < 1])
+    assert np.quantile(below, [0.25, 0.5, 0.75]) == pytest.approx([0.775, 0.85, 0.925], abs=3e-3)
+
+
+def test_without_noise_no_memory_is_spent_on_it(images: Tensor) -> None:
+    model = Autoencoder(9, "sigmoid")
+    step = Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20)
+    state = step.generator.get_state()
+    step(torch.arange(20), 1e-3)
+    assert step.layers[0].x is step.target
+    assert torch.equal(step.generator.get_state(), state)

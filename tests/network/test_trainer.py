@@ -1,0 +1,169 @@
+"""The training loop: schedule, epochs, early stopping, going on after a stop, divergence."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
+from conftest import parameters
+from torch import Tensor
+
+from autoencoder.errors import UserError
+from autoencoder.network.model import errors, noisy, unit
+from autoencoder.network.step import BETAS, EPS
+from autoencoder.network.trainer import Trainer, learning_rate
+from stages.train import initial, split
+
+
+@pytest.fixture
+def parts(images: Tensor) -> tuple[Tensor, Tensor]:
+    return split(images, 0.1, seed=0)
+
+
+def trainer(parts: tuple[Tensor, Tensor], **values: Any) -> Trainer:
+    return Trainer(initial(parts[0], 8, "sigmoid", seed=0), *parts, parameters(**values))
+
+
+def finish(trainer: Trainer) -> Trainer:
+    while not trainer.finished:
+        trainer.run_epoch()
+    return trainer
+
+
+def few(parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """So few rows that the network learns them by heart, and validation rises in the end."""
+    return parts[0][:20], parts[1]
+
+
+def weights(trainer: Trainer) -> Tensor:
+    return torch.cat([value.flatten() for value in trainer.model.state_dict().values()])
+
+
+def test_learning_rate_rises_to_the_peak_and_falls_to_zero() -> None:
+    rates = np.array([learning_rate(done, 2.0) for done in np.linspace(0, 1, 1001)])
+    assert rates[0] == rates[-1] == 0
+    assert rates.max() == pytest.approx(2)
+    assert rates.argmax() == 50
+    assert (np.diff(rates[:51]) > 0).all()
+    assert (np.diff(rates[50:]) < 0).all()
+
+
+def test_an_epoch_is_plain_adamw_on_the_mean_bce(parts: tuple[Tensor, Tensor]) -> None:
+    """The loop held against the plainest way to write it, to rounding."""
+    training, validation = parts
+    plain = initial(training, 8, "sigmoid", seed=0)
+    (epoch,) = finish(trainer(parts, epochs=1)).history
+
+    batches = len(training) // 20
+    optimizer = torch.optim.AdamW(plain.parameters(), betas=BETAS, eps=EPS / 784, weight_decay=0.01)
+    order = np.random.default_rng((0, 1)).permutation(len(training))
+    losses = []
+    for step in range(batches):
+        x = unit(training[order[step * 20 : (step + 1) * 20]])
+        loss = F.binary_cross_entropy(plain.decode(plain.encode(x)), x)
+        optimizer.param_groups[0]["lr"] = learning_rate((step + 1) / (batches + 1), 5e-3)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    assert epoch.train == pytest.approx(np.mean(losses), rel=1e-4)
+    assert epoch.validation == pytest.approx(errors(plain, validation)[0].mean().item(), rel=1e-3)
+
+
+def test_same_seed_same_weights_other_seed_others(parts: tuple[Tensor, Tensor]) -> None:
+    first, again, other = (finish(trainer(parts, seed=seed, epochs=2)) for seed in (0, 0, 1))
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_each_epoch_has_noise_of_its_own(parts: tuple[Tensor, Tensor]) -> None:
+    states = []
+    for seed in (0, 0, 1):
+        denoiser = trainer(parts, noise=0.5, epochs=2, seed=seed)
+        while not denoiser.finished:
+            denoiser.run_epoch()
+            states.append(denoiser.step.generator.get_state())
+    first, second, again, _, other, _ = states
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_a_denoiser_undoes_noise_that_other_models_keep(parts: tuple[Tensor, Tensor]) -> None:
+    x = unit(parts[1])
+    bce = {}
+    for noise in (0, 0.5):
+        model = finish(trainer(parts, noise=noise, epochs=10)).model
+        seen = noisy(x, 0.5, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            bce[noise] = F.binary_cross_entropy_with_logits(model(seen), x).item()
+    assert bce[0.5] < 0.9 * bce[0]
+
+
+def test_the_loss_falls(parts: tuple[Tensor, Tensor]) -> None:
+    before = errors(trainer(parts).model, parts[1])[0].mean().item()
+    history = finish(trainer(parts, epochs=5)).history
+    assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5]
+    assert history[-1].validation < 0.7 * before
+
+
+def test_early_stopping_brings_the_best_weights_back(parts: tuple[Tensor, Tensor]) -> None:
+    stopping = trainer(few(parts), epochs=60, patience=3, batch_size=10, learning_rate=0.02)
+    after_epoch = []
+    while not stopping.finished:
+        stopping.run_epoch()
+        after_epoch.append(weights(stopping).clone())
+
+    losses = [epoch.validation for epoch in stopping.history]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 1 + 3 < 60
+    stopping.restore_best()
+    assert torch.equal(weights(stopping), after_epoch[best])
+    assert not torch.equal(weights(stopping), after_epoch[-1])
+    assert errors(stopping.model, parts[1])[0].mean().item() == losses[best]
+
+
+def test_patience_zero_never_stops(parts: tuple[Tensor, Tensor]) -> None:
+    whole = trainer(few(parts), epochs=25, batch_size=10, learning_rate=0.02)
+    assert len(finish(whole).history) == 25
+
+
+@pytest.mark.parametrize(("epochs_before", "noise"), [(1, 0), (4, 0), (7, 0), (2, 0.5)])
+def test_a_restored_state_goes_on_to_the_same_bytes(
+    parts: tuple[Tensor, Tensor], epochs_before: int, noise: float
+) -> None:
+    values = {"epochs": 12, "patience": 3, "batch_size": 10, "learning_rate": 0.02, "noise": noise}
+    whole = finish(trainer(few(parts), **values))
+    stopped = trainer(few(parts), **values)
+    for _ in range(epochs_before):
+        stopped.run_epoch()
+    state = {name: value.clone() for name, value in stopped.state().items()}
+
+    other = trainer(few(parts), **values)
+    other.restore(state)
+    finish(other)
+    assert other.history == whole.history
+    assert torch.equal(weights(other), weights(whole))
+    other.restore_best()
+    whole.restore_best()
+    assert torch.equal(weights(other), weights(whole))
+
+
+def test_a_batch_larger_than_the_data_is_an_error(parts: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(UserError, match="batch_size is 541, expected at most the 540 training"):
+        trainer(parts, batch_size=541)
+
+
+def test_divergence_is_an_error_that_names_epoch_and_step(parts: tuple[Tensor, Tensor]) -> None:
+    diverging = trainer(parts)
+    diverging.run_epoch()
+    good = weights(diverging).clone()
+    with torch.no_grad():
+        next(diverging.model.parameters()).fill_(torch.nan)
+    with pytest.raises(UserError, match="the loss is nan in epoch 2, step 1; try a learning_rate"):
+        diverging.run_epoch()
+    assert len(diverging.history) == 1
+    diverging.restore_best()
+    assert torch.equal(weights(diverging), good)

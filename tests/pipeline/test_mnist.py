@@ -1,0 +1,53 @@
+"""On real MNIST: what fetch and convert make of it, and the score of the default run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Project, copy_checkout
+from torchvision.datasets import MNIST
+
+from autoencoder.data import table
+from autoencoder.data.datasets import DATASETS
+from autoencoder.files import sha256
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project with MNIST fetched from wherever it can be had, and converted."""
+    project = copy_checkout(tmp_path_factory.mktemp("real"))
+    here = ROOT / "data/raw"
+    if here.exists():
+        project.set_params(mirror=(here / "MNIST/raw").as_uri())
+    project.run("dvc", "repro", "convert")
+    return project
+
+
+@pytest.fixture(scope="module")
+def raw(real: Project) -> Path:
+    return real.root / "data/raw"
+
+
+def test_files_have_their_published_digests(raw: Path) -> None:
+    found = {path.name: sha256(path) for path in raw.rglob("*") if path.is_file()}
+    assert found == DATASETS["mnist"].digests
+
+
+@pytest.mark.parametrize(("name", "rows"), [("train", 60_000), ("test", 10_000)])
+def test_tables_are_what_torchvision_reads(real: Project, raw: Path, name: str, rows: int) -> None:
+    theirs = MNIST(str(raw), train=name == "train")
+    labels, images = table.read(real.root / f"data/{name}.csv")
+    assert images.shape == (rows, 784)
+    assert (labels == theirs.targets.numpy().astype(str)).all()
+    assert (images.reshape(-1, 28, 28) == theirs.data.numpy()).all()
+    assert (labels[table.first_of_each(labels)] == np.arange(10).astype(str)).all()
+
+
+def test_the_default_run_reaches_its_bound() -> None:
+    metrics = json.loads((ROOT / "metrics/test.json").read_text())
+    assert metrics["bce"] <= 0.0760
+    assert metrics["bce_floor"] == pytest.approx(0.05808, abs=5e-6)
+    assert metrics["mse"] < metrics["mse_pca"]

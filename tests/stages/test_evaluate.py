@@ -1,0 +1,88 @@
+"""The scores, held against direct computations."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
+from conftest import Digits, parameters
+from numpy.typing import NDArray
+
+from autoencoder.errors import UserError
+from stages.evaluate import cross_entropy, entropy, pca_mse, score
+from autoencoder.network.model import Autoencoder, unit
+from autoencoder.network.trainer import Trainer
+from stages.train import initial
+
+Images = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="session")
+def train(train_digits: Digits) -> Images:
+    return train_digits[1].reshape(-1, 784)
+
+
+@pytest.fixture(scope="session")
+def test(test_digits: Digits) -> Images:
+    return test_digits[1].reshape(-1, 784)
+
+
+def test_entropy_is_the_bce_of_images_with_themselves(test: Images) -> None:
+    x = torch.from_numpy(test).double() / 255
+    assert entropy(test) == pytest.approx(F.binary_cross_entropy(x, x).item(), rel=1e-12)
+    assert entropy(np.array([[0, 255]], np.uint8)) == 0
+
+
+def test_cross_entropy_is_that_of_torch(test: Images) -> None:
+    x = test / 255
+    guess = np.linspace(0, 1, 784)  # 0 and 1 among them: their logarithms are cut off at -100
+    expected = F.binary_cross_entropy(
+        torch.from_numpy(guess).expand(len(x), 784), torch.from_numpy(x)
+    )
+    assert cross_entropy(x, guess) == pytest.approx(expected.item(), rel=1e-12)
+    assert cross_entropy(x.mean(0), guess) == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("components", [1, 8, 32])
+def test_pca_is_that_of_a_singular_value_decomposition(
+    train: Images, test: Images, components: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.evaluate._ROWS", 250)
+    mean = train.mean(0) / 255
+    _, _, axes = np.linalg.svd(train / 255 - mean, full_matrices=False)
+    axes = axes[:components]
+    centred = test / 255 - mean
+    expected = np.square(centred - centred @ axes.T @ axes).mean()
+    assert pca_mse(train, test, components) == pytest.approx(expected, rel=1e-9)
+
+
+def test_pca_with_all_components_loses_nothing(train: Images, test: Images) -> None:
+    assert pca_mse(train, test, 784) == 0
+    assert pca_mse(train, test, 1000) == 0
+
+
+def test_scores_agree_with_what_training_measured(train: Images, test: Images) -> None:
+    training, validation = torch.from_numpy(train), torch.from_numpy(test)
+    model = initial(training, 8, "sigmoid", seed=0)
+    trainer = Trainer(model, training, validation, parameters(epochs=8))
+    while not trainer.finished:
+        trainer.run_epoch()
+    last = trainer.history[-1]
+
+    metrics, bce = score(model, train, test)
+    assert metrics["bce"] == last.validation == pytest.approx(bce.mean(), rel=1e-12)
+    assert metrics["bce_floor"] < metrics["bce_train"]
+    assert metrics["bce_gap"] == metrics["bce"] - metrics["bce_train"]
+    assert metrics["bce_excess"] == metrics["bce"] - metrics["bce_floor"]
+    assert metrics["mse_pca"] == pca_mse(train, test, 8)
+    x = unit(validation)
+    with torch.no_grad():
+        assert metrics["mse"] == pytest.approx(
+            F.mse_loss(model.decode(model.encode(x)), x).item(), rel=1e-5
+        )
+    of_mean = F.binary_cross_entropy(unit(training).mean(0).expand_as(x), x)
+    assert metrics["bce_mean_image"] == pytest.approx(of_mean.item(), rel=1e-4)
+
+
+def test_a_model_that_learned_nothing_is_an_error(train: Images, test: Images) -> None:
+    with pytest.raises(UserError, match=r"no better than the .* of the mean training image"):
+        score(Autoencoder(8, "sigmoid").eval(), train, test)

@@ -1,0 +1,100 @@
+"""The pictures: what is in them, for any size of the code, and always the same bytes."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
+from conftest import Digits, named
+from PIL import Image
+
+from autoencoder.errors import UserError
+from stages.sanity_check import code_image, draw_losses, draw_reconstructions, read_losses, save
+from autoencoder.network.model import Autoencoder, noisy, unit
+
+
+@pytest.mark.parametrize(
+    ("z_size", "shape"), [(1, (1, 1)), (2, (1, 2)), (8, (3, 3)), (16, (4, 4)), (32, (6, 6))]
+)
+def test_code_image_holds_the_code_row_by_row(z_size: int, shape: tuple[int, int]) -> None:
+    code = np.linspace(0, 1, z_size, dtype=np.float32)
+    image = code_image(code)
+    assert image.shape == shape
+    assert (image.ravel()[:z_size] == code).all()
+    assert np.isnan(image.ravel()[z_size:]).all()
+
+
+@pytest.mark.parametrize("z_size", [1, 32, 50])
+@pytest.mark.parametrize("noise", [0, 0.5])
+def test_rows_of_originals_codes_and_reconstructions(
+    test_digits: Digits, z_size: int, noise: float
+) -> None:
+    labels, images = named((test_digits[0][:10], test_digits[1][:10]))
+    model = Autoencoder(z_size, "sigmoid").eval()
+    figure = draw_reconstructions(model, labels, images, noise)
+
+    x = unit(torch.from_numpy(images))
+    seen = noisy(x, noise, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        z = model.encode(seen)
+        expected = [x.numpy(), seen.numpy(), z.numpy(), model.decode(z).numpy()]
+        bce = F.binary_cross_entropy(model.decode(z), x, reduction="none").mean(1)
+    named_rows = ["test image", "noisy", "latent code", "reconstruction"]
+    if noise == 0:
+        del expected[1], named_rows[1]
+    panels = [figure.axes[row * 10 : row * 10 + 10] for row in range(len(expected))]
+    assert len(figure.axes) == 10 * len(expected) + 1  # the scale of the code
+    for row, values in zip(panels, expected, strict=True):
+        for axis, value in zip(row, values, strict=True):
+            (image,) = axis.images
+            assert image.get_clim() == (0, 1)
+            drawn = np.asarray(image.get_array()).ravel()
+            assert np.allclose(drawn[: len(value)], value, atol=1e-6)
+    assert [axis.get_title() for axis in panels[0]] == [str(digit) for digit in range(10)]
+    assert [axis.get_xlabel() for axis in panels[-1]] == [f"{loss:.3f}" for loss in bce]
+    assert [axis.get_ylabel().split("\n")[0] for axis, *_ in panels] == named_rows
+
+
+def test_losses_are_drawn_with_the_best_epoch_marked() -> None:
+    losses = pd.DataFrame(
+        {"epoch": [1, 2, 3], "train": [0.3, 0.2, 0.1], "validation": [0.3, 0.2, 0.25]}
+    )
+    (axis,) = draw_losses(losses).axes
+    train, validation, best = axis.lines
+    assert np.ravel(train.get_ydata()).tolist() == [0.3, 0.2, 0.1]
+    assert np.ravel(validation.get_ydata()).tolist() == [0.3, 0.2, 0.25]
+    assert np.ravel(best.get_xydata()).tolist() == [2, 0.2]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("epoch", "BCE, mean over pixels")
+
+
+def test_a_picture_has_the_same_bytes_each_time(tmp_path: Path) -> None:
+    losses = pd.DataFrame({"epoch": [1], "train": [0.3], "validation": [0.3]})
+    for name in ("a.png", "b.png"):
+        save(draw_losses(losses), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert "Software" not in Image.open(tmp_path / "a.png").info
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cut off after 0 lines, expected a line for each epoch"),
+        (b"epoch,train,validation\n", "cut off after 1 lines, expected a line for each epoch"),
+        (b"epoch,train,validation\n1,0.3,0.3\n2,0.2,0.2", "cut off after 2 lines, expected a line"),
+        (b"epoch,train\n1,0.3\n", "line 1 is 'epoch,train', expected epoch,train,validation"),
+        (b"<<<<<<< HEAD\nepoch,train,validation\n", "line 1 is '<<<<<<< HEAD', expected epoch"),
+        (
+            b"epoch,train,validation\n1,0.3,0.3\n2,nan,0.3\n",
+            "line 3 is '2,nan,0.3', expected three",
+        ),
+        (b"epoch,train,validation\n1,0.3\n", "line 2 is '1,0.3', expected three numbers"),
+        (b"epoch,train,validation\n1,0.3,0.3,0.3\n", "line 2 is '1,0.3,0.3,0.3', expected three"),
+        (b"\xff\xfee\0\n", "line 1 is '��e"),
+    ],
+)
+def test_bad_losses_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "loss.csv").write_bytes(content)
+    with pytest.raises(UserError, match=f"loss.csv: {message}"):
+        read_losses(tmp_path / "loss.csv")

@@ -1,0 +1,117 @@
+"""Reconstructions and scores: those of the model, as a table or a picture, in bounded memory."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import Project, peak_memory
+from PIL import Image
+
+from tools.reconstruct import BETWEEN, SCALE, SHOWN, sheet
+from autoencoder.data import table
+from autoencoder.network.model import Autoencoder, errors, unit
+
+MODEL = ("--model", "models/autoencoder.safetensors")
+
+
+def reconstruct(
+    project: Project, images: Path | str, made: Path, scores: Path, status: int = 0
+) -> str:
+    paths = ("--images", str(images), "--reconstructions", str(made), "--scores", str(scores))
+    return project.run(sys.executable, "-m", "tools.reconstruct", *MODEL, *paths, status=status)
+
+
+def test_a_table_and_scores_are_those_of_the_model(ran: Project, tmp_path: Path) -> None:
+    made, scores = tmp_path / "made.csv", tmp_path / "scores.csv"
+    output = reconstruct(ran, "data/test.csv", made, scores)
+    assert output.splitlines()[-1] == f"{made}, {scores}"
+    labels, images = table.read(ran.root / "data/test.csv")
+    model = Autoencoder.load(ran.root / "models/autoencoder.safetensors")
+    with torch.no_grad():
+        expected = model.decode(model.encode(unit(torch.from_numpy(images)))).numpy()
+    found_labels, found = table.read(made)
+    assert (found_labels == labels).all()
+    assert abs(found / 255 - expected).max() < 0.5001 / 255
+
+    found_scores = pd.read_csv(scores, dtype={"label": str})
+    assert list(found_scores.columns) == ["label", "bce"]
+    assert (found_scores["label"] == labels).all()
+    bce, _ = errors(model, torch.from_numpy(images))
+    np.testing.assert_allclose(found_scores["bce"], bce, rtol=1e-6)
+
+
+def test_a_picture_shows_each_image_beside_its_reconstruction(ran: Project, tmp_path: Path) -> None:
+    reconstruct(ran, "data/test.csv", tmp_path / "made.csv", tmp_path / "scores.csv")
+    reconstruct(ran, "data/test.csv", tmp_path / "made.PNG", tmp_path / "again.csv")
+    assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
+    _, images = table.read(ran.root / "data/test.csv")
+    _, made = table.read(tmp_path / "made.csv")
+    with Image.open(tmp_path / "made.PNG") as picture:
+        shown = np.asarray(picture)
+    assert (shown == sheet(images, made)).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 100, SHOWN])
+def test_a_sheet_has_every_pair_once_in_order(count: int) -> None:
+    rng = np.random.default_rng(count)
+    images, made = rng.integers(0, 256, (2, count, 784), np.uint8)
+    shown = sheet(images, made)[::SCALE, ::SCALE]
+    columns = shown.shape[1] // 61
+    assert shown.shape == (-(-count // columns) * 32, columns * 61)
+    rest = shown.copy()
+    for number, (image, reconstruction) in enumerate(zip(images, made, strict=True)):
+        top, left = number // columns * 32 + 2, number % columns * 61 + 2
+        for pixels, start in ((image, left), (reconstruction, left + 29)):
+            place = np.s_[top : top + 28, start : start + 28]
+            assert (shown[place] == pixels.reshape(28, 28)).all()
+            rest[place] = BETWEEN
+    assert (rest == BETWEEN).all()
+    height, width = shown.shape
+    assert count < 7 or 0.7 < height / width < 1.4
+
+
+@pytest.mark.parametrize(
+    ("images", "made", "message"),
+    [
+        ("nowhere.png", "made.png", "nowhere.png: No such file or directory"),
+        ("plots/loss.csv", "made.csv", "plots/loss.csv: line 1 has 3 cells, expected 785"),
+        ("data/test.csv", "made.jpg", "made.jpg: expected a name that ends in .csv or .png"),
+        ("data/test.csv", "scores.csv", "scores.csv: named for reconstructions and scores"),
+        ("data/train.csv", "made.png", "made.png: over 400 images, more than a picture shows"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    ran: Project, tmp_path: Path, images: str, made: str, message: str
+) -> None:
+    output = reconstruct(ran, images, tmp_path / made, tmp_path / "scores.csv", status=1)
+    assert message in output
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> None:
+    peaks = []
+    made, scores = tmp_path / "made.csv", tmp_path / "scores.csv"
+    for count in (6_000, 30_000):
+        rows = np.zeros((count, 784), np.uint8)
+        table.write(tmp_path / "many.csv", [(np.full(count, "0"), rows)])
+        paths = ("--images", str(tmp_path / "many.csv"), "--reconstructions", str(made))
+        peaks.append(
+            peak_memory(ran, "tools.reconstruct", *MODEL, *paths, "--scores", str(scores))
+        )
+        assert scores.read_text().count("\n") == count + 1
+    assert peaks[1] - peaks[0] < 9_000  # KiB; the images of 24,000 rows take 18,000
+
+
+def test_help_tells_what_it_takes() -> None:
+    output = Project(Path(__file__).parents[1]).run(
+        sys.executable, "-m", "tools.reconstruct", "--help"
+    )
+    options = re.findall(r"^  --(\w+) PATH", output, re.MULTILINE)
+    assert options == ["model", "images", "reconstructions", "scores"]

@@ -1,0 +1,277 @@
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Project
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+from autoencoder.errors import UserError
+from tools.review import BETTER, Change, seed_noise, verdict
+
+
+def change(
+    then: float, now: float, tolerance: float | None = 0.0005, metric: str = "bce"
+) -> Change:
+    return Change(metric, then, now, noise=0.0002, tolerance=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "word"),
+    [
+        (0.073, 0.073, "same"),
+        (0.073, 0.0732, "within noise"),
+        (0.073, 0.0728, "within noise"),
+        (0.073, 0.073201, "worse"),
+        (0.073, 0.072799, "better"),
+    ],
+)
+def test_a_metric_is_judged_by_its_noise(then: float, now: float, word: str) -> None:
+    assert change(then, now).verdict == word
+
+
+def test_the_data_and_the_baselines_are_not_judged() -> None:
+    assert change(0.058, 0.059, metric="bce_floor").verdict == ""
+
+
+@pytest.mark.parametrize(
+    ("now", "tolerance", "fails"),
+    [
+        (0.0735, 0.0005, False),
+        (0.073501, 0.0005, True),
+        (0.0700, 0.0005, False),
+        (0.0900, None, False),
+        (0.073001, 0.0, True),
+    ],
+)
+def test_the_gate_closes_above_the_tolerance(
+    now: float, tolerance: float | None, fails: bool
+) -> None:
+    assert change(0.073, now, tolerance).fails == fails
+
+
+@pytest.mark.parametrize(
+    ("now", "tolerance", "word", "line"),
+    [
+        (0.0800, 0.0005, "worse", "Worse: bce 0.07300 → 0.08000 (+0.00700, +9.6 %), tolerance"),
+        (0.0734, 0.0005, "even", "Worse, but within the tolerance of 0.00050: bce"),
+        (0.0731, 0.0005, "even", "No difference beyond the noise of seeds, 0.00020: bce"),
+        (0.0730, 0.0005, "even", "No difference: bce is 0.07300 on both sides."),
+        (0.0700, 0.0005, "better", "Better: bce 0.07300 → 0.07000 (-0.00300, -4.1 %)"),
+    ],
+)
+def test_the_verdict_is_one_line(now: float, tolerance: float, word: str, line: str) -> None:
+    found, text = verdict([change(0.073, now, tolerance)])
+    assert found == word
+    assert text.startswith(line)
+    assert "\n" not in text
+
+
+def test_a_metric_that_is_worse_outweighs_one_that_is_better() -> None:
+    worse = change(0.004, 0.005, metric="mse")
+    word, line = verdict([change(0.073, 0.070), worse])
+    assert word == "worse"
+    assert "mse" in line
+
+
+def test_noise_is_that_of_two_runs(tmp_path: Path) -> None:
+    path = tmp_path / "seed.csv"
+    others = {metric: 1.0 for metric in BETTER if metric != "bce"}
+    names, ones = ",".join(others), ",".join(map(str, others.values()))
+    rows = [f"{seed},{bce},{ones}" for seed, bce in enumerate((1, 2, 3, 4, 5))]
+    path.write_text("\n".join([f"seed,bce,{names}", *rows]) + "\n")
+    noise = seed_noise(path)
+    # Standard deviation sqrt(2.5); Student's t of 4 degrees of freedom at 97.5 %; two runs.
+    assert noise["bce"] == pytest.approx(2.5**0.5 * 2.776 * 2**0.5)
+    assert noise["mse"] == 0
+
+
+def test_seeds_that_were_not_measured_are_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=re.escape("make sweep PARAM=seed VALUES=0,1,2,3,4")):
+        seed_noise(tmp_path / "seed.csv")
+
+
+def test_every_metric_has_its_direction() -> None:
+    assert list(BETTER) == list(json.loads((ROOT / "metrics/test.json").read_text()))
+
+
+def review(project: Project, *arguments: str, status: int = 0) -> str:
+    return project.run("python", "-m", "tools.review", *arguments, status=status)
+
+
+def with_metrics(project: Project, branch: str, **values: float) -> None:
+    """A branch whose last commit has other metrics."""
+    path = project.root / "metrics/test.json"
+    project.run("git", "checkout", "--quiet", "-b", branch)
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    project.commit(branch)
+    project.run("git", "checkout", "--quiet", "main")
+
+
+@pytest.fixture(scope="module")
+def branches(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project, with branches whose metrics are better, worse and unusable."""
+    project = ran.copy(tmp_path_factory.mktemp("branches"))
+    bce = json.loads((project.root / "metrics/test.json").read_text())["bce"]
+    with_metrics(project, "lower", bce=bce - 0.01)
+    with_metrics(project, "higher", bce=bce + 0.01)
+    with_metrics(project, "nan", bce=float("nan"))
+    project.run("git", "checkout", "--quiet", "-b", "bare")
+    project.run("git", "rm", "--quiet", "metrics/test.json")
+    project.run("git", "commit", "--quiet", "--message", "no metrics")
+    project.run("git", "checkout", "--quiet", "main")
+    return project
+
+
+def test_the_status_is_the_gate(branches: Project) -> None:
+    assert "No difference: bce is" in review(branches)
+    assert "Better: bce" in review(branches, "higher")
+    assert "Worse: bce" in review(branches, "lower", status=1)
+    assert "Worse, but within" in review(branches, "lower", "--tolerance", "bce=0.02")
+    assert "Worse: bce" in review(branches, "lower", "--tolerance", "bce=0.005", status=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no-such-branch"], "error: unknown Git revision 'no-such-branch'"),
+        (
+            ["bare"],
+            "error: bare: cannot be compared: [Errno 2] No such file or directory: 'metrics/",
+        ),
+        (["nan"], "error: nan: metric bce is nan, expected a number"),
+        (["main", "--tolerance", "bce=-1"], "'-1' for bce, expected a number from 0"),
+        (["main", "--tolerance", "bce_floor=1"], "'bce_floor' is not one of bce, "),
+    ],
+)
+def test_what_cannot_be_compared_is_status_2(
+    branches: Project, arguments: list[str], message: str
+) -> None:
+    output = review(branches, *arguments, status=2)
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_metrics_older_than_the_parameters_are_not_compared(project: Project) -> None:
+    project.set_params(z_size=16)
+    output = review(project, status=2)
+    assert "error: train: changed since the last run; run `dvc repro`" in output
+
+
+def test_it_works_in_a_clone_without_a_remote_and_changes_nothing(
+    branches: Project, tmp_path: Path
+) -> None:
+    clone = Project(tmp_path / "clone")
+    branches.run("git", "clone", "--quiet", str(branches.root), str(clone.root))
+    review(clone, "origin/lower", status=1)
+    assert clone.run("git", "status", "--porcelain") == ""
+    summary = (clone.root / "review/review.md").read_text()
+    assert re.search(r"^\*\*Worse: bce 0\.", summary, re.M)
+    assert re.search(
+        r"^\| `bce` \| 0\.\d{5} \| 0\.\d{5} \| \+0\.01000 \| .* \| worse \|$", summary, re.M
+    )
+
+
+def test_an_experiment_can_be_the_base(small_code: tuple[Project, str]) -> None:
+    project, _ = small_code
+    output = project.run(
+        "sh", "-c", "python -m tools.review small-code; python -m tools.review || true"
+    )
+    assert "No difference: bce is" in output
+    summary = (project.root / "review/review.md").read_text()
+    assert "| `z_size` | 32 | 16 |" in summary
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on PATH (Debian: apt-get install chromium libatomic1)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def page_file(branches: Project) -> Path:
+    review(branches, "lower", status=1)
+    return branches.root / "review/index.html"
+
+
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desktop", "phone"])
+def page(browser: Browser, page_file: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The report, opened from disk without a network; nothing may be missing or complain."""
+    width, scheme = request.param
+    context = browser.new_context(
+        viewport=ViewportSize(width=width, height=900), color_scheme=scheme, offline=True
+    )
+    page = context.new_page()
+    trouble: list[str] = []
+    page.on("console", lambda message: trouble.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("requestfailed", lambda request: trouble.append(request.url))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_file.as_uri())
+    assert trouble == []
+    assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
+    yield page
+    context.close()
+
+
+def test_the_page_says_what_the_command_says(branches: Project, page: Page) -> None:
+    line = review(branches, "lower", status=1).splitlines()[0]
+    assert page.locator(".verdict").inner_text() == line
+    assert page.title() == "workspace against lower"
+    rows = {
+        row.locator("th").inner_text(): row.locator("td").all_inner_texts()
+        for row in page.locator("tbody tr").all()
+    }
+    assert set(BETTER) <= rows.keys()
+    assert rows["bce"][0] == "worse"
+    assert rows["bce"][3] == "+0.01000"
+
+
+def test_the_page_fits_its_window(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_every_picture_is_drawn_and_has_its_text(page: Page) -> None:
+    pictures = page.locator("img").all()
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert picture.evaluate("image => image.naturalWidth") > 400
+        assert "latent code" in (picture.get_attribute("alt") or "")
+    figures = page.locator("[role=img]").all()
+    assert len(figures) == 2
+    for figure in figures:
+        box = figure.locator("svg").bounding_box()
+        assert box
+        assert box["height"] > 150
+        assert "lower" in (figure.get_attribute("aria-label") or "")
+    labels = page.locator("svg text").all_text_contents()
+    assert {"lower, validation", "workspace, validation", "class"} <= set(labels)
+
+
+def test_the_text_stands_out_light_and_dark(page: Page) -> None:
+    """Contrast of at least 4.5, as WCAG 2.2 asks for (its formula of relative luminance)."""
+    luminance = """element => {
+        const [text, page] = [getComputedStyle(element).color,
+            getComputedStyle(document.documentElement).getPropertyValue("--page")];
+        const canvas = document.createElement("canvas").getContext("2d");
+        return [text, page].map(colour => {
+            canvas.fillStyle = colour;
+            canvas.fillRect(0, 0, 1, 1);
+            const parts = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map(value => {
+                const c = value / 255;
+                return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+            });
+            return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+        });
+    }"""
+    for place in (".verdict", "h2", "thead th", "td.worse", "td.same", "figcaption"):
+        dark, light = sorted(page.locator(place).first.evaluate(luminance))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, place

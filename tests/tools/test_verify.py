@@ -1,0 +1,108 @@
+import json
+import re
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import Project, refusal
+
+from autoencoder.network.model import Autoencoder, lineage
+from autoencoder.files import sha256
+from tools.review import seed_noise
+from tools.verify import METRICS, MODEL, distances, judge, outputs
+
+
+def lock(raw: str, model: str) -> dict[str, object]:
+    """A dvc.lock with an output that is the same everywhere and one that need not be."""
+
+    def stage(path: str, digest: str, *reads: str) -> dict[str, object]:
+        return {"deps": [{"path": name} for name in reads], "outs": [{"path": path, "md5": digest}]}
+
+    return {
+        "stages": {
+            "fetch": stage("data/raw", raw, "stages/fetch.py"),
+            "train": stage("model", model, "stages/train.py", "requirements.lock"),
+        }
+    }
+
+
+def test_outputs_of_two_runs_are_put_beside_one_another() -> None:
+    fetch, train = outputs(lock("a", "b"), lock("a", "c"))
+    assert (fetch.path, fetch.same, fetch.everywhere) == ("data/raw", True, True)
+    assert (train.path, train.same, train.everywhere) == ("model", False, False)
+    assert str(fetch).endswith(" same")
+    assert str(train).endswith(" different")
+
+
+def test_differences_are_judged_by_what_may_differ() -> None:
+    scores, noise = {"bce": 0.07, "mse": 0.004}, seed_noise()
+    same, rounded, other = (
+        outputs(lock("a", "b"), lock(raw, model)) for raw, model in ("ab", "ac", "bb")
+    )
+    within = {name: scores[name] + 0.9 * noise[name] for name in scores}
+    assert judge(same, scores, scores) == "the same bytes in every output"
+    assert judge(rounded, scores, within).startswith("as recorded, but for rounding")
+    assert refusal(lambda: judge(other, scores, scores)).startswith(
+        "data/raw: not what is recorded"
+    )
+    for name in scores:
+        for sign in (-1, 1):
+            beyond = scores | {name: scores[name] + sign * 1.1 * noise[name]}
+            assert refusal(partial(judge, rounded, scores, beyond)) == (
+                f"{name}: further from what is recorded than another seed would be; "
+                "that is more than rounding"
+            )
+
+
+def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
+    for folder in ("metrics", "models"):
+        shutil.copytree(ran.root / folder, tmp_path / folder)
+    model, made = Autoencoder.load(ran.root / MODEL), lineage(ran.root / MODEL)
+    model.state_dict()["encoder.0.weight"][3, 5] += 0.5
+    model.save(tmp_path / MODEL, made | {"instructions": "none"})
+    path = tmp_path / METRICS
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"bce": 0.5}))
+
+    said = list(distances(ran.root, tmp_path))
+    (score,) = [line for line in said if line.endswith("found")]
+    assert re.fullmatch(r"bce: 0\.\d+ recorded, 0\.5 found", score)
+    assert "weights: 5.0e-01 apart at most" in said
+    assert [line for line in said if line.endswith("here")] == [
+        f"instructions: {made['instructions']} recorded, none here"
+    ]
+
+
+def test_without_the_recorded_model_it_says_what_to_do(ran: Project, tmp_path: Path) -> None:
+    shutil.copytree(ran.root / "metrics", tmp_path / "metrics")
+    here, advice = distances(tmp_path, ran.root)
+    assert f"torch {torch.__version__}, " in here
+    assert "`dvc pull`" in advice
+
+
+def test_where_the_model_came_from_is_in_its_file(ran: Project) -> None:
+    made = lineage(ran.root / MODEL)
+    assert made["parameters"]["z_size"] == 32
+    assert made["table_sha256"] == sha256(ran.root / "data/train.csv")
+    assert made["torch"] == torch.__version__
+    assert {"python", "numpy", "device", "instructions", "best_epoch"} <= made.keys()
+
+
+@pytest.mark.slow
+def test_a_run_is_the_same_from_nothing(project: Project) -> None:
+    output = project.run("python", "-m", "tools.verify")
+    assert output.count(" same\n") == 9
+    assert output.splitlines()[-1] == "the same bytes in every output"
+
+
+@pytest.mark.slow
+def test_what_was_not_recorded_so_fails(project: Project) -> None:
+    path = project.root / "dvc.lock"
+    recorded = yaml.safe_load(path.read_text())["stages"]["convert"]["outs"][0]["md5"]
+    path.write_text(path.read_text().replace(recorded, "f" * 32))
+    project.commit("another digest of a table")
+    output = project.run("python", "-m", "tools.verify", status=1)
+    assert output.count(" different\n") == 1
+    assert "error: data/test.csv: not what is recorded" in output

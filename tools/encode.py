@@ -1,0 +1,68 @@
+"""Turn images into their latent codes, for what comes after training: a search, a map, a class.
+
+Images are a table (any header or none), a picture, or a folder of pictures.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from autoencoder.data import pictures, table
+from autoencoder.network.model import Autoencoder, unit
+from autoencoder.cli import parse, run
+from autoencoder.files import replacing
+
+log = logging.getLogger(__name__)
+
+
+def encode(
+    model: Autoencoder, pieces: Iterable[table.Piece]
+) -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
+    """Encode images, a piece at a time.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        On the CPU.
+    pieces : iterable of (str array of shape (n,), uint8 array of shape (n, 784))
+        Labels, and grey values from 0 black to 255 white.
+
+    Yields
+    ------
+    labels : str array of shape (n,)
+    codes : float32 array of shape (n, z_size)
+        Between 0 and 1.
+    """
+    for labels, images in pieces:
+        with torch.no_grad():
+            codes = model.encode(unit(torch.from_numpy(images)))
+        yield labels, codes.numpy()
+
+
+def main() -> None:
+    """Read model and images, write the codes."""
+    paths, _ = parse(
+        __doc__,
+        reads={
+            "model": "the trained network, safetensors",
+            "images": "a table, CSV; a picture; or a folder of pictures, by class or not",
+        },
+        writes={"codes": "latent code of each image, CSV: label, z0, z1, ..."},
+    )
+    model = Autoencoder.load(paths.model)
+    count = 0
+    with replacing(paths.codes) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(",".join(["label", *(f"z{number}" for number in range(model.z_size))]) + "\n")
+        for labels, codes in encode(model, pictures.images(paths.images)):
+            # Nine digits tell any two float32 apart.
+            pd.DataFrame(codes, labels).to_csv(file, header=False, float_format="%.9g")
+            count += len(labels)
+    log.info("%s: latent codes of %d images, %d numbers each", paths.codes, count, model.z_size)
+
+
+if __name__ == "__main__":
+    run(main)
