@@ -46,7 +46,9 @@ def parse_paths(
     for title, paths in (("reads", reads), ("writes", writes)):
         group = parser.add_argument_group(title)
         for name, help_text in paths.items():
-            group.add_argument(f"--{name}", type=Path, required=True, metavar="PATH", help=help_text)
+            group.add_argument(
+                f"--{name}", type=Path, required=True, metavar="PATH", help=help_text
+            )
     return parser.parse_args()
 
 

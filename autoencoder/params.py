@@ -1,8 +1,8 @@
-"""The parameters of a run: what params.yaml may hold, checked as a whole."""
+"""The parameters of a run: the contents of params.yaml, validated as a whole."""
 
 import difflib
 import reprlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,139 +13,100 @@ from autoencoder.errors import UserError
 
 FILE = Path("params.yaml")
 
-DATASETS = (
-    *("mnist", "fashion-mnist", "kmnist", "qmnist"),
-    *("emnist-balanced", "emnist-byclass", "emnist-bymerge"),
-    *("emnist-digits", "emnist-letters", "emnist-mnist"),
-)
-
-_FORM = "lines of the form `z_size: 32`"
+_EXAMPLE = "lines such as `z_size: 32`"
 
 
-def _not_a_truth_value(value: object) -> object:
-    """Refuse what pydantic would take for 0 or 1."""
+def _reject_bool(value: object) -> object:
+    """Reject booleans, which pydantic would convert to 0 or 1."""
     if isinstance(value, bool):
         raise ValueError("Input should be a number")
     return value
 
 
-def _dataset(value: str) -> str:
-    """Refuse what is neither the name of a published data set nor a path."""
-    if value not in DATASETS and "/" not in value:
-        raise ValueError(f"{', '.join(DATASETS)}, or a path below data/incoming")
+def _check_address(value: str) -> str:
+    """Reject what is not the address of a directory or bucket."""
+    scheme, separator, _ = value.partition(":/")
+    if not (separator and scheme.isascii() and scheme.isalnum() and value.isprintable()):
+        raise ValueError("an address such as https://…, file:///… or s3://…")
     return value
 
 
-def _address(value: str) -> str:
-    """Refuse what fetch cannot open."""
-    if not value.startswith(("http://", "https://", "file:/")):
-        raise ValueError("an http://, https:// or file:/ address")
-    return value
-
-
-def _line(value: str) -> str:
-    """Refuse what is no command."""
+def _check_command(value: str) -> str:
+    """Reject what is not a command on a single line."""
     if not (value.strip() and value.isprintable()):
-        raise ValueError("a command of one line")
+        raise ValueError("a single-line command")
     return value
 
 
-Dataset = Annotated[str, AfterValidator(_dataset)]
-Address = Annotated[str, AfterValidator(_address)]
-Line = Annotated[str, AfterValidator(_line)]
-Integer = Annotated[int, BeforeValidator(_not_a_truth_value)]
-Number = Annotated[float, BeforeValidator(_not_a_truth_value), Field(allow_inf_nan=False)]
+Address = Annotated[str, AfterValidator(_check_address)]
+Command = Annotated[str, AfterValidator(_check_command)]
+Integer = Annotated[int, BeforeValidator(_reject_bool)]
+Number = Annotated[float, BeforeValidator(_reject_bool), Field(allow_inf_nan=False)]
 
 
 class Params(BaseModel):
-    """Every parameter, without defaults: params.yaml is the one place where a value stands.
+    """Every parameter, without defaults: values are set in params.yaml alone.
 
-    A text that reads as a number counts as one: DVC writes ``-S learning_rate=0.00001`` as
-    ``1e-05``, which YAML takes for text.
+    A string that reads as a number counts as one: DVC writes ``-S learning_rate=0.00001`` as
+    ``1e-05``, which PyYAML reads as a string.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: Dataset = Field(description="the data set, or the path of your own")
-    mirror: Address | None = Field(description="base address to fetch from first, or null")
+    dataset: str = Field(min_length=1, description="data set, or the path of the user's data")
+    mirror: Address | None = Field(description="address to download from first, or null")
     test_fraction: Number = Field(
-        gt=0, lt=1, description="share of your own images to test on; published sets tell"
+        gt=0, lt=1, description="share of the user's images to test on, unless they are split"
     )
     z_size: Integer = Field(ge=1, le=4096, description="numbers in the latent code")
     activation: Literal["sigmoid", "tanh", "relu", "gelu", "silu"] = Field(
         description="activation of the hidden layers"
     )
-    seed: Integer = Field(ge=0, lt=2**32, description="seed of split, weights, row order and noise")
+    seed: Integer = Field(
+        ge=0, lt=2**32, description="seed of validation split, weights, batches and noise"
+    )
     epochs: Integer = Field(ge=1, le=10**6, description="passes over the training rows, at most")
-    batch_size: Integer = Field(ge=1, description="rows a step")
+    batch_size: Integer = Field(ge=1, description="images per step")
     learning_rate: Number = Field(gt=0, description="peak of the one-cycle schedule")
-    weight_decay: Number = Field(ge=0, description="AdamW's weight decay")
+    weight_decay: Number = Field(ge=0, description="weight decay of AdamW")
     noise: Number = Field(ge=0, le=1, description="uniform noise added to the training inputs")
     validation_fraction: Number = Field(
         gt=0, lt=1, description="share of the training rows held out for validation"
     )
-    patience: Integer = Field(ge=0, description="epochs without gain before stopping; 0: never")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="processor to train on")
-    threads: Integer = Field(ge=1, le=1024, description="threads of the CPU for each process")
-    # Not for a stage to read: DVC puts it into the command of train.
-    launcher: Line = Field(description="what starts train: python -m, or torchrun")
+    patience: Integer = Field(
+        ge=0, description="epochs without improvement before stopping; 0: never"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="device to train on")
+    threads: Integer = Field(ge=1, le=1024, description="CPU threads per process")
+    # Not read by a stage: DVC inserts it into the command of train.
+    launcher: Command = Field(description="command that starts train: python -m, or torchrun")
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, refusing a key that stands twice instead of taking the last."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Build a value; name the line of a text that is not of its type, 2026-13-01 for one."""
-        try:
-            value = super().construct_object(node, deep)
-            if isinstance(value, int):
-                str(value)  # which Python refuses if it has thousands of digits
-            return value
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            expected = f"expected a value of type {node.tag.rpartition(':')[2]}"
-            raise yaml.constructor.ConstructorError(
-                None, None, expected, node.start_mark
-            ) from error
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping, each key once."""
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str) or key in seen:
-                wrong = "stands twice" if isinstance(key, str) else "is not a name"
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{_short(key)} {wrong}", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def read(names: Iterable[str], path: Path = FILE) -> Params:
-    """Read and check the whole file; give out the parameters that were asked for.
+def read_params(names: Iterable[str], path: Path = FILE) -> Params:
+    """Read and validate the whole file; return the parameters that were asked for.
 
     Parameters
     ----------
     names : iterable of str
-        The parameters that the caller uses. The others raise AttributeError when read, so that a
-        stage cannot come to depend on a parameter that it does not declare.
+        The parameters that the caller uses. Reading any other raises AttributeError, so that a
+        stage cannot depend on a parameter that it does not declare.
     path : Path
         A YAML mapping of parameter names to values.
 
     Raises
     ------
     UserError
-        If the file is missing or not a mapping, or a parameter is unknown, missing, doubled, of the
-        wrong type or out of range. The message is one line and names each parameter at fault.
+        If the file is missing or not a mapping, or a parameter is unknown, missing, of the wrong
+        type or out of range. The message is one line and names every parameter at fault.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     except RecursionError as error:
-        raise UserError(f"{path}: nested too deeply, expected {_FORM}") from error
+        raise UserError(f"{path}: nested too deeply, expected {_EXAMPLE}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path}: expected {_FORM}, found {_short(values)}")
+        raise UserError(f"{path}: expected {_EXAMPLE}, found {_short(values)}")
     try:
         checked = Params.model_validate(values)
     except ValidationError as error:
@@ -154,12 +115,12 @@ def read(names: Iterable[str], path: Path = FILE) -> Params:
 
 
 def _short(value: object) -> str:
-    """Few characters on one line, and little work, for any value."""
+    """Show any value in a few characters on one line, with little work."""
     return f"{reprlib.repr(value):.60}"
 
 
 def _explain(error: Any) -> str:
-    """One phrase for one of pydantic's errors."""
+    """Turn one of pydantic's errors into a phrase."""
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{name} is missing"

@@ -14,10 +14,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from autoencoder.data import pictures
-from autoencoder.network.model import Autoencoder, errors
 from autoencoder.cli import run
-from autoencoder.files import replacing
+from autoencoder.data.user_data import iter_images
+from autoencoder.files import atomic_write
+from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.model import Autoencoder
 
 MODEL, TEST = Path("models/autoencoder.safetensors"), Path("data/test.csv")
 REPORT = Path(__file__).with_suffix(".csv")
@@ -50,9 +51,12 @@ def scores(model: Autoencoder, path: Path) -> pd.DataFrame:
     """Score each image of a table or of pictures: its BCE, and its mean grey value in 0..1."""
     parts = [
         pd.DataFrame(
-            {"bce": errors(model, torch.from_numpy(images))[0], "grey": images.mean(1) / 255}
+            {
+                "bce": per_image_losses(model, torch.from_numpy(images))[0],
+                "grey": images.mean(1) / 255,
+            }
         )
-        for _, images in pictures.images(path)
+        for _, images in iter_images(path)
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -71,7 +75,7 @@ def main() -> None:
         "auroc": round(area["bce"], 6),
         "auroc_grey": round(area["grey"], 6),
     }
-    with replacing(REPORT) as partial:
+    with atomic_write(REPORT) as partial:
         pd.DataFrame([report]).to_csv(partial, index=False)
     logging.getLogger(__name__).info("%s", report)
 

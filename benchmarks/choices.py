@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from benchmarks.training import plain_network
 from autoencoder import params
 from autoencoder.data import table
-from autoencoder.network.model import unit
-from autoencoder.files import replacing
-from stages.train import initial, set_arithmetic, split
+from autoencoder.files import atomic_write
+from autoencoder.network.model import build_model, to_unit_range
+from autoencoder.network.numerics import configure_numerics
+from autoencoder.network.trainer import split_validation
+from benchmarks.training import plain_network
 
 REPORT = Path(__file__).with_suffix(".csv")
 
@@ -28,7 +29,7 @@ def train(model: nn.Module, criterion: nn.Module, training: Tensor, knobs: param
     for epoch in trange(knobs.epochs, unit="epoch"):
         order = np.random.default_rng((knobs.seed, epoch + 1)).permutation(len(training))
         for rows in torch.from_numpy(order).split(knobs.batch_size):
-            x = unit(training[rows])
+            x = to_unit_range(training[rows])
             optimizer.zero_grad()
             criterion(model(x), x).backward()
             optimizer.step()
@@ -36,18 +37,18 @@ def train(model: nn.Module, criterion: nn.Module, training: Tensor, knobs: param
 
 def main() -> None:
     """Train both, and write their test BCE."""
-    knobs = params.read(params.Params.model_fields)
-    set_arithmetic(knobs.threads)
+    knobs = params.read_params(params.Params.model_fields)
+    configure_numerics(knobs.threads)
     torch.manual_seed(knobs.seed)
     _, images = table.read(Path("data/train.csv"))
-    training, _ = split(torch.from_numpy(images), knobs.validation_fraction, knobs.seed)
-    test = unit(torch.from_numpy(table.read(Path("data/test.csv"))[1]))
+    training, _ = split_validation(torch.from_numpy(images), knobs.validation_fraction, knobs.seed)
+    test = to_unit_range(torch.from_numpy(table.read(Path("data/test.csv"))[1]))
     rows = []
     for name, model, criterion in (
         ("plain recipe", plain_network(knobs.z_size), nn.BCELoss()),
         (
             "with our initialisation",
-            initial(training, knobs.z_size, "sigmoid", knobs.seed),
+            build_model(training, knobs.z_size, "sigmoid", knobs.seed),
             nn.BCEWithLogitsLoss(),
         ),
     ):
@@ -55,7 +56,7 @@ def main() -> None:
         with torch.no_grad():
             rows.append({"choice": name, "bce": round(criterion(model(test), test).item(), 6)})
         print(rows[-1])
-    with replacing(REPORT) as partial:
+    with atomic_write(REPORT) as partial:
         pd.DataFrame(rows).to_csv(partial, index=False)
 
 

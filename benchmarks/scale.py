@@ -18,9 +18,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks.training import PEAK, ROOT, machine, report
 from autoencoder.data import idx
 from autoencoder.data.datasets import DATASETS
+from benchmarks.training import PEAK, ROOT, machine, report
 
 REPORT = Path(__file__).with_suffix(".md")
 DATASET = "emnist-byclass"

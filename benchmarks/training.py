@@ -30,14 +30,16 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from autoencoder import params
-from autoencoder.data import table
-from autoencoder.network.model import HIDDEN, PIXELS, errors
 from autoencoder.cli import run
-from autoencoder.network.distributed import SharedStep
-from autoencoder.files import replacing
+from autoencoder.data import table
+from autoencoder.data.table import PIXELS
+from autoencoder.files import atomic_write
+from autoencoder.network.distributed import AutogradStep
+from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.model import HIDDEN, build_model
+from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.step import AdamW, Step, flatten
-from autoencoder.network.trainer import Trainer
-from stages.train import initial, set_arithmetic, split
+from autoencoder.network.trainer import Trainer, split_validation
 
 ROOT = Path(__file__).parents[1]
 REPORT = Path(__file__).with_suffix(".md")
@@ -114,7 +116,7 @@ def report(path: Path, lines: list[str]) -> None:
     """Print lines, and write them to a file that README quotes."""
     text = "\n".join(lines)
     print(text)
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(f"{text}\n", encoding="utf-8")
 
 
@@ -212,7 +214,7 @@ def beside_the_recipe(
         rounds.append((seconds, loading / batches, seconds / batches, batch, step, quickest))
         print(f"  recipe, epoch {len(rounds)}: test BCE {score:.4f}", file=sys.stderr)
     orders.send(False)
-    bce = errors(quick.model, test)[0].mean().item()
+    bce = per_image_losses(quick.model, test)[0].mean().item()
     if bce > GOOD_ENOUGH:
         raise SystemExit(f"an epoch reached a test BCE of {bce:.4f}, expected {GOOD_ENOUGH}")
 
@@ -338,15 +340,17 @@ def memory() -> Row:
 
 def main() -> None:
     """Measure everything, print the table and write it beside this file."""
-    knobs = params.read(params.Params.model_fields)
-    set_arithmetic(knobs.threads)
+    knobs = params.read_params(params.Params.model_fields)
+    configure_numerics(knobs.threads)
     torch.manual_seed(knobs.seed)
     _, images = table.read(ROOT / "data/train.csv")
     test = torch.from_numpy(table.read(ROOT / "data/test.csv")[1])
 
     def new_trainer(knobs: params.Params, device: str = "cpu") -> Trainer:
-        some, rest = split(torch.from_numpy(images), knobs.validation_fraction, knobs.seed)
-        model = initial(some, knobs.z_size, knobs.activation, knobs.seed)
+        some, rest = split_validation(
+            torch.from_numpy(images), knobs.validation_fraction, knobs.seed
+        )
+        model = build_model(some, knobs.z_size, knobs.activation, knobs.seed)
         return Trainer(model.to(device), some.to(device), rest.to(device), knobs)
 
     trainer = new_trainer(knobs)
@@ -357,8 +361,8 @@ def main() -> None:
         for batch in batches:
             trainer.step(batch, 1e-4)
 
-    other = initial(trainer.training, knobs.z_size, knobs.activation, knobs.seed)
-    by_autograd = SharedStep(other, AdamW(flatten(other), knobs.weight_decay), trainer.training)
+    other = build_model(trainer.training, knobs.z_size, knobs.activation, knobs.seed)
+    by_autograd = AutogradStep(other, AdamW(flatten(other), knobs.weight_decay), trainer.training)
 
     def plain() -> None:
         for batch in batches:

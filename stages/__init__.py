@@ -1,0 +1,1 @@
+"""The stages that dvc.yaml runs, one module each."""

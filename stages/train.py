@@ -1,181 +1,88 @@
-"""Train the autoencoder on the training table, and keep the weights of its best epoch.
+"""Train the autoencoder on the training table and keep the weights of its best epoch.
 
-A run that was stopped goes on after its last whole epoch when the stage is run again with the same
-parameters, data, code and machine, and ends with the same bytes. Of several
-processes, the first one logs and writes; all of them read the table.
+An interrupted run resumes after its last complete epoch when the stage is run again with the same
+parameters, data, code and machine, and ends with the same bytes. With several processes, only
+rank 0 logs and writes; all of them read the table.
 """
 
 import hashlib
 import json
 import logging
 import os
-import platform
 import sys
-from dataclasses import asdict
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from autoencoder.errors import UserError
-from autoencoder.network import checkpoint
+from autoencoder.cli import parse_paths, run
 from autoencoder.data import table
-from autoencoder.network.model import Autoencoder
-from autoencoder.cli import parse, run
-from autoencoder.network.distributed import ALONE, Processes, joined
-from autoencoder.files import replacing, sha256
-from autoencoder.network.trainer import Trainer
+from autoencoder.errors import UserError
+from autoencoder.files import sha256, source_digests
+from autoencoder.network import checkpoint
+from autoencoder.network.distributed import World, process_group
+from autoencoder.network.losses import write_losses
+from autoencoder.network.model import build_model
+from autoencoder.network.numerics import choose_device, configure_numerics, describe_environment
+from autoencoder.network.trainer import Trainer, split_validation
+from autoencoder.params import read_params
 
 log = logging.getLogger(__name__)
 
-
-def split(images: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw the validation rows from the rows of the training table.
-
-    Parameters
-    ----------
-    images : uint8 tensor of shape (n, 784)
-    fraction : float
-        Share of the rows to hold out, between 0 and 1; at least one row is.
-    seed : int
-
-    Returns
-    -------
-    training, validation : uint8 tensors of shape (n - v, 784) and (v, 784)
-    """
-    order = torch.from_numpy(np.random.default_rng((seed, 0)).permutation(len(images)))
-    held_out = max(1, round(fraction * len(images)))
-    return images[order[held_out:]], images[order[:held_out]]
+USES = [
+    *("z_size", "activation", "seed", "epochs", "batch_size", "learning_rate", "weight_decay"),
+    *("noise", "validation_fraction", "patience", "device", "threads"),
+]
 
 
-def initial(training: Tensor, z_size: int, activation: str, seed: int) -> Autoencoder:
-    """Make a network with initial weights for training images, a uint8 tensor (n, 784)."""
-    model = Autoencoder(z_size, activation)
-    # NumPy's sum: that of PyTorch would first make a copy of all images as int64.
-    total = torch.from_numpy(training.numpy().sum(0, dtype=np.int64))
-    mean = total / (255 * len(training))
-    model.initialise(mean, torch.Generator().manual_seed(seed))
-    return model
-
-
-def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
-    """Return the device that the parameter `device` names, for this one of the processes.
-
-    auto takes the GPUs where this machine has one for each process.
-
-    Raises
-    ------
-    UserError
-        If this machine has no such device.
-    """
-    there = {
-        "cuda": torch.cuda.device_count() >= processes.local_count,
-        "mps": torch.backends.mps.is_available() and processes.count == 1,
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(device for device, present in there.items() if present)
-    if not there[name]:
-        each = f" for {processes.local_count} processes" if processes.count > 1 else ""
-        raise UserError(
-            f"params.yaml: device is {name}, which this machine has not{each}; try auto"
-        )
-    return torch.device(f"cuda:{processes.local_rank}" if name == "cuda" else name)
-
-
-def set_arithmetic(threads: int) -> None:
-    """Make what this process computes depend on as little as possible of what is around it.
-
-    Denormal numbers, those below 1e-38, count as 0: what AdamW keeps of pixels that are hardly ever
-    lit decays into them, and processors handle them slowly. Products of matrices are float32's,
-    even where the environment asks for coarser ones (TORCH_ALLOW_TF32_CUBLAS_OVERRIDE).
-
-    Parameters
-    ----------
-    threads : int
-        Of the CPU; the order of sums depends on it.
-    """
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision("highest")
-
-
-def code() -> dict[str, str]:
-    """SHA-256 of each module of ours that is loaded, by its file in this package."""
-    ours = [
-        module
-        for name, module in sys.modules.items()
-        if name == "__main__" or name.partition(".")[0] == "stages"
-    ]
-    files = {Path(str(module.__file__)) for module in ours}
-    folder = Path(__file__).parent
-    return {str(file.relative_to(folder)): sha256(file) for file in sorted(files)}
-
-
-def train(processes: Processes) -> None:
-    """Read the training table; train; write the losses at each epoch, and in the end the model."""
-    paths, params = parse(
+def train(world: World) -> None:
+    """Read the training table; write the losses after each epoch, and the model at the end."""
+    paths = parse_paths(
         __doc__,
         reads={"table": "training table, CSV"},
         writes={
             "losses": "BCE of each epoch, CSV: epoch, train, validation",
-            "model": "the trained network, safetensors",
-            "checkpoint": "what a stopped run goes on from; removed in the end",
+            "model": "trained network, safetensors",
+            "checkpoint": "state to resume an interrupted run from; deleted at the end",
         },
-        uses=[
-            *("z_size", "activation", "seed", "epochs", "batch_size", "learning_rate"),
-            *("weight_decay", "noise", "validation_fraction", "patience", "device", "threads"),
-        ],
+        uses=USES,
     )
-    first = processes.rank == 0
-    log.disabled = not first
-    set_arithmetic(params.threads)
+    params = read_params(USES)
+    log.disabled = not world.is_rank_zero
+    configure_numerics(params.threads)
     cores = os.cpu_count() or 1
-    if processes.count > 1 and processes.local_count * params.threads > cores:
+    if world.world_size > 1 and world.local_world_size * params.threads > cores:
         log.warning(
-            "%d processes with threads: %d slow one another down on %d cores",
-            *(processes.local_count, params.threads, cores),
+            "%d processes with %d threads each oversubscribe %d cores",
+            *(world.local_world_size, params.threads, cores),
         )
-    device = choose_device(params.device, processes)
+    device = choose_device(params.device, world)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # Under no name, so that the table's array is gone once its rows are split.
-    training, validation = split(
+    # The table's array is not named, so that its memory is freed after the split.
+    training, validation = split_validation(
         torch.from_numpy(table.read(paths.table)[1]), params.validation_fraction, params.seed
     )
-    model = initial(training, params.z_size, params.activation, params.seed).to(device)
-    trainer = Trainer(model, training.to(device), validation.to(device), params, processes)
+    model = build_model(training, params.z_size, params.activation, params.seed).to(device)
+    trainer = Trainer(model, training.to(device), validation.to(device), params, world)
 
     lineage = {
         "parameters": params.model_dump(),
-        "processes": processes.count,
+        "processes": world.world_size,
         "table_sha256": sha256(paths.table),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
+        **describe_environment(device),
     }
-    run_facts = {"lineage": lineage, "code": code()}
-    # Processors of another kind may train together, though each rounds in its own way.
-    shared = run_facts | {"lineage": {**lineage, "device": device.type, "instructions": None}}
-    if processes.differ(hashlib.sha256(json.dumps(shared).encode()).digest()):
+    fingerprint = {"lineage": lineage, "code": source_digests()}
+    # Different processors may train together, although they round differently.
+    portable = fingerprint | {"lineage": {**lineage, "device": device.type, "instructions": None}}
+    if world.any_differs(hashlib.sha256(json.dumps(portable).encode()).digest()):
         raise UserError(
-            "the processes differ in parameters, table, code, packages or device; bring each "
-            "machine to the same commit, and `dvc pull`"
+            "the processes differ in parameters, table, code, packages or device; check out the "
+            "same commit on each machine and run `dvc pull`"
         )
-    if first and (state := checkpoint.load(paths.checkpoint, run_facts)) is not None:
+    if world.is_rank_zero and (state := checkpoint.load(paths.checkpoint, fingerprint)) is not None:
         trainer.restore(state)
-        log.info("going on after epoch %d of a run that was stopped", len(trainer.history))
-    processes.broadcast(trainer.state().values())
-
-    def write_losses() -> None:
-        with replacing(paths.losses) as partial:
-            losses = pd.DataFrame([asdict(epoch) for epoch in trainer.history])
-            losses.to_csv(partial, index=False, float_format="%.6f")
+        log.info("resuming after epoch %d", len(trainer.history))
+    world.broadcast(trainer.state().values())
 
     def write_model() -> None:
         trainer.restore_best()
@@ -189,36 +96,36 @@ def train(processes: Processes) -> None:
         total=params.epochs * trainer.batches,
         initial=len(trainer.history) * trainer.batches,
         unit="step",
-        disable=not (first and sys.stderr.isatty()),
+        disable=not (world.is_rank_zero and sys.stderr.isatty()),
     ) as bar:
         while not trainer.finished:
             try:
                 trainer.run_epoch(on_step=bar.update)
             except UserError:
-                if first and trainer.history:
+                if world.is_rank_zero and trainer.history:
                     write_model()
                 raise
-            if not first:
+            if not world.is_rank_zero:
                 continue
-            done = trainer.history[-1]
-            checkpoint.save(paths.checkpoint, trainer.state(), run_facts)
-            write_losses()
-            bar.set_postfix(epoch=done.epoch, train=done.train, validation=done.validation)
+            last = trainer.history[-1]
+            checkpoint.save(paths.checkpoint, trainer.state(), fingerprint)
+            write_losses(paths.losses, trainer.history)
+            bar.set_postfix(epoch=last.epoch, train=last.train, validation=last.validation)
             if bar.disable:
                 log.info(
                     "epoch %2d of %d: BCE %.5f, validation %.5f",
-                    *(done.epoch, params.epochs, done.train, done.validation),
+                    *(last.epoch, params.epochs, last.train, last.validation),
                 )
-    if first:
-        write_losses()
+    if world.is_rank_zero:
+        write_losses(paths.losses, trainer.history)
         write_model()
         paths.checkpoint.unlink(missing_ok=True)
 
 
 def main() -> None:
-    """Train, with the other processes of the run where there are any."""
-    with joined() as processes:
-        train(processes)
+    """Train, together with the other processes of the run if there are any."""
+    with process_group() as world:
+        train(world)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from autoencoder.errors import UserError
 from autoencoder.data import idx, table
-from autoencoder.network.model import Autoencoder, unit
 from autoencoder.data.datasets import DATASETS, Dataset
+from autoencoder.errors import UserError
 from autoencoder.files import digest, sha256
+from autoencoder.network.model import Autoencoder, to_unit_range
 from autoencoder.params import Params
 
 # The same examples in every run, however slow the machine is.
@@ -59,7 +59,7 @@ def draw_digits(count: int, seed: int) -> Digits:
     return labels, images
 
 
-def named(digits: Digits) -> table.Piece:
+def named(digits: Digits) -> table.Chunk:
     """The digits as tables have them: a label is a text."""
     labels, images = digits
     return labels.astype(str), images.reshape(-1, table.PIXELS)
@@ -68,7 +68,7 @@ def named(digits: Digits) -> table.Piece:
 def network(images: Tensor, z_size: int = 32, activation: str = "sigmoid") -> Autoencoder:
     """A network with initial weights for images."""
     model = Autoencoder(z_size, activation)
-    model.initialise(unit(images).mean(0), torch.Generator().manual_seed(0))
+    model.initialise(to_unit_range(images).mean(0), torch.Generator().manual_seed(0))
     return model
 
 
@@ -122,7 +122,7 @@ def publish(dataset: Dataset, folder: Path, train: Digits, test: Digits) -> Data
     for files, (labels, images) in ((dataset.train, train), (dataset.test, test)):
         wide = np.column_stack([labels, *[labels * 0 + 7] * 7]).astype(">i4")
         for name, array in (
-            (files.labels, wide if dataset.wide_labels else labels),
+            (files.labels, wide if dataset.extended_labels else labels),
             (files.images, images.transpose(0, 2, 1) if dataset.transposed else images),
         ):
             content = idx.encode(array)

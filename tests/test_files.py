@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from autoencoder.files import replacing, sha256
+from autoencoder.files import atomic_write, sha256
 
 
 def test_the_name_appears_when_all_is_written(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file"
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("whole")
         assert not path.exists()
     assert path.read_text() == "whole"
@@ -22,7 +22,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail() -> None:
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("ha")
             raise RuntimeError("on the way")
 
@@ -34,7 +34,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / ".file.partial").write_text("half of something longer")
-    with replacing(tmp_path / "file") as partial:
+    with atomic_write(tmp_path / "file") as partial:
         partial.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "whole"
@@ -48,6 +48,6 @@ def test_sha256(tmp_path: Path) -> None:
 def test_a_file_that_is_read_meanwhile_keeps_its_name(tmp_path: Path) -> None:
     with (
         pytest.raises(FileNotFoundError, match=r"No such file or directory: .*/source"),
-        replacing(tmp_path / "file"),
+        atomic_write(tmp_path / "file"),
     ):
         (tmp_path / "source").read_bytes()

@@ -8,8 +8,8 @@ from conftest import ROOT, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoencoder.errors import UserError
 from autoencoder import params
+from autoencoder.errors import UserError
 
 GOOD = yaml.safe_load((ROOT / "params.yaml").read_text())
 ALL = list(params.Params.model_fields)

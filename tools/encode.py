@@ -11,16 +11,17 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from autoencoder.data import pictures, table
-from autoencoder.network.model import Autoencoder, unit
-from autoencoder.cli import parse, run
-from autoencoder.files import replacing
+from autoencoder.cli import parse_paths, run
+from autoencoder.data import table
+from autoencoder.data.user_data import iter_images
+from autoencoder.files import atomic_write
+from autoencoder.network.model import Autoencoder, to_unit_range
 
 log = logging.getLogger(__name__)
 
 
 def encode(
-    model: Autoencoder, pieces: Iterable[table.Piece]
+    model: Autoencoder, pieces: Iterable[table.Chunk]
 ) -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
     """Encode images, a piece at a time.
 
@@ -39,13 +40,13 @@ def encode(
     """
     for labels, images in pieces:
         with torch.no_grad():
-            codes = model.encode(unit(torch.from_numpy(images)))
+            codes = model.encode(to_unit_range(torch.from_numpy(images)))
         yield labels, codes.numpy()
 
 
 def main() -> None:
     """Read model and images, write the codes."""
-    paths, _ = parse(
+    paths = parse_paths(
         __doc__,
         reads={
             "model": "the trained network, safetensors",
@@ -55,9 +56,9 @@ def main() -> None:
     )
     model = Autoencoder.load(paths.model)
     count = 0
-    with replacing(paths.codes) as partial, partial.open("w", encoding="utf-8") as file:
+    with atomic_write(paths.codes) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(",".join(["label", *(f"z{number}" for number in range(model.z_size))]) + "\n")
-        for labels, codes in encode(model, pictures.images(paths.images)):
+        for labels, codes in encode(model, iter_images(paths.images)):
             # Nine digits tell any two float32 apart.
             pd.DataFrame(codes, labels).to_csv(file, header=False, float_format="%.9g")
             count += len(labels)

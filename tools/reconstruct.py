@@ -16,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from autoencoder.cli import parse_paths, run
+from autoencoder.data import table
+from autoencoder.data.user_data import iter_images
 from autoencoder.errors import UserError
-from autoencoder.data import pictures, table
-from autoencoder.network.model import Autoencoder, errors, unit
-from autoencoder.cli import parse, run
-from autoencoder.files import replacing
+from autoencoder.files import atomic_write
+from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.model import Autoencoder, to_unit_range
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +54,13 @@ def reconstruct(model: Autoencoder, images: Images) -> tuple[Images, NDArray[np.
     """
     pixels = torch.from_numpy(images)
     with torch.no_grad():
-        reconstructions = model.decode(model.encode(unit(pixels)))
-    bce, _ = errors(model, pixels)
+        reconstructions = model.decode(model.encode(to_unit_range(pixels)))
+    bce, _ = per_image_losses(model, pixels)
     return (255 * reconstructions).round().to(torch.uint8).numpy(), bce.numpy()
 
 
 def scored(
-    model: Autoencoder, pieces: Iterable[table.Piece], scores: TextIO
+    model: Autoencoder, pieces: Iterable[table.Chunk], scores: TextIO
 ) -> Iterator[tuple[NDArray[np.str_], Images, Images]]:
     """Reconstruct images, a piece at a time, and write their scores as they come.
 
@@ -125,13 +127,13 @@ def draw(path: Path, pairs: Iterable[tuple[Images, Images]]) -> None:
                 "name that ends in .csv"
             )
     images, reconstructions = (np.concatenate(part) for part in zip(*some, strict=True))
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         Image.fromarray(sheet(images, reconstructions)).save(partial, "PNG")
 
 
 def main() -> None:
     """Read model and images, write reconstructions and scores."""
-    paths, _ = parse(
+    paths = parse_paths(
         __doc__,
         reads={
             "model": "the trained network, safetensors",
@@ -149,8 +151,8 @@ def main() -> None:
     if paths.scores == paths.reconstructions:
         raise UserError(f"{paths.scores}: named for reconstructions and scores; name two files")
     model = Autoencoder.load(paths.model)
-    with replacing(paths.scores) as partial, partial.open("w", encoding="utf-8") as file:
-        parts = scored(model, pictures.images(paths.images), file)
+    with atomic_write(paths.scores) as partial, partial.open("w", encoding="utf-8") as file:
+        parts = scored(model, iter_images(paths.images), file)
         if suffix == ".csv":
             table.write(paths.reconstructions, ((labels, made) for labels, _, made in parts))
         else:

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from autoencoder.errors import UserError
-from autoencoder.files import replacing
+from autoencoder.files import atomic_write
 
 # The sign of a change for the better; 0 for what describes the data and the baselines.
 BETTER = {
@@ -337,7 +337,7 @@ def write(folder: Path, then: Side, now: Side, changes: list[Change]) -> None:
         lstrip_blocks=True,
     )
     for template, out in (("review.html", "index.html"), ("review.md", "review.md")):
-        with replacing(folder / out) as partial:
+        with atomic_write(folder / out) as partial:
             partial.write_text(templates.get_template(template).render(facts), encoding="utf-8")
 
 

@@ -17,11 +17,11 @@ from dvc.scm import RevError
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from autoencoder.errors import UserError
-from stages.sanity_check import save
 from autoencoder.cli import run
-from autoencoder.files import replacing
+from autoencoder.errors import UserError
+from autoencoder.files import atomic_write
 from autoencoder.params import Params
+from autoencoder.plots import save
 
 FOLDER = Path("sweeps")
 
@@ -127,7 +127,7 @@ def main() -> None:
     wait(experiments)
 
     table = scores(arguments.parameter, experiments)
-    with replacing(FOLDER / f"{arguments.parameter}.csv") as partial:
+    with atomic_write(FOLDER / f"{arguments.parameter}.csv") as partial:
         table.to_csv(partial, index=False)
     save(draw(table), FOLDER / f"{arguments.parameter}.png")
     print(table.to_string(index=False))

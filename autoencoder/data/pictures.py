@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-from autoencoder.errors import UserError
 from autoencoder.data import table
+from autoencoder.errors import UserError
 
 # What torchvision takes for a picture, and what Pillow may take it for: no other of its formats is
 # ever tried, some of which start programs.
@@ -23,26 +23,7 @@ FORMATS = {
 _PICTURES = 256
 
 
-def images(path: Path) -> Iterator[table.Piece]:
-    """Read images from what may hold some, in bounded memory, in pieces as `table.pieces` does.
-
-    Parameters
-    ----------
-    path : Path
-        What `pieces` takes, if it is a folder or its suffix is a picture's; else a table, with any
-        header or none.
-
-    Raises
-    ------
-    UserError, OSError
-        As `pieces` and `table.pieces` do.
-    """
-    if path.is_dir() or path.suffix.lower() in FORMATS:
-        return pieces(path)
-    return table.pieces(path, any_header=True)
-
-
-def pieces(path: Path) -> Iterator[table.Piece]:
+def iter_chunks(path: Path) -> Iterator[table.Chunk]:
     """Read a picture or a folder of pictures, in bounded memory.
 
     A picture becomes an image as it stands, for the network that means white on black: stretched or
@@ -73,7 +54,7 @@ def pieces(path: Path) -> Iterator[table.Piece]:
     if not path.is_dir():
         yield from _read([(_label(path), path)])
     elif any(entry.is_dir() and _counts(entry, path) for entry in path.iterdir()):
-        yield from classes(path)
+        yield from iter_classes(path)
     else:
         found = [entry for entry in sorted(path.iterdir()) if _is_picture(entry, path)]
         if not found:
@@ -81,7 +62,7 @@ def pieces(path: Path) -> Iterator[table.Piece]:
         yield from _read([(_label(picture), picture) for picture in found])
 
 
-def classes(folder: Path) -> Iterator[table.Piece]:
+def iter_classes(folder: Path) -> Iterator[table.Chunk]:
     """Read a folder that has a folder of pictures for each class, as torchvision's ImageFolder.
 
     Parameters
@@ -142,15 +123,15 @@ def _is_picture(path: Path, folder: Path) -> bool:
 
 def _label(path: Path) -> str:
     """Take the name of a file or folder as a label."""
-    if not table.may_be_label(path.name):
+    if not table.is_valid_label(path.name):
         raise UserError(
-            f"{path.parent}: the name {path.name!r:.80} cannot be a label, expected {table.LABEL}; "
-            "rename it"
+            f"{path.parent}: the name {path.name!r:.80} cannot be a label, expected "
+            f"{table.LABEL_RULE}; rename it"
         )
     return path.name
 
 
-def _read(samples: list[tuple[str, Path]]) -> Iterator[table.Piece]:
+def _read(samples: list[tuple[str, Path]]) -> Iterator[table.Chunk]:
     """Read pictures, each with its label."""
     from torchvision.transforms import Compose, Grayscale, Resize  # here: it takes seconds
 

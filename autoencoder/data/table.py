@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoencoder.errors import UserError
-from autoencoder.files import replacing
+from autoencoder.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ PIXELS = SIDE * SIDE
 COLUMNS = ["label", *(f"{row + 1}x{column + 1}" for row in range(SIDE) for column in range(SIDE))]
 
 # Labels, a text each, of shape (n,); and their images, uint8 of shape (n, 784) or (n, 28, 28).
-Piece = tuple[NDArray[np.str_], NDArray[np.uint8]]
+Chunk = tuple[NDArray[np.str_], NDArray[np.uint8]]
 
 # What is handled at a time bounds the memory that writing and reading take beyond the arrays.
 _ROWS = 4096
@@ -27,10 +27,10 @@ _BYTES = 1 << 22
 
 _COMMA, _NEWLINE, _ZERO = b",\n0"
 _LABEL_BYTES = 64
-LABEL = f"1 to {_LABEL_BYTES} bytes of text without comma, quotation mark or spaces around it"
+LABEL_RULE = f"1 to {_LABEL_BYTES} bytes of text without comma, quotation mark or spaces around it"
 
 
-def write(path: Path, pieces: Iterable[Piece]) -> None:
+def write(path: Path, chunks: Iterable[Chunk]) -> None:
     """Write labels and images as a table, in the order given.
 
     Parameters
@@ -49,11 +49,11 @@ def write(path: Path, pieces: Iterable[Piece]) -> None:
     # to one width so that they can be looked up as an array; the padding is left out at the end.
     text = np.array([f",{value}" for value in range(256)], dtype="S4")
     count = 0
-    with replacing(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         file.write(",".join(COLUMNS).encode() + b"\n")
-        for labels, images in pieces:
-            if bad := [str(label) for label in np.unique(labels) if not may_be_label(str(label))]:
-                raise UserError(f"{path}: the label {bad[0]!r:.80}, expected {LABEL}")
+        for labels, images in chunks:
+            if bad := [str(label) for label in np.unique(labels) if not is_valid_label(str(label))]:
+                raise UserError(f"{path}: the label {bad[0]!r:.80}, expected {LABEL_RULE}")
             for start in range(0, len(labels), _ROWS):
                 part = slice(start, start + _ROWS)
                 pixels = text[images[part].reshape(-1, PIXELS)].view(np.uint8)
@@ -65,7 +65,7 @@ def write(path: Path, pieces: Iterable[Piece]) -> None:
     log.info("%s: %d images", path, count)
 
 
-def read(path: Path, *, any_header: bool = False) -> Piece:
+def read(path: Path, *, any_header: bool = False) -> Chunk:
     """Read a table, checking every cell.
 
     Parameters
@@ -98,14 +98,14 @@ def read(path: Path, *, any_header: bool = False) -> Piece:
         lines = sum(block.count(b"\n") for block in iter(lambda: file.read(_BYTES), b""))
     labels, images = [], np.empty((lines, PIXELS), np.uint8)
     row = 0
-    for some, their_images in pieces(path, any_header=any_header):
+    for some, their_images in iter_chunks(path, any_header=any_header):
         labels.append(some)
         images[row : row + len(some)] = their_images
         row += len(some)
     return np.concatenate(labels), images[:row]
 
 
-def pieces(path: Path, *, any_header: bool = False) -> Iterator[Piece]:
+def iter_chunks(path: Path, *, any_header: bool = False) -> Iterator[Chunk]:
     """Read a table as `read` does, a few MB at a time, in bounded memory."""
     line = 0
     for line, block in _blocks(path, any_header):
@@ -114,7 +114,7 @@ def pieces(path: Path, *, any_header: bool = False) -> Iterator[Piece]:
         raise UserError(f"{path}: no row below the header, expected at least one image")
 
 
-def first_of_each(labels: NDArray[np.str_]) -> NDArray[np.intp]:
+def first_row_per_label(labels: NDArray[np.str_]) -> NDArray[np.intp]:
     """Rows in which each label stands first, by label: as numbers if all are, else as texts."""
     names, first = np.unique(labels, return_index=True)
     if all(name.isascii() and name.isdecimal() for name in names):
@@ -122,7 +122,7 @@ def first_of_each(labels: NDArray[np.str_]) -> NDArray[np.intp]:
     return first
 
 
-def may_be_label(text: str) -> bool:
+def is_valid_label(text: str) -> bool:
     """Whether a text is what the label's column may hold, which `LABEL` says in words."""
     return (
         0 < len(text.encode(errors="replace")) <= _LABEL_BYTES
@@ -171,7 +171,7 @@ def _header_difference(found: list[str]) -> str:
     return f"line 1 has {more}{count} columns, expected {len(COLUMNS)}: label,1x1,1x2,…,28x28"
 
 
-def _parse(path: Path, block: bytes, first_line: int) -> Piece:
+def _parse(path: Path, block: bytes, first_line: int) -> Chunk:
     """Turn whole lines into labels and images."""
     characters = np.frombuffer(block, np.uint8)
     separator = (characters == _COMMA) | (characters == _NEWLINE)
@@ -209,8 +209,10 @@ def _parse(path: Path, block: bytes, first_line: int) -> Piece:
     texts = [block[ends[cell] - lengths[cell] : ends[cell]] for cell in cells]
     names = {text: text.decode(errors="replace") for text in set(texts)}
     for text, name in names.items():
-        if not may_be_label(name):
+        if not is_valid_label(name):
             line = first_line + texts.index(text)
-            raise UserError(f"{path}: line {line}, column label: {name[:80]!r}, expected {LABEL}")
+            raise UserError(
+                f"{path}: line {line}, column label: {name[:80]!r}, expected {LABEL_RULE}"
+            )
     labels = np.array([names[text] for text in texts])
     return labels, values.reshape(-1, len(COLUMNS))[:, 1:].astype(np.uint8)

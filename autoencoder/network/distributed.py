@@ -1,6 +1,6 @@
-"""The processes of a run, which torchrun starts: each learns from its share of every batch.
+"""Training in several processes, started by torchrun: each learns from its shard of every batch.
 
-One process, without torchrun, has no process group: there is nobody to wait for.
+A single process, started without torchrun, has no process group and waits for nobody.
 """
 
 import os
@@ -12,137 +12,143 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
+import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's documentation
 from torch import Tensor, distributed
 from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
+from autoencoder.data.table import PIXELS
 from autoencoder.errors import UserError
-from autoencoder.network.model import PIXELS, Autoencoder, noisy, unit
+from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
 from autoencoder.network.step import AdamW
 
 
 @dataclass(frozen=True)
-class Processes:
-    """The place of this process among those of its run.
+class World:
+    """The processes of a run, and the place of this one among them.
 
     Attributes
     ----------
-    rank, count : int
-        Its number, 0 for the one that logs and writes, and how many there are on all machines.
-    local_rank, local_count : int
-        The same among those on its machine.
+    rank, world_size : int
+        Number of this process, 0 for the one that logs and writes, and count of all processes.
+    local_rank, local_world_size : int
+        The same for the processes on this machine.
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     local_rank: int = 0
-    local_count: int = 1
+    local_world_size: int = 1
 
-    def share(self, rows: Tensor) -> Tensor:
-        """Take this process's part of the rows of a tensor; in order, the parts are the whole."""
-        return rows.tensor_split(self.count)[self.rank]
+    @property
+    def is_rank_zero(self) -> bool:
+        """Whether this process logs and writes."""
+        return self.rank == 0
+
+    def local_shard(self, rows: Tensor) -> Tensor:
+        """Take this process's shard of the rows of a tensor; in rank order they make the whole."""
+        return rows.tensor_split(self.world_size)[self.rank]
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Give tensors, in place, the values that they have in process 0."""
-        if self.count > 1:
+        """Overwrite tensors, in place, with their values on rank 0."""
+        if self.world_size > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
 
-    def total(self, tensor: Tensor) -> Tensor:
+    def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """Sum a tensor over all processes, in place; each gets the same bytes."""
-        if self.count > 1:
+        if self.world_size > 1:
             distributed.all_reduce(tensor)
         return tensor
 
-    def differ(self, digest: bytes) -> bool:
-        """Whether any process gives other bytes than process 0; all of them learn it."""
+    def any_differs(self, digest: bytes) -> bool:
+        """Tell, in every process, whether any process passes other bytes than rank 0."""
         mine = torch.tensor(list(digest))
-        first = mine.clone()
-        self.broadcast([first])
-        return bool(self.total((mine != first).any().int()))
+        rank_zero = mine.clone()
+        self.broadcast([rank_zero])
+        return bool(self.all_reduce_sum((mine != rank_zero).any().int()))
 
 
-ALONE = Processes()
+SINGLE = World()
 
 
-def _of_this_start(store: Store, processes: Processes) -> Store:
-    """Find a part of torchrun's store that holds nothing of processes which are gone.
+def _restart_safe_store(store: Store, world: World) -> Store:
+    """Return a part of torchrun's store that contains nothing of processes that no longer exist.
 
-    PyTorch 2.15's torchrun keeps the store when it starts killed processes anew. Read too early, it
-    tells the addresses of the killed ones, and its count of restarts may differ between machines.
-    So each process gives itself a name; the names are right once every one of them has seen the
-    same ones, since what is gone has not seen ours.
+    torchrun of PyTorch 2.15 keeps its store when it restarts killed processes. Read too early, it
+    returns addresses of killed processes, and its restart count may differ between machines. So
+    each process writes a new name and the names that it reads from the others, until all of them
+    have read the same names: a killed process cannot have read the new ones.
     """
-    own = uuid.uuid4().hex
-    store.set(f"name of {processes.rank}", own)
+    name = uuid.uuid4().hex
+    store.set(f"name of {world.rank}", name)
     while True:
-        names = [store.get(f"name of {rank}").decode() for rank in range(processes.count)]
+        names = [store.get(f"name of {rank}").decode() for rank in range(world.world_size)]
         seen = " ".join(names)
-        store.set(f"seen by {own}", seen)
-        keys = [f"seen by {name}" for name in names]
+        store.set(f"seen by {name}", seen)
+        keys = [f"seen by {other}" for other in names]
         if store.check(keys) and all(store.get(key).decode() == seen for key in keys):
             return PrefixStore(names[0], store)
         time.sleep(0.05)
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
-    """Join the processes that torchrun started with this one, and leave them in the end.
+def process_group() -> Iterator[World]:
+    """Join the process group that torchrun started, and leave it at the end.
 
-    What a user can mend is said once: by the first process on each machine.
+    User errors are reported once per machine, by its first process.
 
     Yields
     ------
-    Processes
-        `ALONE` without torchrun.
+    World
+        `SINGLE` without torchrun.
     """
     environment = os.environ if distributed.is_torchelastic_launched() else {}
     if environment.get("WORLD_SIZE", "1") == "1":
-        yield ALONE
+        yield SINGLE
         return
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    processes = Processes(*(int(environment[name]) for name in names))
-    store, rank, count = next(rendezvous("env://"))
+    world = World(*(int(environment[name]) for name in names))
+    store, rank, world_size = next(rendezvous("env://"))
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        store=_of_this_start(store, processes),
+        store=_restart_safe_store(store, world),
         rank=rank,
-        world_size=count,
+        world_size=world_size,
     )
     try:
-        yield processes
+        yield world
     except (UserError, OSError, KeyboardInterrupt):
-        if processes.local_rank:
+        if world.local_rank:
             sys.exit(1)
         raise
     finally:
         distributed.destroy_process_group()
 
 
-class SharedStep:
-    """A training step by autograd, in which each process learns from its share of the batch.
+class AutogradStep:
+    """A training step through autograd, in which each process learns from its shard of the batch.
 
-    PyTorch's DistributedDataParallel takes the mean of the gradients over the processes. The loss
-    is a sum over images, so each process counts its own as many times as there are processes.
+    DistributedDataParallel averages the gradients over the processes. The loss is a sum over
+    images, so each process multiplies its own by the number of processes.
 
     Parameters
     ----------
     model : Autoencoder
-        To be trained, in place, after `flatten`.
+        Trained in place, after `flatten`.
     optimizer : AdamW
-        Of what `flatten` returned: that is where the gradients land.
+        Of the parameter that `flatten` returned, which receives the gradients.
     images : uint8 tensor of shape (n, 784)
-        What there is to learn, on the model's device.
+        The training images, on the model's device.
     noise : float
-        Added to the input, not to the target of the loss, by `noisy`.
-    processes : Processes
-        With one, a plain step by autograd.
+        Noise added to the input, not to the target of the loss, by `add_noise`.
+    world : World
+        `SINGLE` for a plain step through autograd.
 
     Attributes
     ----------
     generator : Generator
-        Source of the noise, on the model's device; to be seeded by the caller, the same in each
+        Source of the noise, on the model's device. The caller seeds it, with the same seed in every
         process: each draws the noise of the whole batch.
     """
 
@@ -152,13 +158,13 @@ class SharedStep:
         optimizer: AdamW,
         images: Tensor,
         noise: float = 0.0,
-        processes: Processes = ALONE,
+        world: World = SINGLE,
     ) -> None:
-        self.network = DistributedDataParallel(model) if processes.count > 1 else model
+        self.network = DistributedDataParallel(model) if world.world_size > 1 else model
         self.optimizer = optimizer
         self.images = images
         self.noise = noise
-        self.processes = processes
+        self.world = world
         self.generator = torch.Generator(images.device)
 
     def __call__(self, rows: Tensor, learning_rate: float) -> Tensor:
@@ -167,20 +173,20 @@ class SharedStep:
         Parameters
         ----------
         rows : int64 tensor of shape (batch_size,)
-            Which of the images to learn, all processes together.
+            Indices of the images of the batch, over all processes.
         learning_rate : float
 
         Returns
         -------
         float tensor of shape ()
-            What this process adds to the BCE before the update, mean over pixels and images.
+            This process's share of the BCE before the update, mean over pixels and images.
         """
-        x = unit(self.images[rows])
-        seen = noisy(x, self.noise, self.generator) if self.noise else x
-        x, seen = self.processes.share(x), self.processes.share(seen)
-        loss = F.binary_cross_entropy_with_logits(self.network(seen), x, reduction="sum")
+        x = to_unit_range(self.images[rows])
+        inputs = add_noise(x, self.noise, self.generator) if self.noise else x
+        x, inputs = self.world.local_shard(x), self.world.local_shard(inputs)
+        loss = F.binary_cross_entropy_with_logits(self.network(inputs), x, reduction="sum")
         self.optimizer.gradient.zero_()
-        (self.processes.count * loss).backward()
+        (self.world.world_size * loss).backward()
         self.optimizer.learning_rate.fill_(learning_rate)
         self.optimizer.step()
         return loss.detach() / (len(rows) * PIXELS)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from autoencoder.network.model import PIXELS, Autoencoder, CentredLinear, noisy
+from autoencoder.data.table import PIXELS
+from autoencoder.network.model import Autoencoder, CentredLinear, add_noise
 
 # AdamW's. The memory of squared gradients is shorter than the usual 0.999, for a learning rate as
 # high as ours; eps is below any gradient here.
@@ -268,7 +269,7 @@ class Step:
         torch.index_select(self.images, 0, self.rows, out=self.batch)
         torch.div(self.batch, 255, out=self.target)
         if self.noise:
-            noisy(self.target, self.noise, self.generator, out=first.x)
+            add_noise(self.target, self.noise, self.generator, out=first.x)
         for layer, following in pairwise(self.layers):
             torch.addmm(layer.bias, layer.x, layer.weight_t, out=layer.y)
             FORWARD[layer.activation](layer.y, out=layer.a)

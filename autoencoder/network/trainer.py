@@ -1,4 +1,4 @@
-"""The training loop: epochs over the training rows, the best weights so far, the state to go on."""
+"""The training loop: epochs over the training images, the best weights, the state to resume."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,26 +8,27 @@ import torch
 from torch import Tensor
 
 from autoencoder.errors import UserError
-from autoencoder.network.model import Autoencoder, errors
-from autoencoder.network.distributed import ALONE, Processes, SharedStep
-from autoencoder.params import Params
+from autoencoder.network.distributed import SINGLE, AutogradStep, World
+from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.model import Autoencoder
 from autoencoder.network.step import AdamW, Step, flatten
+from autoencoder.params import Params
 
-# Share of the steps in which the learning rate rises.
-WARM_UP = 0.05
+# Fraction of the steps during which the learning rate rises.
+WARMUP_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training rows came to.
+    """The losses of one pass over the training images.
 
     Attributes
     ----------
     epoch : int
         1 for the first.
     train, validation : float
-        BCE, mean over pixels and images: of the training rows while they were learned, and of the
-        validation rows at the end of the epoch.
+        BCE, mean over pixels and images: of the training images during the epoch, and of the
+        validation images at its end.
     """
 
     epoch: int
@@ -35,26 +36,46 @@ class Epoch:
     validation: float
 
 
-def learning_rate(done: float, peak: float) -> float:
-    """Learning rate of a one-cycle schedule that goes up and down in straight lines.
+def split_validation(images: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Hold out random validation images.
+
+    Parameters
+    ----------
+    images : uint8 tensor of shape (n, 784)
+    fraction : float
+        Share of the images to hold out, between 0 and 1; at least one is held out.
+    seed : int
+
+    Returns
+    -------
+    training, validation : uint8 tensors of shape (n - v, 784) and (v, 784)
+    """
+    order = torch.from_numpy(np.random.default_rng((seed, 0)).permutation(len(images)))
+    held_out = max(1, round(fraction * len(images)))
+    return images[order[held_out:]], images[order[:held_out]]
+
+
+def learning_rate(progress: float, peak: float) -> float:
+    """Compute the learning rate of a piecewise linear one-cycle schedule.
 
     After Smith and Topin, "Super-Convergence", 2018.
 
     Parameters
     ----------
-    done : float
-        Share of the steps behind us, between 0 and 1.
+    progress : float
+        Fraction of the steps already taken, between 0 and 1.
     peak : float
         The highest learning rate.
     """
-    return peak * min(done / WARM_UP, (1 - done) / (1 - WARM_UP))
+    return peak * min(progress / WARMUP_FRACTION, (1 - progress) / (1 - WARMUP_FRACTION))
 
 
 class Trainer:
     """Trains a network epoch by epoch.
 
-    The order of the rows, and their noise, are drawn from (seed, epoch). Rows that do not fill the
-    last batch are left out, others in each epoch. All that the next epoch depends on is in `state`.
+    The order of the images and their noise are drawn from (seed, epoch). Images that do not fill
+    the last batch are left out, different ones in each epoch. `state` holds everything that the
+    next epoch depends on.
 
     Parameters
     ----------
@@ -64,14 +85,15 @@ class Trainer:
         Grey values, 0 black to 255 white.
     params : Params
         batch_size, epochs, learning_rate, noise, patience, seed and weight_decay.
-    processes : Processes
-        Those that train together, each with a trainer on the same network and images. All of them
-        come to the same history.
+    world : World
+        The processes that train together, each with a trainer on the same network and images. All
+        of them arrive at the same history.
 
     Raises
     ------
     UserError
-        If `training` has less rows than a batch, or a batch less rows than there are processes.
+        If there are fewer training images than a batch needs, or a batch has fewer images than
+        there are processes.
     """
 
     def __init__(
@@ -80,31 +102,31 @@ class Trainer:
         training: Tensor,
         validation: Tensor,
         params: Params,
-        processes: Processes = ALONE,
+        world: World = SINGLE,
     ) -> None:
         if params.batch_size > len(training):
             raise UserError(
                 f"params.yaml: batch_size is {params.batch_size}, expected at most the "
                 f"{len(training)} training rows"
             )
-        if params.batch_size < processes.count:
+        if params.batch_size < world.world_size:
             raise UserError(
-                f"params.yaml: batch_size is {params.batch_size}, expected at least a row for each "
-                f"of the {processes.count} processes that the launcher starts"
+                f"params.yaml: batch_size is {params.batch_size}, expected at least one row for "
+                f"each of the {world.world_size} processes that the launcher starts"
             )
         self.model = model
         self.training = training
         self.validation = validation
         self.params = params
-        self.processes = processes
+        self.world = world
         self.losses = torch.full((params.epochs, 2), torch.nan, dtype=torch.float64)
         self.batches = len(training) // params.batch_size
         self.weights = flatten(model)
         self.optimizer = AdamW(self.weights, params.weight_decay)
         self.step = (
             Step(model, self.optimizer, training, params.batch_size, params.noise)
-            if processes.count == 1
-            else SharedStep(model, self.optimizer, training, params.noise, processes)
+            if world.world_size == 1
+            else AutogradStep(model, self.optimizer, training, params.noise, world)
         )
         self.best_weights = self.weights.detach().clone()
 
@@ -121,13 +143,13 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or the last `patience` of them brought no gain."""
+        """Whether all epochs are done, or the last `patience` of them did not improve."""
         done, patience = len(self.history), self.params.patience
         stalled = done > 0 and patience > 0 and done - self.best.epoch >= patience
         return done == self.params.epochs or stalled
 
     def run_epoch(self, on_step: Callable[[], object] = lambda: None) -> None:
-        """Train for an epoch and add it to the history.
+        """Train for one epoch and add it to the history.
 
         Parameters
         ----------
@@ -137,7 +159,7 @@ class Trainer:
         Raises
         ------
         UserError
-            If the loss stops being a number; the history and the best weights stay.
+            If the loss is no longer finite; the history and the best weights are kept.
         """
         epoch = len(self.history) + 1
         losses = torch.empty(self.batches, device=self.training.device)
@@ -146,23 +168,24 @@ class Trainer:
         self.step.generator.manual_seed(int(rng.integers(2**63)))
         rows = torch.from_numpy(order).to(self.training.device).split(self.params.batch_size)
         for number in range(self.batches):
-            steps_done = (epoch - 1) * self.batches + number + 1
-            rate = learning_rate(
-                steps_done / (self.params.epochs * self.batches + 1), self.params.learning_rate
+            step = (epoch - 1) * self.batches + number + 1
+            progress = step / (self.params.epochs * self.batches + 1)
+            losses[number] = self.step(
+                rows[number], learning_rate(progress, self.params.learning_rate)
             )
-            losses[number] = self.step(rows[number], rate)
             on_step()
 
-        self.processes.total(losses)
+        losses = self.world.all_reduce_sum(losses).cpu()
         if not losses.isfinite().all():
             number = int(losses.isfinite().int().argmin())
             raise UserError(
                 f"training diverged: the loss is {losses[number]} in epoch {epoch}, step "
                 f"{number + 1}; try a learning_rate below {self.params.learning_rate:g}"
             )
-        bce = errors(self.model, self.processes.share(self.validation))[0].sum()
+        bce = per_image_losses(self.model, self.world.local_shard(self.validation))[0].sum()
+        # In double precision, which the CPU has and Apple's GPUs do not.
         self.losses[epoch - 1, 0] = losses.double().mean()
-        self.losses[epoch - 1, 1] = self.processes.total(bce) / len(self.validation)
+        self.losses[epoch - 1, 1] = self.world.all_reduce_sum(bce) / len(self.validation)
         if self.best.epoch == epoch:
             self.best_weights = self.weights.detach().clone()
 
@@ -171,11 +194,11 @@ class Trainer:
         self.weights.detach().copy_(self.best_weights)
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next epoch depends on, by name; it changes as training goes on."""
+        """Return everything that the next epoch depends on, by name; training changes it."""
         weights = {"weights": self.weights.detach(), "best_weights": self.best_weights}
         return {**weights, **self.optimizer.state, "losses": self.losses}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` was."""
+        """Resume from an earlier `state`."""
         for name, tensor in self.state().items():
             tensor.copy_(state[name])

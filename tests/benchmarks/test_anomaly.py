@@ -11,8 +11,8 @@ from conftest import Digits, Project, named
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.anomaly import auroc
 from autoencoder.data import table
+from benchmarks.anomaly import auroc
 
 SCORES = st.lists(st.integers(0, 9) | st.floats(-1, 1), min_size=1, max_size=30)
 

@@ -28,8 +28,8 @@ def digit(test_digits: Digits) -> Pixels:
     return three
 
 
-def read(path: Path) -> table.Piece:
-    pieces = list(pictures.pieces(path))
+def read(path: Path) -> table.Chunk:
+    pieces = list(pictures.iter_chunks(path))
     return np.concatenate([some for some, _ in pieces]), np.concatenate(
         [some for _, some in pieces]
     )
@@ -37,7 +37,7 @@ def read(path: Path) -> table.Piece:
 
 def image(path: Path) -> Pixels:
     """The one picture of a path, (28, 28)."""
-    ((labels, images),) = pictures.pieces(path)
+    ((labels, images),) = pictures.iter_chunks(path)
     assert list(labels) == [path.name]
     assert images.dtype == np.uint8
     assert images.shape == (1, 784)
@@ -63,7 +63,7 @@ def test_classes_are_what_torchvision_finds_and_converts(
     monkeypatch.setattr(pictures, "_PICTURES", 7)
     dataset = ImageFolder(classes, transform=Compose([Grayscale(), Resize((28, 28))]))
     assert len(dataset) == 30
-    sizes = [len(labels) for labels, _ in pictures.pieces(classes)]
+    sizes = [len(labels) for labels, _ in pictures.iter_chunks(classes)]
     assert sizes == [7, 7, 7, 7, 2]
     labels, images = read(classes)
     for label, pixels, (theirs, number) in zip(labels, images, dataset, strict=True):
@@ -303,7 +303,7 @@ def test_a_file_beside_the_classes_is_named(classes: Path, digit: Pixels) -> Non
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
     assert refusal(lambda: read(tmp_path)).startswith(f"{tmp_path}: no picture in it, expected")
-    assert refusal(lambda: list(pictures.classes(tmp_path))) == (
+    assert refusal(lambda: list(pictures.iter_classes(tmp_path))) == (
         f"{tmp_path}: no folder in it, expected a folder of pictures for each class"
     )
 
@@ -315,7 +315,7 @@ def test_what_is_not_there_or_may_not_be_read_is_named(tmp_path: Path, digit: Pi
     with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*gone.png'"):
         read(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*nowhere'"):
-        list(pictures.classes(tmp_path / "nowhere"))
+        list(pictures.iter_classes(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("name", ["a,b", 'say "a"', "a\nb", " a", "ä" * 33, os.fsdecode(b"\xff")])

@@ -12,8 +12,8 @@ from conftest import Digits, named, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoencoder.errors import UserError
 from autoencoder.data import table
+from autoencoder.errors import UserError
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_bad_first_line_is_named_with_any_header(
     ],
 )
 def test_labels_are_ordered_as_numbers_or_as_texts(labels: list[str], order: list[str]) -> None:
-    rows = table.first_of_each(np.array(labels))
+    rows = table.first_row_per_label(np.array(labels))
     assert [labels[row] for row in rows] == order
     assert all(labels.index(labels[row]) == row for row in rows)
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from autoencoder.errors import UserError
+from autoencoder.network.distributed import World, _restart_safe_store
 from autoencoder.network.model import lineage
-from autoencoder.network.distributed import Processes, _of_this_start
 from autoencoder.network.trainer import Trainer
 from stages.train import choose_device, initial, split
 
@@ -47,7 +47,7 @@ def check_curve(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 @pytest.mark.parametrize("rows", [3, 20, 64])
 def test_the_shares_of_a_batch_are_the_batch(rows: int) -> None:
     batch = torch.arange(rows)
-    shares = [Processes(rank, 3).share(batch) for rank in range(3)]
+    shares = [World(rank, 3).share(batch) for rank in range(3)]
     assert torch.equal(torch.cat(shares), batch)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -56,16 +56,16 @@ def test_a_batch_smaller_than_the_processes_is_an_error(images: Tensor) -> None:
     parts = split(images, 0.1, seed=0)
     model = initial(parts[0], 8, "sigmoid", seed=0)
     with pytest.raises(UserError, match="batch_size is 2, expected at least a row for each of th"):
-        Trainer(model, *parts, parameters(batch_size=2), Processes(0, 3))
+        Trainer(model, *parts, parameters(batch_size=2), World(0, 3))
 
 
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for name in ("auto", "cuda"):
-        assert choose_device(name, Processes(3, 4, 1, 2)) == torch.device("cuda:1")
-    assert choose_device("auto", Processes(2, 3, 2, 3)) == torch.device("cpu")
+        assert choose_device(name, World(3, 4, 1, 2)) == torch.device("cuda:1")
+    assert choose_device("auto", World(2, 3, 2, 3)) == torch.device("cpu")
     with pytest.raises(UserError, match="device is cuda, which this machine has not for 3 proces"):
-        choose_device("cuda", Processes(2, 3, 2, 3))
+        choose_device("cuda", World(2, 3, 2, 3))
 
 
 def test_processes_started_anew_read_nothing_of_those_that_are_gone() -> None:
@@ -73,8 +73,8 @@ def test_processes_started_anew_read_nothing_of_those_that_are_gone() -> None:
     with ThreadPoolExecutor(3) as pool:
 
         def start_all() -> list[Any]:
-            places = [Processes(rank, 3) for rank in range(3)]
-            return [*pool.map(_of_this_start, repeat(store), places)]
+            places = [World(rank, 3) for rank in range(3)]
+            return [*pool.map(_restart_safe_store, repeat(store), places)]
 
         gone, anew = start_all(), start_all()
     gone[0].set("address", "old")

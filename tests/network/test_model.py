@@ -15,21 +15,27 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autoencoder.errors import UserError
-from autoencoder.network.model import ACTIVATIONS, Autoencoder, CentredLinear, errors, unit
+from autoencoder.network.model import (
+    ACTIVATIONS,
+    Autoencoder,
+    CentredLinear,
+    per_image_losses,
+    to_unit_range,
+)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("z_size", [1, 32, 100])
 def test_shapes_and_ranges(images: Tensor, z_size: int, activation: str) -> None:
     model = network(images, z_size, activation)
-    z = model.encode(unit(images))
+    z = model.encode(to_unit_range(images))
     x = model.decode(z)
     assert z.shape == (600, z_size)
     assert x.shape == (600, 784)
     for values in (z, x):
         assert (values >= 0).all()
         assert (values <= 1).all()
-    assert torch.allclose(torch.sigmoid(model(unit(images))), x)
+    assert torch.allclose(torch.sigmoid(model(to_unit_range(images))), x)
 
 
 def test_layers() -> None:
@@ -52,7 +58,7 @@ def test_a_centred_layer_is_a_linear_layer_with_another_bias() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_reach_the_first_layer(images: Tensor, activation: str) -> None:
     model = network(images, activation=activation)
-    x = unit(images[:64])
+    x = to_unit_range(images[:64])
     F.binary_cross_entropy_with_logits(model(x), x).backward()
     norms = [
         layer.weight.grad.norm().item()
@@ -64,18 +70,18 @@ def test_gradients_reach_the_first_layer(images: Tensor, activation: str) -> Non
 
 
 def test_the_first_reconstruction_is_near_the_mean_image(images: Tensor) -> None:
-    x = unit(images)
+    x = to_unit_range(images)
     mean = x.mean(0).clamp(1e-3, 1 - 1e-3)
     of_mean = F.binary_cross_entropy(mean.expand_as(x), x)
     of_half = F.binary_cross_entropy(torch.full_like(x, 0.5), x)
-    first = errors(network(images), images)[0].mean()
+    first = per_image_losses(network(images), images)[0].mean()
     assert abs(first - of_mean) < 0.3 * (of_half - of_mean)
 
 
 def test_errors_are_those_of_torch(images: Tensor) -> None:
     model = network(images)
-    bce, mse = errors(model, images)
-    x = unit(images)
+    bce, mse = per_image_losses(model, images)
+    x = to_unit_range(images)
     with torch.no_grad():
         y = model.decode(model.encode(x)).double()
     expected = F.binary_cross_entropy(y, x.double(), reduction="none").mean(1)
@@ -87,13 +93,13 @@ def test_errors_are_those_of_torch(images: Tensor) -> None:
 def test_errors_take_the_memory_of_some_images_however_many_there_are() -> None:
     code = """
 import torch
-from autoencoder.network.model import Autoencoder, errors
+from autoencoder.network.model import Autoencoder, per_image_losses
 def peak():
     return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 model, images = Autoencoder(8, "sigmoid"), torch.zeros(100_000, 784, dtype=torch.uint8)
-errors(model, images[:3000])
+per_image_losses(model, images[:3000])
 before = peak()
-errors(model, images)
+per_image_losses(model, images)
 print(peak() - before)
 """
     done = subprocess.run(
@@ -107,7 +113,7 @@ def test_save_and_load(images: Tensor, tmp_path: Path) -> None:
     model.save(tmp_path / "m.safetensors", {"seed": 3})
     loaded = Autoencoder.load(tmp_path / "m.safetensors")
     assert (loaded.z_size, loaded.activation) == (7, "gelu")
-    assert torch.equal(loaded(unit(images)), model(unit(images)))
+    assert torch.equal(loaded(to_unit_range(images)), model(to_unit_range(images)))
 
 
 def test_saving_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:

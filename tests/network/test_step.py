@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autoencoder.network import step as step_module
-from autoencoder.network.model import ACTIVATIONS, Autoencoder, noisy
-from autoencoder.network.distributed import SharedStep
+from autoencoder.network.distributed import AutogradStep
+from autoencoder.network.model import ACTIVATIONS, Autoencoder, add_noise
 from autoencoder.network.step import AdamW, Step, flatten
 
 
@@ -24,7 +24,7 @@ def check_steps(images: Tensor, activation: str, batch_size: int, noise: float) 
     plain = copy.deepcopy(written)
     mine, theirs = (AdamW(flatten(model), weight_decay=0.02) for model in (written, plain))
     step = Step(written, mine, images, batch_size, noise)
-    reference = SharedStep(plain, theirs, images, noise)
+    reference = AutogradStep(plain, theirs, images, noise)
     for generator in (step.generator, reference.generator):
         generator.manual_seed(5)
     for rows in torch.randperm(len(images), device=device).split(batch_size)[:3]:
@@ -117,7 +117,7 @@ def test_recorded_steps_have_the_same_bytes(
 
 def test_noise_is_uniform_and_ends_at_white() -> None:
     grey = torch.full((1, 100_000), 0.7)
-    seen = noisy(grey, 0.4, torch.Generator().manual_seed(0)).numpy()
+    seen = add_noise(grey, 0.4, torch.Generator().manual_seed(0)).numpy()
     assert seen.min() >= np.float32(0.7)
     assert (seen == 1).mean() == pytest.approx(0.25, abs=0.01)
     below = np.sort(seen[seen < 1])

@@ -10,7 +10,7 @@ from conftest import parameters
 from torch import Tensor
 
 from autoencoder.errors import UserError
-from autoencoder.network.model import errors, noisy, unit
+from autoencoder.network.model import add_noise, per_image_losses, to_unit_range
 from autoencoder.network.step import BETAS, EPS
 from autoencoder.network.trainer import Trainer, learning_rate
 from stages.train import initial, split
@@ -60,7 +60,7 @@ def test_an_epoch_is_plain_adamw_on_the_mean_bce(parts: tuple[Tensor, Tensor]) -
     order = np.random.default_rng((0, 1)).permutation(len(training))
     losses = []
     for step in range(batches):
-        x = unit(training[order[step * 20 : (step + 1) * 20]])
+        x = to_unit_range(training[order[step * 20 : (step + 1) * 20]])
         loss = F.binary_cross_entropy(plain.decode(plain.encode(x)), x)
         optimizer.param_groups[0]["lr"] = learning_rate((step + 1) / (batches + 1), 5e-3)
         optimizer.zero_grad()
@@ -69,7 +69,9 @@ def test_an_epoch_is_plain_adamw_on_the_mean_bce(parts: tuple[Tensor, Tensor]) -
         losses.append(loss.item())
 
     assert epoch.train == pytest.approx(np.mean(losses), rel=1e-4)
-    assert epoch.validation == pytest.approx(errors(plain, validation)[0].mean().item(), rel=1e-3)
+    assert epoch.validation == pytest.approx(
+        per_image_losses(plain, validation)[0].mean().item(), rel=1e-3
+    )
 
 
 def test_same_seed_same_weights_other_seed_others(parts: tuple[Tensor, Tensor]) -> None:
@@ -92,18 +94,18 @@ def test_each_epoch_has_noise_of_its_own(parts: tuple[Tensor, Tensor]) -> None:
 
 
 def test_a_denoiser_undoes_noise_that_other_models_keep(parts: tuple[Tensor, Tensor]) -> None:
-    x = unit(parts[1])
+    x = to_unit_range(parts[1])
     bce = {}
     for noise in (0, 0.5):
         model = finish(trainer(parts, noise=noise, epochs=10)).model
-        seen = noisy(x, 0.5, torch.Generator().manual_seed(0))
+        seen = add_noise(x, 0.5, torch.Generator().manual_seed(0))
         with torch.no_grad():
             bce[noise] = F.binary_cross_entropy_with_logits(model(seen), x).item()
     assert bce[0.5] < 0.9 * bce[0]
 
 
 def test_the_loss_falls(parts: tuple[Tensor, Tensor]) -> None:
-    before = errors(trainer(parts).model, parts[1])[0].mean().item()
+    before = per_image_losses(trainer(parts).model, parts[1])[0].mean().item()
     history = finish(trainer(parts, epochs=5)).history
     assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5]
     assert history[-1].validation < 0.7 * before
@@ -122,7 +124,7 @@ def test_early_stopping_brings_the_best_weights_back(parts: tuple[Tensor, Tensor
     stopping.restore_best()
     assert torch.equal(weights(stopping), after_epoch[best])
     assert not torch.equal(weights(stopping), after_epoch[-1])
-    assert errors(stopping.model, parts[1])[0].mean().item() == losses[best]
+    assert per_image_losses(stopping.model, parts[1])[0].mean().item() == losses[best]
 
 
 def test_patience_zero_never_stops(parts: tuple[Tensor, Tensor]) -> None:

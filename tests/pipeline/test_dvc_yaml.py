@@ -119,7 +119,11 @@ def test_an_entry_taken_away_is_missed(stage: str, kind: str, entry: str) -> Non
 @pytest.mark.parametrize(
     ("module", "line", "gap"),
     [
-        ("convert", "import autoencoder.network.step", "convert: deps on code and packages: stages/sh"),
+        (
+            "convert",
+            "import autoencoder.network.step",
+            "convert: deps on code and packages: stages/sh",
+        ),
         (
             *("shared/idx", "from stages.shared import checkpoint"),
             "fetch: deps on code and packages: stages/shared/checkpoint.py",

@@ -43,7 +43,7 @@ def test_tables_are_what_torchvision_reads(real: Project, raw: Path, name: str, 
     assert images.shape == (rows, 784)
     assert (labels == theirs.targets.numpy().astype(str)).all()
     assert (images.reshape(-1, 28, 28) == theirs.data.numpy()).all()
-    assert (labels[table.first_of_each(labels)] == np.arange(10).astype(str)).all()
+    assert (labels[table.first_row_per_label(labels)] == np.arange(10).astype(str)).all()
 
 
 def test_the_default_run_reaches_its_bound() -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoencoder.errors import UserError
-from stages.convert import own, published, split
 from autoencoder.data import idx, table
 from autoencoder.data.datasets import DATASETS, Dataset
+from autoencoder.errors import UserError
+from stages.convert import own, published, split
 
 
 def raw(root: Path, dataset: Dataset, train: Digits, test: Digits) -> None:
@@ -25,7 +25,7 @@ def raw(root: Path, dataset: Dataset, train: Digits, test: Digits) -> None:
     publish(dataset, folder, train, test)
 
 
-def joined(pieces: Iterable[table.Piece]) -> table.Piece:
+def process_group(pieces: Iterable[table.Chunk]) -> table.Chunk:
     labels, images = zip(*pieces, strict=True)
     return np.concatenate(labels), np.concatenate(images).reshape(-1, 784)
 
@@ -37,7 +37,7 @@ def test_published_files_become_named_upright_images(
     dataset = DATASETS[name]
     raw(tmp_path, dataset, train_digits, test_digits)
     for files, (labels, images) in ((dataset.train, train_digits), (dataset.test, test_digits)):
-        found_labels, found_images = joined(published(dataset, tmp_path, files))
+        found_labels, found_images = process_group(published(dataset, tmp_path, files))
         assert (found_labels == [dataset.classes[label] for label in labels]).all()
         assert (found_images == images.reshape(-1, 784)).all()
 
@@ -50,7 +50,7 @@ def test_pieces_keep_labels_and_images_together(
     raw(tmp_path, dataset, train_digits, test_digits)
     pieces = list(published(dataset, tmp_path, dataset.train))
     assert len(pieces) == 50
-    labels, images = joined(pieces)
+    labels, images = process_group(pieces)
     assert (labels == named(train_digits)[0]).all()
     assert (images == named(train_digits)[1]).all()
 
@@ -150,7 +150,7 @@ def test_own_table_is_split(tmp_path: Path, header: bool, train_digits: Digits) 
     if not header:
         path = tmp_path / "own.csv"
         path.write_text(path.read_text().partition("\n")[2])
-    train, test = (joined(pieces) for pieces in own(tmp_path / "own.csv", 0.2))
+    train, test = (process_group(pieces) for pieces in own(tmp_path / "own.csv", 0.2))
     rows = split(labels, 0.2)
     for found, expected in zip((train, test), rows, strict=True):
         assert (found[0] == labels[expected]).all()
@@ -163,7 +163,7 @@ def pictures(folder: Path, digits: Digits) -> None:
         Image.fromarray(image).save(folder / f"digit {label}" / f"{number:04}.png")
 
 
-def by_class(digits: Digits) -> table.Piece:
+def by_class(digits: Digits) -> table.Chunk:
     """Digits in the order of their folders."""
     labels, images = named(digits)
     order = np.argsort(labels, kind="stable")
@@ -175,7 +175,7 @@ def test_own_pictures_are_split(tmp_path: Path) -> None:
     pictures(tmp_path / "own", digits)
     labels, images = by_class(digits)
     for found, expected in zip(own(tmp_path / "own", 0.2), split(labels, 0.2), strict=True):
-        found_labels, found_images = joined(found)
+        found_labels, found_images = process_group(found)
         assert (found_labels == labels[expected]).all()
         assert (found_images == images[expected]).all()
 
@@ -185,7 +185,7 @@ def test_own_pictures_in_train_and_test_stay_there(tmp_path: Path) -> None:
     for part, digits in parts.items():
         pictures(tmp_path / "own" / part, digits)
     for found, digits in zip(own(tmp_path / "own", 0.5), parts.values(), strict=True):
-        labels, images = joined(found)
+        labels, images = process_group(found)
         assert (labels == by_class(digits)[0]).all()
         assert (images == by_class(digits)[1]).all()
 

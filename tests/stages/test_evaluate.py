@@ -8,9 +8,9 @@ from conftest import Digits, parameters
 from numpy.typing import NDArray
 
 from autoencoder.errors import UserError
-from stages.evaluate import cross_entropy, entropy, pca_mse, score
-from autoencoder.network.model import Autoencoder, unit
+from autoencoder.network.model import Autoencoder, to_unit_range
 from autoencoder.network.trainer import Trainer
+from stages.evaluate import cross_entropy, entropy, pca_mse, score
 from stages.train import initial
 
 Images = NDArray[np.uint8]
@@ -74,12 +74,12 @@ def test_scores_agree_with_what_training_measured(train: Images, test: Images) -
     assert metrics["bce_gap"] == metrics["bce"] - metrics["bce_train"]
     assert metrics["bce_excess"] == metrics["bce"] - metrics["bce_floor"]
     assert metrics["mse_pca"] == pca_mse(train, test, 8)
-    x = unit(validation)
+    x = to_unit_range(validation)
     with torch.no_grad():
         assert metrics["mse"] == pytest.approx(
             F.mse_loss(model.decode(model.encode(x)), x).item(), rel=1e-5
         )
-    of_mean = F.binary_cross_entropy(unit(training).mean(0).expand_as(x), x)
+    of_mean = F.binary_cross_entropy(to_unit_range(training).mean(0).expand_as(x), x)
     assert metrics["bce_mean_image"] == pytest.approx(of_mean.item(), rel=1e-4)
 
 

@@ -17,12 +17,13 @@ from socketserver import BaseRequestHandler
 import pytest
 from conftest import Digits, Project, named, publish
 
-from autoencoder.errors import UserError
-from stages.fetch import fetch, take
-from autoencoder.data import downloads as sources, table
+from autoencoder.data import downloads as sources
+from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, Dataset
-from autoencoder.files import sha256
 from autoencoder.data.downloads import from_mirror, from_package_index
+from autoencoder.errors import UserError
+from autoencoder.files import sha256
+from stages.fetch import fetch, take
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -277,7 +278,7 @@ def test_each_data_set_is_fetched_from_a_mirror(
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_torchvision_knows_where_each_data_set_is(name: str) -> None:
-    addresses = sources.known_to_torchvision(DATASETS[name])
+    addresses = sources.torchvision_urls(DATASETS[name])
     assert addresses
     for address in addresses:
         assert address.startswith(("http://", "https://"))

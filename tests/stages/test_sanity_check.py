@@ -11,8 +11,8 @@ from conftest import Digits, named
 from PIL import Image
 
 from autoencoder.errors import UserError
+from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
 from stages.sanity_check import code_image, draw_losses, draw_reconstructions, read_losses, save
-from autoencoder.network.model import Autoencoder, noisy, unit
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_rows_of_originals_codes_and_reconstructions(
     model = Autoencoder(z_size, "sigmoid").eval()
     figure = draw_reconstructions(model, labels, images, noise)
 
-    x = unit(torch.from_numpy(images))
-    seen = noisy(x, noise, torch.Generator().manual_seed(0))
+    x = to_unit_range(torch.from_numpy(images))
+    seen = add_noise(x, noise, torch.Generator().manual_seed(0))
     with torch.no_grad():
         z = model.encode(seen)
         expected = [x.numpy(), seen.numpy(), z.numpy(), model.decode(z).numpy()]

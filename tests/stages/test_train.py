@@ -40,9 +40,9 @@ def test_arithmetic_is_that_of_float32_whatever_the_environment_says(fresh: Proj
     here = Project(fresh.root)
     here.environment["TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"] = "1"
     code = (
-        "import torch; from stages.train import set_arithmetic;"
+        "import torch; from stages.train import configure_numerics;"
         "print(torch.get_float32_matmul_precision());"
-        "set_arithmetic(threads=3);"
+        "configure_numerics(threads=3);"
         "print(torch.get_float32_matmul_precision(), torch.get_num_threads());"
         "print((torch.tensor(1e-30) * torch.tensor(1e-10)).item())"
     )

@@ -12,7 +12,7 @@ from conftest import Project, peak_memory
 from PIL import Image
 
 from autoencoder.data import table
-from autoencoder.network.model import Autoencoder, unit
+from autoencoder.network.model import Autoencoder, to_unit_range
 
 OPTIONS = ("--model", "models/autoencoder.safetensors", "--images")
 
@@ -28,7 +28,7 @@ def test_codes_are_those_of_the_model(ran: Project, tmp_path: Path) -> None:
     labels, images = table.read(ran.root / "data/test.csv")
     model = Autoencoder.load(ran.root / "models/autoencoder.safetensors")
     with torch.no_grad():
-        expected = model.encode(unit(torch.from_numpy(images)))
+        expected = model.encode(to_unit_range(torch.from_numpy(images)))
     found = pd.read_csv(tmp_path / "codes.csv", dtype={"label": str})
     assert list(found.columns) == ["label", *(f"z{number}" for number in range(32))]
     assert (found["label"] == labels).all()
@@ -88,9 +88,7 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
         rows = np.zeros((count, 784), np.uint8)
         table.write(tmp_path / "many.csv", [(np.full(count, "0"), rows)])
         codes = ("--codes", str(tmp_path / "codes.csv"))
-        peaks.append(
-            peak_memory(ran, "tools.encode", *OPTIONS, str(tmp_path / "many.csv"), *codes)
-        )
+        peaks.append(peak_memory(ran, "tools.encode", *OPTIONS, str(tmp_path / "many.csv"), *codes))
         assert (tmp_path / "codes.csv").read_text().count("\n") == count + 1
     assert peaks[1] - peaks[0] < 4_000  # KiB; the codes of 45,000 rows take 5,600
 

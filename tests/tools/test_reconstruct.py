@@ -11,9 +11,9 @@ import torch
 from conftest import Project, peak_memory
 from PIL import Image
 
-from tools.reconstruct import BETWEEN, SCALE, SHOWN, sheet
 from autoencoder.data import table
-from autoencoder.network.model import Autoencoder, errors, unit
+from autoencoder.network.model import Autoencoder, per_image_losses, to_unit_range
+from tools.reconstruct import BETWEEN, SCALE, SHOWN, sheet
 
 MODEL = ("--model", "models/autoencoder.safetensors")
 
@@ -32,7 +32,7 @@ def test_a_table_and_scores_are_those_of_the_model(ran: Project, tmp_path: Path)
     labels, images = table.read(ran.root / "data/test.csv")
     model = Autoencoder.load(ran.root / "models/autoencoder.safetensors")
     with torch.no_grad():
-        expected = model.decode(model.encode(unit(torch.from_numpy(images)))).numpy()
+        expected = model.decode(model.encode(to_unit_range(torch.from_numpy(images)))).numpy()
     found_labels, found = table.read(made)
     assert (found_labels == labels).all()
     assert abs(found / 255 - expected).max() < 0.5001 / 255
@@ -40,7 +40,7 @@ def test_a_table_and_scores_are_those_of_the_model(ran: Project, tmp_path: Path)
     found_scores = pd.read_csv(scores, dtype={"label": str})
     assert list(found_scores.columns) == ["label", "bce"]
     assert (found_scores["label"] == labels).all()
-    bce, _ = errors(model, torch.from_numpy(images))
+    bce, _ = per_image_losses(model, torch.from_numpy(images))
     np.testing.assert_allclose(found_scores["bce"], bce, rtol=1e-6)
 
 
@@ -102,9 +102,7 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
         rows = np.zeros((count, 784), np.uint8)
         table.write(tmp_path / "many.csv", [(np.full(count, "0"), rows)])
         paths = ("--images", str(tmp_path / "many.csv"), "--reconstructions", str(made))
-        peaks.append(
-            peak_memory(ran, "tools.reconstruct", *MODEL, *paths, "--scores", str(scores))
-        )
+        peaks.append(peak_memory(ran, "tools.reconstruct", *MODEL, *paths, "--scores", str(scores)))
         assert scores.read_text().count("\n") == count + 1
     assert peaks[1] - peaks[0] < 9_000  # KiB; the images of 24,000 rows take 18,000
 

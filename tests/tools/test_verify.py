@@ -9,8 +9,8 @@ import torch
 import yaml
 from conftest import Project, refusal
 
-from autoencoder.network.model import Autoencoder, lineage
 from autoencoder.files import sha256
+from autoencoder.network.model import Autoencoder, lineage
 from tools.review import seed_noise
 from tools.verify import METRICS, MODEL, distances, judge, outputs
 

@@ -1,0 +1,47 @@
+"""The file with the loss of each epoch: CSV with the columns epoch, train and validation."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from autoencoder.errors import UserError
+from autoencoder.files import atomic_write
+from autoencoder.network.trainer import Epoch
+
+_HEADER = "epoch,train,validation"
+_ROW = re.compile(r"[0-9]+(,[0-9]+\.[0-9]+){2}")
+
+
+def write_losses(path: Path, history: Iterable[Epoch]) -> None:
+    """Write the loss of each epoch."""
+    with atomic_write(path) as partial:
+        losses = pd.DataFrame([asdict(epoch) for epoch in history])
+        losses.to_csv(partial, index=False, float_format="%.6f")
+
+
+def read_losses(path: Path) -> pd.DataFrame:
+    """Read a file that `write_losses` wrote, checking every cell.
+
+    Returns
+    -------
+    DataFrame
+        Columns epoch, train and validation.
+
+    Raises
+    ------
+    UserError
+        If a line has a different form, the last line is incomplete or there is no row.
+    OSError
+        If the file cannot be read.
+    """
+    *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not (_ROW.fullmatch(line) if number > 1 else line == _HEADER):
+            expected = "three numbers" if number > 1 else _HEADER
+            raise UserError(f"{path}: line {number} is {line!r:.60}, expected {expected}")
+    if rest or len(lines) < 2:
+        raise UserError(f"{path}: truncated after {len(lines)} lines, expected one line per epoch")
+    return pd.read_csv(path)
