@@ -1,8 +1,8 @@
 """What several tests share: a small data set of drawn digits, and the project on it."""
 
-import ast
 import dataclasses
 import gzip
+import importlib
 import os
 import shlex
 import shutil
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from torch import Tensor
 from autoencoder.data import idx, table
 from autoencoder.data.datasets import DATASETS, Dataset
 from autoencoder.errors import UserError
-from autoencoder.files import digest, sha256
+from autoencoder.files import file_digest, sha256
 from autoencoder.network.model import Autoencoder, to_unit_range
 from autoencoder.params import Params
 
@@ -40,6 +39,8 @@ settings.register_profile(
 settings.load_profile("tests")
 
 ROOT = Path(__file__).parents[1]
+STAGES = ["fetch", "convert", "train", "evaluate", "sanity_check"]
+AFTER_TABLES = STAGES[2:]
 Digits = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -104,16 +105,10 @@ def peak_memory(project: "Project", module: str, *arguments: str) -> int:
     return int(output.splitlines()[-1])
 
 
-@cache
-def uses(module: Path) -> set[str]:
-    """The parameters that a stage declares in its call of `parse`."""
-    return {
-        str(constant.value)
-        for node in ast.walk(ast.parse(module.read_text()))
-        if isinstance(node, ast.keyword) and node.arg == "uses"
-        for constant in ast.walk(node.value)
-        if isinstance(constant, ast.Constant)
-    }
+def uses(stage: str) -> list[str]:
+    """The parameters that a stage declares."""
+    declared: list[str] = getattr(importlib.import_module(f"stages.{stage}"), "USES", [])
+    return declared
 
 
 def publish(dataset: Dataset, folder: Path, train: Digits, test: Digits) -> Dataset:
@@ -138,7 +133,7 @@ def publish(dataset: Dataset, folder: Path, train: Digits, test: Digits) -> Data
     for archive in archives.values():
         archive.close()
     digests = {
-        name: digest(folder / name, "md5" if len(published) == 32 else "sha256")
+        name: file_digest(folder / name, "md5" if len(published) == 32 else "sha256")
         for name, published in dataset.digests.items()
     }
     return dataclasses.replace(dataset, digests=digests)
@@ -262,7 +257,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
     """The project as cloned, set to the small data set: nothing has been run."""
     project = copy_checkout(tmp_path_factory.mktemp("fresh"))
     # The real digests are tried on the real files; here they are those of the small ones.
-    module = project.root / "stages/shared/datasets.py"
+    module = project.root / "autoencoder/data/datasets.py"
     text = module.read_text()
     for name, published in DATASETS["mnist"].digests.items():
         assert published in text

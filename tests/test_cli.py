@@ -31,7 +31,7 @@ def test_help_tells_what_a_stage_reads_writes_and_uses(stage: str) -> None:
     for option in re.findall(r"--\w+", PIPELINE[stage]["cmd"]):
         assert f"{option} PATH" in done.stdout
     assert "writes:" in done.stdout
-    used = done.stdout.split("uses, from params.yaml:")[1]
+    used = done.stdout.split("parameters, from params.yaml:")[1]
     assert re.findall(r"^  (\w+)  ", used, re.MULTILINE) == [
         name for name in Params.model_fields if name in PIPELINE[stage].get("params", [])
     ]

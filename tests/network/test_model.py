@@ -15,13 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autoencoder.errors import UserError
-from autoencoder.network.model import (
-    ACTIVATIONS,
-    Autoencoder,
-    CentredLinear,
-    per_image_losses,
-    to_unit_range,
-)
+from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.model import ACTIVATIONS, Autoencoder, CentredLinear, to_unit_range
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -93,7 +88,8 @@ def test_errors_are_those_of_torch(images: Tensor) -> None:
 def test_errors_take_the_memory_of_some_images_however_many_there_are() -> None:
     code = """
 import torch
-from autoencoder.network.model import Autoencoder, per_image_losses
+from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.model import Autoencoder
 def peak():
     return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 model, images = Autoencoder(8, "sigmoid"), torch.zeros(100_000, 784, dtype=torch.uint8)

@@ -10,19 +10,19 @@ from conftest import parameters
 from torch import Tensor
 
 from autoencoder.errors import UserError
-from autoencoder.network.model import add_noise, per_image_losses, to_unit_range
+from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.model import add_noise, build_model, to_unit_range
 from autoencoder.network.step import BETAS, EPS
-from autoencoder.network.trainer import Trainer, learning_rate
-from stages.train import initial, split
+from autoencoder.network.trainer import Trainer, learning_rate, split_validation
 
 
 @pytest.fixture
 def parts(images: Tensor) -> tuple[Tensor, Tensor]:
-    return split(images, 0.1, seed=0)
+    return split_validation(images, 0.1, seed=0)
 
 
 def trainer(parts: tuple[Tensor, Tensor], **values: Any) -> Trainer:
-    return Trainer(initial(parts[0], 8, "sigmoid", seed=0), *parts, parameters(**values))
+    return Trainer(build_model(parts[0], 8, "sigmoid", seed=0), *parts, parameters(**values))
 
 
 def finish(trainer: Trainer) -> Trainer:
@@ -52,7 +52,7 @@ def test_learning_rate_rises_to_the_peak_and_falls_to_zero() -> None:
 def test_an_epoch_is_plain_adamw_on_the_mean_bce(parts: tuple[Tensor, Tensor]) -> None:
     """The loop held against the plainest way to write it, to rounding."""
     training, validation = parts
-    plain = initial(training, 8, "sigmoid", seed=0)
+    plain = build_model(training, 8, "sigmoid", seed=0)
     (epoch,) = finish(trainer(parts, epochs=1)).history
 
     batches = len(training) // 20

@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project, uses
-from test_pipeline import AFTER_TABLES, STAGES
+from conftest import AFTER_TABLES, STAGES, Project, uses
 
 from autoencoder.params import Params
 
@@ -21,7 +20,7 @@ def test_a_parameter_changes_the_stages_that_use_it(name: str, project: Project)
     """Those alone; what stands after them runs where their outputs change."""
     project.set_params(**{name: "another value"})
     status = json.loads(project.run("dvc", "status", "--json"))
-    using = [stage for stage in STAGES if name in uses(ROOT / f"stages/{stage}.py")]
+    using = [stage for stage in STAGES if name in uses(stage)]
     change: list[object] = [{"changed deps": {"params.yaml": {name: "modified"}}}]
     if name == "launcher":
         using, change = ["train"], ["changed command"]

@@ -6,13 +6,10 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-from conftest import Digits, Project
+from conftest import AFTER_TABLES, STAGES, Digits, Project
 from PIL import Image
 
 from autoencoder.data import table
-
-STAGES = ["fetch", "convert", "train", "evaluate", "sanity_check"]
-AFTER_TABLES = STAGES[2:]
 
 
 def test_first_repro_runs_every_stage(ran: Project, first_output: str) -> None:

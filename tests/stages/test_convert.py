@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autoencoder.data import idx, table
-from autoencoder.data.datasets import DATASETS, Dataset
+from autoencoder.data.datasets import DATASETS, Dataset, read_published_split
+from autoencoder.data.user_data import read_user_data, split_by_class
 from autoencoder.errors import UserError
-from stages.convert import own, published, split
 
 
 def raw(root: Path, dataset: Dataset, train: Digits, test: Digits) -> None:
@@ -37,7 +37,7 @@ def test_published_files_become_named_upright_images(
     dataset = DATASETS[name]
     raw(tmp_path, dataset, train_digits, test_digits)
     for files, (labels, images) in ((dataset.train, train_digits), (dataset.test, test_digits)):
-        found_labels, found_images = process_group(published(dataset, tmp_path, files))
+        found_labels, found_images = process_group(read_published_split(dataset, tmp_path, files))
         assert (found_labels == [dataset.classes[label] for label in labels]).all()
         assert (found_images == images.reshape(-1, 784)).all()
 
@@ -48,7 +48,7 @@ def test_pieces_keep_labels_and_images_together(
     monkeypatch.setattr(idx, "_BYTES", 10_000)
     dataset = DATASETS["mnist"]
     raw(tmp_path, dataset, train_digits, test_digits)
-    pieces = list(published(dataset, tmp_path, dataset.train))
+    pieces = list(read_published_split(dataset, tmp_path, dataset.train))
     assert len(pieces) == 50
     labels, images = process_group(pieces)
     assert (labels == named(train_digits)[0]).all()
@@ -73,7 +73,7 @@ def test_what_does_not_belong_together_is_named(
     for name, shape in ((dataset.test.images, images), (dataset.test.labels, labels)):
         dataset.path(tmp_path, name).write_bytes(idx.encode(np.zeros(shape, np.uint8)))
     with pytest.raises(UserError, match=message):
-        list(published(dataset, tmp_path, dataset.test))
+        list(read_published_split(dataset, tmp_path, dataset.test))
 
 
 def test_a_label_that_is_no_class_is_named(
@@ -82,7 +82,7 @@ def test_a_label_that_is_no_class_is_named(
     dataset = dataclasses.replace(DATASETS["mnist"], classes=tuple("012345678"))
     raw(tmp_path, dataset, train_digits, test_digits)
     with pytest.raises(UserError, match=r"labels-idx1-ubyte: label 10 is 9, expected 0\.\.8"):
-        list(published(dataset, tmp_path, dataset.train))
+        list(read_published_split(dataset, tmp_path, dataset.train))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_damaged_archive_is_named(
     assert callable(damage)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match=f"{path}: .*delete it and run `dvc repro` again"):
-        list(published(dataset, tmp_path, dataset.train))
+        list(read_published_split(dataset, tmp_path, dataset.train))
 
 
 @given(
@@ -116,7 +116,7 @@ def test_a_damaged_archive_is_named(
 def test_every_class_has_its_share_to_within_a_row(kinds: list[str], fraction: float) -> None:
     labels = np.array(kinds)
     try:
-        train, test = split(labels, fraction)
+        train, test = split_by_class(labels, fraction)
     except UserError:
         assert int(fraction * len(labels)) in {0, len(labels)}
         return
@@ -130,16 +130,16 @@ def test_every_class_has_its_share_to_within_a_row(kinds: list[str], fraction: f
 
 def test_the_split_is_drawn_not_cut(train_digits: Digits) -> None:
     labels = named(train_digits)[0]
-    _, test = split(labels, 0.2)
+    _, test = split_by_class(labels, 0.2)
     assert len(test) == 120
     assert len(set(np.diff(test))) > 5
-    assert (split(labels, 0.2)[1] == test).all()
+    assert (split_by_class(labels, 0.2)[1] == test).all()
 
 
 @pytest.mark.parametrize(("rows", "fraction"), [(1, 0.5), (5, 0.1), (1, 0.9)])
 def test_too_few_images_to_split_are_refused(rows: int, fraction: float) -> None:
     with pytest.raises(UserError, match=rf"test_fraction is {fraction}, .* of {rows} images"):
-        split(np.array(["a"] * rows), fraction)
+        split_by_class(np.array(["a"] * rows), fraction)
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -150,8 +150,8 @@ def test_own_table_is_split(tmp_path: Path, header: bool, train_digits: Digits) 
     if not header:
         path = tmp_path / "own.csv"
         path.write_text(path.read_text().partition("\n")[2])
-    train, test = (process_group(pieces) for pieces in own(tmp_path / "own.csv", 0.2))
-    rows = split(labels, 0.2)
+    train, test = (process_group(pieces) for pieces in read_user_data(tmp_path / "own.csv", 0.2))
+    rows = split_by_class(labels, 0.2)
     for found, expected in zip((train, test), rows, strict=True):
         assert (found[0] == labels[expected]).all()
         assert (found[1] == images[expected]).all()
@@ -174,7 +174,9 @@ def test_own_pictures_are_split(tmp_path: Path) -> None:
     digits = draw_digits(60, seed=3)
     pictures(tmp_path / "own", digits)
     labels, images = by_class(digits)
-    for found, expected in zip(own(tmp_path / "own", 0.2), split(labels, 0.2), strict=True):
+    for found, expected in zip(
+        read_user_data(tmp_path / "own", 0.2), split_by_class(labels, 0.2), strict=True
+    ):
         found_labels, found_images = process_group(found)
         assert (found_labels == labels[expected]).all()
         assert (found_images == images[expected]).all()
@@ -184,7 +186,7 @@ def test_own_pictures_in_train_and_test_stay_there(tmp_path: Path) -> None:
     parts = {"train": draw_digits(30, seed=3), "test": draw_digits(20, seed=4)}
     for part, digits in parts.items():
         pictures(tmp_path / "own" / part, digits)
-    for found, digits in zip(own(tmp_path / "own", 0.5), parts.values(), strict=True):
+    for found, digits in zip(read_user_data(tmp_path / "own", 0.5), parts.values(), strict=True):
         labels, images = process_group(found)
         assert (labels == by_class(digits)[0]).all()
         assert (images == by_class(digits)[1]).all()

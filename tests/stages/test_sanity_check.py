@@ -11,8 +11,9 @@ from conftest import Digits, named
 from PIL import Image
 
 from autoencoder.errors import UserError
+from autoencoder.network.losses import read_losses
 from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
-from stages.sanity_check import code_image, draw_losses, draw_reconstructions, read_losses, save
+from autoencoder.plots import code_image, draw_losses, draw_reconstructions, save
 
 
 @pytest.mark.parametrize(

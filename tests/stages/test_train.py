@@ -11,17 +11,18 @@ from safetensors.torch import load_file, save_file
 
 from autoencoder.errors import UserError
 from autoencoder.network.model import Autoencoder
-from stages.train import choose_device, split
+from autoencoder.network.numerics import choose_device
+from autoencoder.network.trainer import split_validation
 
 
 def test_split_takes_every_row_once() -> None:
     numbered = torch.arange(100, dtype=torch.uint8)[:, None]
-    training, validation = split(numbered, 0.1, seed=0)
+    training, validation = split_validation(numbered, 0.1, seed=0)
     assert (len(training), len(validation)) == (90, 10)
     assert sorted(torch.cat([training, validation]).flatten().tolist()) == list(range(100))
-    assert torch.equal(split(numbered, 0.1, seed=0)[1], validation)
-    assert not torch.equal(split(numbered, 0.1, seed=1)[1], validation)
-    assert len(split(numbered, 0.001, seed=0)[1]) == 1
+    assert torch.equal(split_validation(numbered, 0.1, seed=0)[1], validation)
+    assert not torch.equal(split_validation(numbered, 0.1, seed=1)[1], validation)
+    assert len(split_validation(numbered, 0.001, seed=0)[1]) == 1
 
 
 def test_device() -> None:
@@ -40,7 +41,7 @@ def test_arithmetic_is_that_of_float32_whatever_the_environment_says(fresh: Proj
     here = Project(fresh.root)
     here.environment["TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"] = "1"
     code = (
-        "import torch; from stages.train import configure_numerics;"
+        "import torch; from autoencoder.network.numerics import configure_numerics;"
         "print(torch.get_float32_matmul_precision());"
         "configure_numerics(threads=3);"
         "print(torch.get_float32_matmul_precision(), torch.get_num_threads());"
@@ -81,7 +82,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(project: Project) -> None:
         train_until(project, epoch, how)
         assert not (project.root / "m.safetensors").exists()
     output = project.run("python", *TRAIN)
-    (after,) = re.findall(r"going on after epoch (\d+)", output)
+    (after,) = re.findall(r"resuming after epoch (\d+)", output)
     assert 8 <= int(after) < 12
     assert outputs(project) == undisturbed
     assert not (project.root / "checkpoint").exists()
@@ -98,7 +99,7 @@ def test_a_checkpoint_of_another_run_is_not_used(project: Project) -> None:
         project.set_params(weight_decay=0.5)
 
     def other_code() -> None:
-        with (project.root / "stages/shared/step.py").open("a") as file:
+        with (project.root / "autoencoder/network/step.py").open("a") as file:
             file.write("# another version\n")
 
     def other_data() -> None:

@@ -12,7 +12,8 @@ from conftest import Project, peak_memory
 from PIL import Image
 
 from autoencoder.data import table
-from autoencoder.network.model import Autoencoder, per_image_losses, to_unit_range
+from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.model import Autoencoder, to_unit_range
 from tools.reconstruct import BETWEEN, SCALE, SHOWN, sheet
 
 MODEL = ("--model", "models/autoencoder.safetensors")
