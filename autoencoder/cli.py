@@ -2,12 +2,27 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from autoencoder import params
 from autoencoder.errors import UserError
+
+
+def make_parser(description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Make the argument parser of a program that `run` runs."""
+    main_spec = sys.modules["__main__"].__spec__
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {main_spec.name}" if main_spec else None,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
 
 
 def parse_paths(
@@ -33,15 +48,16 @@ def parse_paths(
     -------
     Namespace
         A Path for each name in `reads` and `writes`.
+
+    Raises
+    ------
+    UserError
+        If an output is also an input or another output, or a directory that contains one.
     """
     width = max(map(len, uses), default=0)
     lines = [f"  {name:{width}}  {params.Params.model_fields[name].description}" for name in uses]
-    main_spec = sys.modules["__main__"].__spec__
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {main_spec.name}" if main_spec else None,
-        description=description,
-        epilog="\n".join([f"parameters, from {params.FILE}:", *(lines or ["  none"])]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = make_parser(
+        description, "\n".join([f"parameters, from {params.FILE}:", *(lines or ["  none"])])
     )
     for title, paths in (("reads", reads), ("writes", writes)):
         group = parser.add_argument_group(title)
@@ -49,7 +65,23 @@ def parse_paths(
             group.add_argument(
                 f"--{name}", type=Path, required=True, metavar="PATH", help=help_text
             )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    outputs = [(name, getattr(arguments, name)) for name in writes]
+    inputs = [(name, getattr(arguments, name)) for name in reads]
+    clashes = [*combinations(outputs, 2), *((out, read) for out in outputs for read in inputs)]
+    for (name, path), (other_name, other) in clashes:
+        if _contains(path, other) or ((other_name, other) in outputs and _contains(other, path)):
+            raise UserError(
+                f"{path}: --{name} would overwrite --{other_name} {other}; choose another path"
+            )
+    return arguments
+
+
+def _contains(path: Path, other: Path) -> bool:
+    """Tell whether writing to `path` would overwrite `other`, also through links."""
+    if path.exists() and other.exists() and path.samefile(other):
+        return path.is_dir() or path.is_file()  # two outputs may go to one terminal or /dev/null
+    return Path(os.path.realpath(other)).is_relative_to(os.path.realpath(path))
 
 
 def run(main: Callable[[], None]) -> None:
@@ -57,11 +89,27 @@ def run(main: Callable[[], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(
-            f"error: {error.filename}: {error.strerror}" if error.strerror else f"error: {error}"
-        )
-    except KeyboardInterrupt:
-        sys.exit("error: interrupted")
+    except (Exception, KeyboardInterrupt) as error:
+        message = _describe(error)
+        if message is None or "--debug" in sys.argv[1:]:
+            raise
+        sys.exit(f"error: {message}")
+
+
+def _describe(error: BaseException) -> str | None:
+    """Describe an error that has a cause outside the program, in one line; None for others."""
+    match error:
+        case UserError():
+            return str(error)
+        case OSError() if error.strerror:
+            return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        case OSError():
+            return str(error)
+        case KeyboardInterrupt():
+            return "interrupted"
+        case MemoryError():
+            return f"out of memory: {error}" if str(error) else "out of memory"
+        case RuntimeError() if "allocate memory" in str(error) or "out of memory" in str(error):
+            (reason,) = str(error).strip().splitlines()[-1:]  # PyTorch's
+            return f"out of memory: {reason}"
+    return None

@@ -1,12 +1,19 @@
-"""Atomic writes and file digests."""
+"""Atomic writes, named errors and file digests."""
 
+import fcntl
 import hashlib
 import logging
 import os
+import secrets
+import shutil
+import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from autoencoder.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -18,27 +25,39 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        The file to create or replace; missing parent directories are created.
+        The file to create or replace; missing parent directories are created. A link is replaced,
+        not followed. A pipe or character device, such as ``/dev/stdout``, receives the content at
+        the end instead.
 
     Yields
     ------
     Path
-        ``.NAME.partial`` in the same directory. It is deleted if the block raises; one that a
-        killed process left is overwritten.
+        An empty file ``.NAME.RANDOM.partial`` in the same directory, locked while the block runs.
+        It is deleted if the block raises; those that killed processes left are deleted, too.
 
     Raises
     ------
+    UserError
+        If `path` is a block device or a socket.
     OSError
         If the directory cannot be created or the file cannot be written, with the name of `path`,
         which is then unchanged. Errors that name another file, such as an input that is read in the
         block, keep that name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    if _is_stream(path):
+        with tempfile.TemporaryDirectory() as directory:
+            partial = Path(directory, path.name)
+            partial.touch()
+            yield partial
+            with named_errors(path), partial.open("rb") as content, path.open("wb") as stream:
+                shutil.copyfileobj(content, stream)
+        return
+    with named_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = _create_partial(path)
     try:
         yield partial
-        with partial.open("rb+") as written:
-            os.fsync(written)
+        os.fsync(descriptor)
         partial.replace(path)
     except OSError as error:
         # Some errors, of a full disk for instance, name no file.
@@ -47,8 +66,54 @@ def atomic_write(path: Path) -> Iterator[Path]:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
-        with suppress(OSError):  # already renamed, or never created
+        with suppress(FileNotFoundError):  # renamed
             partial.unlink()
+        os.close(descriptor)
+
+
+def _is_stream(path: Path) -> bool:
+    """Tell whether content is to be written to what `path` names, not to replace it."""
+    if not path.exists() or path.is_dir():
+        return False
+    mode = path.stat().st_mode
+    if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        raise UserError(f"{path}: a device or socket, expected a file; name another output")
+    # A link such as /dev/stdout leads to a descriptor of this process, whatever that is open on.
+    target = path.parent / path.readlink() if path.is_symlink() else path
+    return not stat.S_ISREG(mode) or Path(os.path.realpath(target.parent)).is_relative_to("/proc")
+
+
+def _create_partial(path: Path) -> tuple[int, Path]:
+    """Create a temporary file for `path`, locked, and delete those that are not locked."""
+    start = f".{path.name[:48]}."  # with a random part, within the 255 bytes that names may have
+    for stale in path.parent.iterdir():
+        if stale.name.startswith(start) and stale.name.endswith(".partial"):
+            with suppress(OSError):  # in use, or already deleted
+                descriptor = os.open(stale, os.O_RDWR | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    stale.unlink()
+                finally:
+                    os.close(descriptor)
+    while True:
+        partial = path.with_name(f"{start}{secrets.token_hex(4)}.partial")
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if partial.exists():  # else another process found it before it was locked
+            return descriptor, partial
+        os.close(descriptor)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Add the name of the file that the block reads or writes to I/O errors without one."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def sha256(path: Path) -> str:

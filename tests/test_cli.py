@@ -1,5 +1,6 @@
 """Every stage on the command line: its help, and its errors in one line."""
 
+import errno
 import pickle
 import re
 import shutil
@@ -8,10 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import ROOT, Project
 
+from autoencoder.cli import parse_paths, run
+from autoencoder.errors import UserError
 from autoencoder.params import Params
 
 FOLDERS = ["data", "metrics", "models", "plots"]
@@ -121,3 +126,92 @@ def test_a_bad_parameter_stops_every_stage_before_any_work(fresh_project: Projec
     output = fresh_project.run("dvc", "repro", status=255)
     assert "error: params.yaml: z_size is 0, expected greater than or equal to 1" in output
     assert not (fresh_project.root / "data/raw").exists()
+
+
+@pytest.mark.parametrize(
+    ("images", "codes"),
+    [
+        ("images.csv", "images.csv"),
+        ("images.csv", "folder/../images.csv"),
+        ("images.csv", "linked.csv"),
+        ("images.csv", "linked-folder/images.csv"),
+        ("images.csv", "model"),
+        ("folder/inside.csv", "folder"),
+    ],
+)
+def test_an_output_that_is_an_input_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: str, codes: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "images.csv").touch()
+    (tmp_path / "linked.csv").symlink_to("images.csv")
+    (tmp_path / "linked-folder").symlink_to(".")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["", "--model=model", f"--images={images}", f"--codes={codes}"])
+    with pytest.raises(UserError, match=f"{codes}: --codes would overwrite --"):
+        parse_paths("", reads={"model": "", "images": ""}, writes={"codes": ""})
+
+
+def test_two_outputs_in_one_file_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["", "--train=a.csv", "--test=./a.csv"])
+    with pytest.raises(UserError, match="--train would overwrite --test"):
+        parse_paths("", reads={}, writes={"train": "", "test": ""})
+    monkeypatch.setattr("sys.argv", ["", "--train=/dev/null", "--test=/dev/null"])
+    parse_paths("", reads={}, writes={"train": "", "test": ""})
+
+
+def user_error() -> None:
+    raise UserError("why")
+
+
+def missing_file() -> None:
+    Path("nowhere").read_text()
+
+
+def unnamed() -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def huge_array() -> None:
+    np.empty(1 << 50)
+
+
+def huge_tensor() -> None:
+    torch.empty(1 << 50)
+
+
+@pytest.mark.parametrize(
+    ("main", "message"),
+    [
+        (user_error, "error: why"),
+        (missing_file, "error: nowhere: No such file or directory"),
+        (unnamed, "error: Input/output error"),
+        (interrupt, "error: interrupted"),
+        (huge_array, "error: out of memory: Unable to allocate 8.00 PiB"),
+        (huge_tensor, "error: out of memory: "),
+    ],
+)
+def test_an_error_is_one_line_and_debug_shows_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], message: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [""])
+    with pytest.raises(SystemExit) as caught:
+        run(main)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr("sys.argv", ["", "--debug"])
+    assert caught.value.__context__ is not None
+    with pytest.raises(type(caught.value.__context__)):
+        run(main)
+
+
+def test_an_error_in_the_program_shows_its_traceback() -> None:
+    def bug() -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        run(bug)

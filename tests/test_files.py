@@ -1,11 +1,20 @@
 """Writing: all or nothing."""
 
+import errno
 import hashlib
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-from autoencoder.files import atomic_write, sha256
+from autoencoder.errors import UserError
+from autoencoder.files import atomic_write, named_errors, sha256
 
 
 def test_the_name_appears_when_all_is_written(tmp_path: Path) -> None:
@@ -32,8 +41,8 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_process_left_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / ".file.partial").write_text("half of something longer")
+def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / ".file.0123abcd.partial").write_text("half")
     with atomic_write(tmp_path / "file") as partial:
         partial.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -51,3 +60,90 @@ def test_a_file_that_is_read_meanwhile_keeps_its_name(tmp_path: Path) -> None:
         atomic_write(tmp_path / "file"),
     ):
         (tmp_path / "source").read_bytes()
+
+
+def test_a_name_may_have_247_bytes(tmp_path: Path) -> None:
+    path = tmp_path / ("ä" * 123 + "x")
+    with atomic_write(path) as partial:
+        partial.write_text("whole")
+    assert path.read_text() == "whole"
+
+
+def test_a_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    with atomic_write(tmp_path / "file"):
+        pass
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with atomic_write(path) as first:
+        first.write_text("first, ")
+        with atomic_write(path) as second:
+            second.write_text("second")
+        with first.open("a") as file:
+            file.write("whole")
+    assert path.read_text() == "first, whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+    with atomic_write(tmp_path / "link") as partial:
+        partial.write_text("new")
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "old"
+
+
+def test_a_pipe_receives_the_content(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    received: list[str] = []
+    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    with atomic_write(tmp_path / "pipe") as partial:
+        partial.write_text("whole")
+    reader.join()
+    assert received == ["whole"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+@pytest.mark.parametrize("redirected", [True, False], ids=["file", "pipe"])
+def test_standard_output_receives_the_content(tmp_path: Path, redirected: bool) -> None:
+    code = (
+        "from pathlib import Path; from autoencoder.files import atomic_write\n"
+        "with atomic_write(Path('/dev/stdout')) as partial: partial.write_text('whole')"
+    )
+    command = [sys.executable, "-c", code]
+    if redirected:
+        with (tmp_path / "out").open("w") as out:
+            subprocess.run(command, cwd=ROOT, stdout=out, check=True)
+        assert (tmp_path / "out").read_text() == "whole"
+    else:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout == "whole"
+    assert Path("/dev/stdout").is_symlink()
+
+
+def test_a_socket_is_refused(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        with pytest.raises(UserError, match="socket"), atomic_write(tmp_path / "s"):
+            pass
+    assert stat.S_ISSOCK((tmp_path / "s").stat().st_mode)
+
+
+def test_an_error_without_a_name_gets_that_of_its_file(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with (
+        pytest.raises(OSError, match="input") as caught,
+        atomic_write(tmp_path / "output"),
+        named_errors(tmp_path / "input"),
+    ):
+        fail()
+    assert caught.value.filename == str(tmp_path / "input")
+    with pytest.raises(OSError, match="output"), atomic_write(tmp_path / "output"):
+        fail()
