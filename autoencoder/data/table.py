@@ -1,16 +1,19 @@
-"""The table format: CSV with 785 columns, the label and the 28x28 grey values of an image a row."""
+"""The table format: CSV with 785 columns, a label and 28x28 grey values of an image per row."""
 
+import csv
 import logging
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from autoencoder.errors import UserError
-from autoencoder.files import atomic_write
+from autoencoder.files import atomic_write, named_errors
 
 log = logging.getLogger(__name__)
 
@@ -18,16 +21,31 @@ SIDE = 28
 PIXELS = SIDE * SIDE
 COLUMNS = ["label", *(f"{row + 1}x{column + 1}" for row in range(SIDE) for column in range(SIDE))]
 
-# Labels, a text each, of shape (n,); and their images, uint8 of shape (n, 784) or (n, 28, 28).
+# Labels, a str array of shape (n,), and their images, uint8 of shape (n, 784) or (n, 28, 28).
 Chunk = tuple[NDArray[np.str_], NDArray[np.uint8]]
 
-# What is handled at a time bounds the memory that writing and reading take beyond the arrays.
+# Rows per chunk, which bounds the memory for writing, and for reading in chunks.
 _ROWS = 4096
-_BYTES = 1 << 22
+_MAX_LINE = 1 << 22  # bytes
 
-_COMMA, _NEWLINE, _ZERO = b",\n0"
 _LABEL_BYTES = 64
-LABEL_RULE = f"1 to {_LABEL_BYTES} bytes of text without comma, quotation mark or spaces around it"
+LABEL_RULE = (
+    f"1 to {_LABEL_BYTES} bytes of printable text without comma, quotation mark or outer spaces"
+)
+
+# Python's parser of rows is slow, so it only looks for the fault once there is one.
+_PIXEL = re.compile(rb"0*(?:[0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])")
+_CSV_FORMAT: dict[str, Any] = {
+    "header": None,
+    "names": COLUMNS,
+    "dtype": dict.fromkeys(COLUMNS[1:], np.uint8) | {"label": str},
+    "na_filter": False,
+    "quoting": csv.QUOTE_NONE,
+    "skip_blank_lines": False,
+    "lineterminator": "\n",
+    "encoding": "utf-8-sig",
+    "encoding_errors": "replace",
+}
 
 
 def write(path: Path, chunks: Iterable[Chunk]) -> None:
@@ -36,17 +54,17 @@ def write(path: Path, chunks: Iterable[Chunk]) -> None:
     Parameters
     ----------
     path : Path
-        The CSV file to make or replace.
-    pieces : iterable of (str array of shape (n,), uint8 array of shape (n, 28, 28) or (n, 784))
+        The CSV file to create or replace.
+    chunks : iterable of (str array of shape (n,), uint8 array of shape (n, 28, 28) or (n, 784))
         Labels, and grey values from 0 black to 255 white.
 
     Raises
     ------
     UserError
-        If a label cannot stand in a cell as it is: one with a comma, for instance.
+        If a label cannot be written as it is, for instance because it contains a comma.
     """
-    # Looking a value's text up is ten times as fast as formatting it. The texts are padded with NUL
-    # to one width so that they can be looked up as an array; the padding is left out at the end.
+    # Looking up the text of a value is ten times as fast as formatting it. The texts are padded
+    # with NUL to one width so that they can be an array; the padding is dropped at the end.
     text = np.array([f",{value}" for value in range(256)], dtype="S4")
     count = 0
     with atomic_write(path) as partial, partial.open("wb") as file:
@@ -55,10 +73,10 @@ def write(path: Path, chunks: Iterable[Chunk]) -> None:
             if bad := [str(label) for label in np.unique(labels) if not is_valid_label(str(label))]:
                 raise UserError(f"{path}: the label {bad[0]!r:.80}, expected {LABEL_RULE}")
             for start in range(0, len(labels), _ROWS):
-                part = slice(start, start + _ROWS)
-                pixels = text[images[part].reshape(-1, PIXELS)].view(np.uint8)
-                first = np.char.encode(labels[part], "utf-8")
-                last = np.full((len(first), 1), _NEWLINE, np.uint8)
+                rows = slice(start, start + _ROWS)
+                pixels = text[images[rows].reshape(-1, PIXELS)].view(np.uint8)
+                first = np.char.encode(labels[rows], "utf-8")
+                last = np.full((len(first), 1), ord("\n"), np.uint8)
                 cells = np.hstack([first.view(np.uint8).reshape(len(first), -1), pixels, last])
                 file.write(cells[cells != 0].tobytes())
             count += len(labels)
@@ -71,11 +89,11 @@ def read(path: Path, *, any_header: bool = False) -> Chunk:
     Parameters
     ----------
     path : Path
-        A CSV file with the header `COLUMNS`, a label and integers 0..255 in each row. A byte-order
-        mark and Windows line ends are accepted.
+        A CSV file with the header `COLUMNS`, and a label and integers 0..255 in each row. A
+        byte-order mark and Windows line ends are accepted.
     any_header : bool
-        Accept other names of columns, and none: a first line that has a number beyond its first
-        cell is not a header, but a row.
+        Accept other column names, and none: a first line with a number after its first cell is a
+        row.
 
     Returns
     -------
@@ -86,36 +104,26 @@ def read(path: Path, *, any_header: bool = False) -> Chunk:
     Raises
     ------
     UserError
-        If the header is another one, a line has not 785 cells, a label is empty or has other than
-        printable characters, a pixel is not an integer 0..255, the last line is cut off or there is
-        no row. The message names the file, and for a bad cell its line, its column and what it
-        holds.
+        If the header differs, a line does not have 785 cells, a label breaks `LABEL_RULE`, a pixel
+        is not an integer 0..255, the file is truncated or has no row. The message names the file,
+        line and column, what was found and what was expected.
     OSError
         If the file cannot be read.
     """
-    # Counting first, for one array: joining pieces would take the memory of all images twice.
-    with path.open("rb") as file:
-        lines = sum(block.count(b"\n") for block in iter(lambda: file.read(_BYTES), b""))
-    labels, images = [], np.empty((lines, PIXELS), np.uint8)
-    row = 0
-    for some, their_images in iter_chunks(path, any_header=any_header):
-        labels.append(some)
-        images[row : row + len(some)] = their_images
-        row += len(some)
-    return np.concatenate(labels), images[:row]
+    ((labels, images),) = _read(path, any_header, chunksize=None)
+    return labels, images
 
 
 def iter_chunks(path: Path, *, any_header: bool = False) -> Iterator[Chunk]:
-    """Read a table as `read` does, a few MB at a time, in bounded memory."""
-    line = 0
-    for line, block in _blocks(path, any_header):
-        yield _parse(path, block, line)
-    if not line:
-        raise UserError(f"{path}: no row below the header, expected at least one image")
+    """Read a table as `read` does, in chunks and bounded memory.
+
+    Some faults are only found, and raised, after the last chunk.
+    """
+    return _read(path, any_header, chunksize=_ROWS)
 
 
 def first_row_per_label(labels: NDArray[np.str_]) -> NDArray[np.intp]:
-    """Rows in which each label stands first, by label: as numbers if all are, else as texts."""
+    """Return the first row of each label, ordered as numbers if all labels are, else as text."""
     names, first = np.unique(labels, return_index=True)
     if all(name.isascii() and name.isdecimal() for name in names):
         return first[np.argsort(names.astype(np.float64), kind="stable")]
@@ -123,7 +131,7 @@ def first_row_per_label(labels: NDArray[np.str_]) -> NDArray[np.intp]:
 
 
 def is_valid_label(text: str) -> bool:
-    """Whether a text is what the label's column may hold, which `LABEL` says in words."""
+    """Tell whether a text may be a label, by `LABEL_RULE`."""
     return (
         0 < len(text.encode(errors="replace")) <= _LABEL_BYTES
         and text.isprintable()
@@ -133,86 +141,94 @@ def is_valid_label(text: str) -> bool:
     )
 
 
-def _blocks(path: Path, any_header: bool) -> Iterator[tuple[int, bytes]]:
-    """Check the header; yield what follows it in blocks of whole lines, with their line numbers."""
-    with path.open("rb") as file:
-        header = file.readline(_BYTES if any_header else 2 * len(",".join(COLUMNS)))
-        cells = header.removeprefix(BOM_UTF8).rstrip(b"\r\n").decode("latin-1").split(",")
-        number, first = 2, b""
-        if any_header and any(cell.isascii() and cell.isdecimal() for cell in cells[1:]):
-            number, first = 1, header.removeprefix(BOM_UTF8)
-        elif any_header and len(cells) != len(COLUMNS):
-            raise UserError(f"{path}: line 1 has {len(cells)} cells, expected {len(COLUMNS)}")
-        elif not any_header and cells != COLUMNS:
-            raise UserError(f"{path}: {_header_difference(cells)}")
-        rest = b""
-        for block in chain([first], iter(lambda: file.read(_BYTES), b"")):
-            whole, newline, rest = (rest + block).rpartition(b"\n")
-            if newline:
-                lines = (whole + newline).replace(b"\r\n", b"\n")
-                yield number, lines
-                number += lines.count(b"\n")
-            elif len(rest) > _BYTES:
-                raise UserError(f"{path}: a line of over {_BYTES} bytes, expected 785 cells")
-    if rest:
-        raise UserError(f"{path}: the last line has no line end: the file is cut off")
+def _read(path: Path, any_header: bool, chunksize: int | None) -> Iterator[Chunk]:
+    """Let pandas parse the rows; if anything is unusual, look for the fault line by line."""
+    header = _check_header(path, any_header)
+    # pandas would make cells for the missing ones of short lines, gigabytes for a file of newlines.
+    if _count_lines(path) * 2 * len(COLUMNS) > path.stat().st_size:
+        _raise_fault(path, header)
+    size = len(header)
+    try:
+        with named_errors(path):
+            frames = pd.read_csv(
+                path, skiprows=int(bool(header)), chunksize=chunksize, **_CSV_FORMAT
+            )
+        for frame in [frames] if isinstance(frames, pd.DataFrame) else frames:
+            if not isinstance(frame.index, pd.RangeIndex):
+                raise ValueError("a row has more cells than expected")
+            labels = frame["label"].to_numpy(str)
+            images = np.ascontiguousarray(frame.iloc[:, 1:].to_numpy())
+            names, counts = np.unique(labels, return_counts=True)
+            if not all(map(is_valid_label, names)):
+                raise ValueError("a label is not valid")
+            size += sum(len(n.encode()) * c for n, c in zip(names, counts.tolist(), strict=True))
+            # A comma or newline after each cell, and the digits of each pixel.
+            size += len(COLUMNS) * len(images) + images.size
+            size += np.count_nonzero(images > 9) + np.count_nonzero(images > 99)
+            yield labels, images
+    except (ValueError, OverflowError, pd.errors.ParserError) as error:
+        _raise_fault(path, header)
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read as a table ({reason:.200})") from error
+    if size != path.stat().st_size:  # pandas also accepts 1.0, a missing last line end and others
+        _raise_fault(path, header)
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file, named_errors(path):
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(_MAX_LINE), b""))
+
+
+def _check_header(path: Path, any_header: bool) -> bytes:
+    """Check the header and return its bytes; none if the first line is a row."""
+    with path.open("rb") as file, named_errors(path):
+        line = file.readline(_MAX_LINE if any_header else 2 * len(",".join(COLUMNS)))
+        has_rows = bool(file.read(1))
+    cells = line.removeprefix(BOM_UTF8).rstrip(b"\r\n").decode("latin-1").split(",")
+    if any_header and any(cell.isascii() and cell.isdecimal() for cell in cells[1:]):
+        return b""
+    if any_header and len(cells) != len(COLUMNS):
+        raise UserError(f"{path}: line 1 has {len(cells)} cells, expected {len(COLUMNS)}")
+    if not any_header and cells != COLUMNS:
+        raise UserError(f"{path}: {_header_difference(cells)}")
+    if not has_rows:
+        raise UserError(f"{path}: no row below the header, expected at least one image")
+    return line
 
 
 def _header_difference(found: list[str]) -> str:
-    """Say where a header first differs from `COLUMNS`."""
+    """Describe where a header first differs from `COLUMNS`."""
     for number, (name, expected) in enumerate(zip(found, COLUMNS, strict=False), start=1):
         if name != expected:
             return (
                 f"line 1, column {number} is {name[:40]!r}, expected {expected!r}: "
                 "the header must be label,1x1,1x2,…,28x28"
             )
-    more = "over " * (len(found) > len(COLUMNS))  # of which only some were read
+    more = "over " * (len(found) > len(COLUMNS))  # only the start of the line was read
     count = min(len(found), len(COLUMNS))
     return f"line 1 has {more}{count} columns, expected {len(COLUMNS)}: label,1x1,1x2,…,28x28"
 
 
-def _parse(path: Path, block: bytes, first_line: int) -> Chunk:
-    """Turn whole lines into labels and images."""
-    characters = np.frombuffer(block, np.uint8)
-    separator = (characters == _COMMA) | (characters == _NEWLINE)
-    ends = np.flatnonzero(separator)
-
-    line_ends = np.flatnonzero(characters[ends] == _NEWLINE)
-    widths = np.diff(line_ends, prepend=-1)
-    if (widths != len(COLUMNS)).any():
-        line = int(np.argmax(widths != len(COLUMNS)))
-        raise UserError(
-            f"{path}: line {first_line + line} has {widths[line]} cells, expected {len(COLUMNS)}"
-        )
-
-    digit = characters - np.uint8(_ZERO)  # a character below "0" wraps around to above 9
-    lengths = np.diff(ends, prepend=-1) - 1
-    values = digit[ends - 1].astype(np.uint16)
-    # A cell at the block's start reads its tens and hundreds from the block's end: times 0.
-    values += (lengths > 1) * np.uint16(10) * digit[ends - 2]
-    values += (lengths > 2) * np.uint16(100) * digit[ends - 3]
-    bad = (lengths < 1) | (lengths > 3) | (values > 255)
-    strange = np.flatnonzero(~separator & (digit > 9))
-    bad[np.searchsorted(ends, strange)] = True
-
-    bad[:: len(COLUMNS)] = False  # labels, which are read below
-    if bad.any():
-        cell = int(np.argmax(bad))
-        line, column = divmod(cell, len(COLUMNS))
-        found = block[ends[cell] - lengths[cell] : ends[cell]].decode("latin-1")
-        raise UserError(
-            f"{path}: line {first_line + line}, column {COLUMNS[column]}: {found[:40]!r}, "
-            "expected an integer 0..255"
-        )
-    # Texts, not an array of them: that would drop NUL from their ends.
-    cells = range(0, len(ends), len(COLUMNS))
-    texts = [block[ends[cell] - lengths[cell] : ends[cell]] for cell in cells]
-    names = {text: text.decode(errors="replace") for text in set(texts)}
-    for text, name in names.items():
-        if not is_valid_label(name):
-            line = first_line + texts.index(text)
-            raise UserError(
-                f"{path}: line {line}, column label: {name[:80]!r}, expected {LABEL_RULE}"
-            )
-    labels = np.array([names[text] for text in texts])
-    return labels, values.reshape(-1, len(COLUMNS))[:, 1:].astype(np.uint8)
+def _raise_fault(path: Path, header: bytes) -> None:
+    """Find the first fault of a table and raise it as a UserError; return if there is none."""
+    with path.open("rb") as file, named_errors(path):
+        file.seek(len(header))
+        lines = iter(lambda: file.readline(_MAX_LINE), b"")
+        for number, line in enumerate(lines, start=2 if header else 1):
+            place = f"{path}: line {number}"
+            if len(line) == _MAX_LINE:
+                raise UserError(f"{place} has over {_MAX_LINE} bytes, expected 785 cells")
+            if not line.endswith(b"\n"):
+                raise UserError(f"{place}: file is truncated (no final newline)")
+            text = line.removeprefix(BOM_UTF8) if number == 1 else line
+            label, *pixels = text.removesuffix(b"\n").removesuffix(b"\r").split(b",")
+            if 1 + len(pixels) != len(COLUMNS):
+                raise UserError(f"{place} has {1 + len(pixels)} cells, expected {len(COLUMNS)}")
+            for column, cell in zip(COLUMNS[1:], pixels, strict=True):
+                if not _PIXEL.fullmatch(cell):
+                    raise UserError(
+                        f"{place}, column {column}: {cell.decode('latin-1')[:40]!r}, "
+                        "expected an integer 0..255"
+                    )
+            if not is_valid_label(name := label.decode(errors="replace")):
+                raise UserError(f"{place}, column label: {name[:80]!r}, expected {LABEL_RULE}")

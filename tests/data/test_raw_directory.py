@@ -1,0 +1,103 @@
+"""The directory that fetch fills: nothing of the user's is deleted or overwritten there."""
+
+from pathlib import Path
+
+import pytest
+
+from autoencoder.data.raw_directory import RawDirectory
+from autoencoder.errors import UserError
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return tmp_path / "raw"
+
+
+def fill(raw: Path, *names: str) -> None:
+    """Do what fetch does for a data set with these files."""
+    expected = {raw / name for name in names}
+    directory = RawDirectory(raw, raw.with_name("record.json"))
+    missing = [path for path in expected if not path.exists()]
+    directory.prepare(expected, missing)
+    for path in missing:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    directory.finish(expected)
+
+
+def found(directory: Path) -> list[str]:
+    return sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
+
+
+def test_files_of_an_earlier_data_set_are_deleted(raw: Path) -> None:
+    fill(raw, "MNIST/raw/images", "MNIST/raw/labels")
+    fill(raw, "KMNIST/raw/images")
+    assert found(raw) == ["KMNIST/raw/images"]
+    assert [path.name for path in raw.iterdir()] == ["KMNIST"]
+    fill(raw, "MNIST/raw/images", "MNIST/raw/labels")
+    assert found(raw) == ["MNIST/raw/images", "MNIST/raw/labels"]
+
+
+def test_a_file_of_the_user_is_refused_by_name(raw: Path) -> None:
+    fill(raw, "MNIST/raw/images")
+    (raw / "MNIST/notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"MNIST/notes\.txt"):
+        fill(raw, "KMNIST/raw/images")
+    assert found(raw) == ["MNIST/notes.txt", "MNIST/raw/images"]
+
+
+def test_a_file_that_the_user_changed_is_refused(raw: Path) -> None:
+    fill(raw, "own.csv")
+    (raw / "own.csv").write_text("edited")
+    with pytest.raises(UserError, match=r"own\.csv"):
+        fill(raw, "KMNIST/raw/images")
+    assert (raw / "own.csv").read_text() == "edited"
+
+
+def test_of_many_files_some_are_listed(raw: Path) -> None:
+    raw.mkdir()
+    for number in range(30):
+        (raw / f"{number:02}").touch()
+    with pytest.raises(UserError, match=r"raw/00, .*raw/19 and 10 more: not written by fetch"):
+        fill(raw, "images")
+
+
+def test_a_linked_directory_with_exactly_the_right_content_works(raw: Path) -> None:
+    fill(raw, "MNIST/raw/images")
+    shared = raw.rename(raw.with_name("shared"))
+    raw.symlink_to(shared)
+    fill(raw, "MNIST/raw/images")
+    assert found(shared) == ["MNIST/raw/images"]
+
+
+@pytest.mark.parametrize("linked", ["raw", "raw/MNIST", "raw/MNIST/raw"])
+def test_nothing_behind_a_link_is_changed(raw: Path, linked: str) -> None:
+    fill(raw, "MNIST/raw/images")
+    link = raw.parent / linked
+    shared = link.rename(raw.with_name("shared"))
+    link.symlink_to(shared)
+    before = found(shared)
+    with pytest.raises(UserError, match="behind a link"):
+        fill(raw, "KMNIST/raw/images")
+    with pytest.raises(UserError, match="behind a link"):
+        fill(raw, "MNIST/raw/images", "MNIST/raw/labels")
+    assert found(shared) == before
+    (shared / "precious").touch()
+    with pytest.raises(UserError, match="precious"):
+        fill(raw, "MNIST/raw/images")
+
+
+def test_a_linked_file_is_not_changed(raw: Path) -> None:
+    fill(raw, "MNIST/raw/images")
+    image = (raw / "MNIST/raw/images").rename(raw.with_name("images"))
+    (raw / "MNIST/raw/images").symlink_to(image)
+    fill(raw, "MNIST/raw/images")
+    with pytest.raises(UserError, match="behind a link"):
+        fill(raw, "KMNIST/raw/images")
+    assert image.exists()
+
+
+def test_a_link_that_leads_back_does_not_trap_it(raw: Path) -> None:
+    fill(raw, "MNIST/raw/images")
+    (raw / "MNIST/loop").symlink_to(raw)
+    fill(raw, "MNIST/raw/images")
