@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import logging
 import os
 import secrets
 import shutil
@@ -14,8 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autoencoder.errors import UserError
-
-log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -136,14 +133,3 @@ def source_digests() -> dict[str, str]:
         if name.partition(".")[0] in ("__main__", "autoencoder", "stages") and module.__file__
     }
     return {file.relative_to(root).as_posix(): sha256(file) for file in sorted(files)}
-
-
-def delete_extra_files(directory: Path, expected: set[Path]) -> None:
-    """Delete everything in `directory` except the expected files."""
-    for path in sorted(directory.rglob("*"), reverse=True):  # contents before their directory
-        if path.is_dir() and not path.is_symlink():
-            if not any(path.iterdir()):
-                path.rmdir()
-        elif path not in expected:
-            log.info("removing %s: not a file of the data set", path)
-            path.unlink()

@@ -38,6 +38,7 @@ def _check_command(value: str) -> str:
     return value
 
 
+Activation = Literal["sigmoid", "tanh", "relu", "gelu", "silu"]
 Address = Annotated[str, AfterValidator(_check_address)]
 Command = Annotated[str, AfterValidator(_check_command)]
 Integer = Annotated[int, BeforeValidator(_reject_bool)]
@@ -59,9 +60,7 @@ class Params(BaseModel):
         gt=0, lt=1, description="share of the user's images to test on, unless they are split"
     )
     z_size: Integer = Field(ge=1, le=4096, description="numbers in the latent code")
-    activation: Literal["sigmoid", "tanh", "relu", "gelu", "silu"] = Field(
-        description="activation of the hidden layers"
-    )
+    activation: Activation = Field(description="activation of the hidden layers")
     seed: Integer = Field(
         ge=0, lt=2**32, description="seed of validation split, weights, batches and noise"
     )

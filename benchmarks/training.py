@@ -258,7 +258,7 @@ def on_a_gpu(knobs: params.Params, new_trainer: NewTrainer) -> list[Row]:
     knobs = knobs.model_copy(update={"epochs": REPETITIONS + 1})
     by_kernel, as_graph = (new_trainer(knobs, "cuda") for _ in range(2))
     assert isinstance(by_kernel.step, Step)
-    by_kernel.step.launch = by_kernel.step.learn
+    by_kernel.step._run_step = by_kernel.step._train_step
     one, other = alternate(by_kernel.run_epoch, as_graph.run_epoch)
     return [
         (

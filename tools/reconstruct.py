@@ -1,7 +1,7 @@
-"""Reconstruct images, and score each by how far off its reconstruction is: an anomaly score.
+"""Reconstruct images, and score each by its reconstruction error: an anomaly score.
 
-Images are a table (any header or none), a picture, or a folder of pictures. An image unlike those
-that the network has learned is reconstructed badly: its BCE is high.
+Images are a table (any header or none), a picture, or a directory of pictures. An image unlike the
+training images is reconstructed badly: its BCE is high.
 """
 
 import logging
@@ -28,10 +28,9 @@ log = logging.getLogger(__name__)
 
 Images = NDArray[np.uint8]
 
-# Images that a picture shows at most, its enlargement and the grey between them.
-SHOWN = 400
-SCALE = 2
-BETWEEN = 96
+MAX_IMAGES = 400  # in a picture
+SCALE = 2  # pixels of the picture per pixel of an image
+GRID_GREY = 96  # between the images
 
 
 def reconstruct(model: Autoencoder, images: Images) -> tuple[Images, NDArray[np.float64]]:
@@ -47,10 +46,10 @@ def reconstruct(model: Autoencoder, images: Images) -> tuple[Images, NDArray[np.
     Returns
     -------
     reconstructions : uint8 array of shape (n, 784)
-        Rounded grey values.
+        Grey values, rounded.
     bce : float64 array of shape (n,)
-        Binary cross-entropy of each image and its reconstruction before rounding, natural
-        logarithm, mean over pixels.
+        Binary cross-entropy of each image and its unrounded reconstruction, natural logarithm, mean
+        over pixels.
     """
     pixels = torch.from_numpy(images)
     with torch.no_grad():
@@ -59,33 +58,33 @@ def reconstruct(model: Autoencoder, images: Images) -> tuple[Images, NDArray[np.
     return (255 * reconstructions).round().to(torch.uint8).numpy(), bce.numpy()
 
 
-def scored(
-    model: Autoencoder, pieces: Iterable[table.Chunk], scores: TextIO
+def iter_reconstructions(
+    model: Autoencoder, chunks: Iterable[table.Chunk], scores: TextIO
 ) -> Iterator[tuple[NDArray[np.str_], Images, Images]]:
-    """Reconstruct images, a piece at a time, and write their scores as they come.
+    """Reconstruct images chunk by chunk, and write their scores.
 
     Parameters
     ----------
     model : Autoencoder
-    pieces : iterable of (str array of shape (n,), uint8 array of shape (n, 784))
+    chunks : iterable of (str array of shape (n,), uint8 array of shape (n, 784))
         Labels and images.
     scores : text file
-        CSV: label, bce.
+        Receives CSV: label, bce.
 
     Yields
     ------
     labels, images, reconstructions
     """
     scores.write("label,bce\n")
-    for labels, images in pieces:
+    for labels, images in chunks:
         reconstructions, bce = reconstruct(model, images)
-        # Nine digits tell any two float32 apart, which these were computed as.
+        # Computed in float32; nine digits distinguish any two of these values.
         pd.Series(bce, labels).to_csv(scores, header=False, float_format="%.9g")
         yield labels, images, reconstructions
 
 
-def sheet(images: Images, reconstructions: Images) -> Images:
-    """Lay pairs of an image and its reconstruction, beside one another, out in rows.
+def image_grid(images: Images, reconstructions: Images) -> Images:
+    """Arrange pairs of an image and its reconstruction in rows.
 
     Parameters
     ----------
@@ -94,69 +93,68 @@ def sheet(images: Images, reconstructions: Images) -> Images:
     Returns
     -------
     uint8 array of shape (h, w)
-        A picture, about square.
+        A roughly square picture.
     """
     left, right = (part.reshape(-1, table.SIDE, table.SIDE) for part in (images, reconstructions))
-    line = np.full((len(images), table.SIDE, 1), BETWEEN, np.uint8)
+    line = np.full((len(images), table.SIDE, 1), GRID_GREY, np.uint8)
     columns = math.ceil(math.sqrt(len(images) / 2))
     rows = math.ceil(len(images) / columns)
     cells = np.pad(
         np.concatenate([left, line, right], axis=2),
         ((0, rows * columns - len(images)), (2, 2), (2, 2)),
-        constant_values=BETWEEN,
+        constant_values=GRID_GREY,
     )
     _, height, width = cells.shape
-    whole = cells.reshape(rows, columns, height, width).transpose(0, 2, 1, 3)
-    return whole.reshape(rows * height, columns * width).repeat(SCALE, 0).repeat(SCALE, 1)
+    grid = cells.reshape(rows, columns, height, width).transpose(0, 2, 1, 3)
+    return grid.reshape(rows * height, columns * width).repeat(SCALE, 0).repeat(SCALE, 1)
 
 
 def draw(path: Path, pairs: Iterable[tuple[Images, Images]]) -> None:
-    """Write a PNG of images beside their reconstructions.
+    """Write a PNG of images next to their reconstructions.
 
     Raises
     ------
     UserError
-        If there are more than `SHOWN`.
+        If there are more than `MAX_IMAGES`.
     """
-    some: list[tuple[Images, Images]] = []
+    shown: list[tuple[Images, Images]] = []
     for pair in pairs:
-        some.append(pair)
-        if sum(len(images) for images, _ in some) > SHOWN:
+        shown.append(pair)
+        if sum(len(images) for images, _ in shown) > MAX_IMAGES:
             raise UserError(
-                f"{path}: over {SHOWN} images, more than a picture shows; give --reconstructions a "
-                "name that ends in .csv"
+                f"{path}: over {MAX_IMAGES} images, too many for a picture; give "
+                "--reconstructions a name that ends in .csv"
             )
-    images, reconstructions = (np.concatenate(part) for part in zip(*some, strict=True))
+    images, reconstructions = (np.concatenate(part) for part in zip(*shown, strict=True))
     with atomic_write(path) as partial:
-        Image.fromarray(sheet(images, reconstructions)).save(partial, "PNG")
+        Image.fromarray(image_grid(images, reconstructions)).save(partial, "PNG")
 
 
 def main() -> None:
-    """Read model and images, write reconstructions and scores."""
+    """Read model and images; write reconstructions and scores."""
     paths = parse_paths(
         __doc__,
         reads={
-            "model": "the trained network, safetensors",
-            "images": "a table, CSV; a picture; or a folder of pictures, by class or not",
+            "model": "trained network, safetensors",
+            "images": "a table, CSV; a picture; or a directory of pictures, by class or flat",
         },
         writes={
-            "reconstructions": f"a table, NAME.csv; or each of up to {SHOWN} images beside its "
-            "reconstruction, NAME.png",
+            "reconstructions": f"a table, NAME.csv; or up to {MAX_IMAGES} images next to their "
+            "reconstructions, NAME.png",
             "scores": "BCE of each image, CSV: label, bce",
         },
     )
     suffix = paths.reconstructions.suffix.lower()
     if suffix not in (".csv", ".png"):
         raise UserError(f"{paths.reconstructions}: expected a name that ends in .csv or .png")
-    if paths.scores == paths.reconstructions:
-        raise UserError(f"{paths.scores}: named for reconstructions and scores; name two files")
     model = Autoencoder.load(paths.model)
     with atomic_write(paths.scores) as partial, partial.open("w", encoding="utf-8") as file:
-        parts = scored(model, iter_images(paths.images), file)
+        results = iter_reconstructions(model, iter_images(paths.images), file)
         if suffix == ".csv":
-            table.write(paths.reconstructions, ((labels, made) for labels, _, made in parts))
+            reconstructions = ((labels, made) for labels, _, made in results)
+            table.write(paths.reconstructions, reconstructions)
         else:
-            draw(paths.reconstructions, ((images, made) for _, images, made in parts))
+            draw(paths.reconstructions, ((images, made) for _, images, made in results))
     log.info("%s, %s", paths.reconstructions, paths.scores)
 
 

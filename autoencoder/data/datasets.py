@@ -1,4 +1,4 @@
-"""The published data sets: their files, with their digests, and the names of their classes."""
+"""The published data sets: files, digests, class names, and how to read them."""
 
 import gzip
 import string
@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from autoencoder.data import idx, table
 from autoencoder.errors import UserError
+from autoencoder.files import file_digest
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where the images of a split are, and their labels.
+    """The files of a split: its images and its labels.
 
-    Either is the name of a file that `Dataset.digests` lists, or such a zip archive's with a
-    member's name behind it: ``gzip.zip/gzip/emnist-digits-test-labels-idx1-ubyte.gz``.
+    Each is the name of a file in `Dataset.digests`, followed by the name of a member if that is a
+    zip archive: ``gzip.zip/gzip/emnist-digits-test-labels-idx1-ubyte.gz``.
     """
 
     images: str
@@ -31,22 +32,22 @@ class Files:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set as published, in torchvision's layout, ``<root>/<folder>/raw/<file>``.
+    """A published data set, in torchvision's layout ``<root>/<folder>/raw/<file>``.
 
     Attributes
     ----------
     folder : str
-        The name that torchvision gives the data set's folder (that of its class).
+        torchvision's name for the data set's directory, which is that of its class.
     digests : dict of str to str
-        File name to the published digest, in hexadecimal: the SHA-256 of an uncompressed file, or
-        the MD5 that torchvision knows of a compressed one, which is kept as it is.
+        Published digest of each file, in hexadecimal: the SHA-256 of an uncompressed file, or the
+        MD5 that torchvision checks of a compressed one, which is stored compressed.
     train, test : Files
     classes : tuple of str
-        The name of each label.
+        Class name of each numeric label.
     transposed : bool
-        Whether rows and columns of the images are exchanged.
+        Whether the images are stored transposed.
     extended_labels : bool
-        Whether a label is the first of eight 32-bit numbers.
+        Whether each label is the first of eight 32-bit numbers.
     """
 
     folder: str
@@ -58,17 +59,17 @@ class Dataset:
     extended_labels: bool = False
 
     def path(self, root: Path, name: str) -> Path:
-        """Where `name` lies under `root`."""
+        """Return the path of a file below `root`."""
         return root / self.folder / "raw" / name
 
     @contextmanager
     def open(self, root: Path, name: str) -> Iterator[IO[bytes]]:
-        """Open one of the names in `Files` for reading, uncompressed.
+        """Open a file that `Files` names for reading, uncompressed.
 
         Raises
         ------
         UserError
-            If the file is damaged, here or while it is read.
+            If the file turns out to be damaged, now or while it is read.
         OSError
             If it cannot be read.
         """
@@ -97,7 +98,7 @@ _DIGITS = tuple(string.digits)
 def _like_mnist(
     folder: str, digests: tuple[str, str, str, str], classes: tuple[str, ...], suffix: str = ""
 ) -> Dataset:
-    """Make a data set whose four files are called as MNIST's are."""
+    """Make a data set whose four files have the same names as MNIST's."""
     train, test = (
         Files(f"{prefix}-images-idx3-ubyte{suffix}", f"{prefix}-labels-idx1-ubyte{suffix}")
         for prefix in ("train", "t10k")
@@ -107,7 +108,7 @@ def _like_mnist(
 
 
 def _emnist(split: str, classes: tuple[str, ...]) -> Dataset:
-    """Make a split of EMNIST; one archive has them all."""
+    """Make a split of EMNIST; one archive contains all splits."""
     train, test = (
         Files(
             f"gzip.zip/gzip/emnist-{split}-{part}-images-idx3-ubyte.gz",
@@ -119,8 +120,8 @@ def _emnist(split: str, classes: tuple[str, ...]) -> Dataset:
     return Dataset("EMNIST", digests, train, test, classes, transposed=True)
 
 
-# Lower case that EMNIST does not tell from upper case (Cohen et al., "EMNIST: an extension of MNIST
-# to handwritten letters", 2017, section II).
+# Lower-case letters that EMNIST merges with upper case (Cohen et al., "EMNIST: an extension of
+# MNIST to handwritten letters", 2017, section II).
 _MERGED = "cijklmopsuvwxyz"
 _BY_CLASS = (*_DIGITS, *string.ascii_uppercase, *string.ascii_lowercase)
 _BY_MERGE = tuple(name for name in _BY_CLASS if name not in _MERGED)
@@ -182,8 +183,22 @@ DATASETS = {
 }
 
 
+def is_published(path: Path) -> bool:
+    """Tell whether a file is one of a published data set, by its name and digest."""
+    return any(
+        path.is_file() and has_digest(path, dataset.digests[path.name])
+        for dataset in DATASETS.values()
+        if path.name in dataset.digests
+    )
+
+
+def has_digest(path: Path, expected: str) -> bool:
+    """Tell whether a file has a digest, an MD5 or SHA-256 in hexadecimal."""
+    return file_digest(path, {32: "md5", 64: "sha256"}[len(expected)]) == expected
+
+
 def read_published_split(dataset: Dataset, root: Path, files: Files) -> Iterator[table.Chunk]:
-    """Read a split of a published data set, in bounded memory.
+    """Read a split of a published data set, in chunks and bounded memory.
 
     Parameters
     ----------
@@ -191,46 +206,47 @@ def read_published_split(dataset: Dataset, root: Path, files: Files) -> Iterator
     root : Path
         Root of torchvision's layout.
     files : Files
-        Of the data set: those of its training or its test split.
+        The training or the test split of the data set.
 
     Yields
     ------
     labels : str array of shape (n,)
-        Names of classes.
+        Class names.
     images : uint8 array of shape (n, 28, 28)
         Upright, grey values from 0 black to 255 white, in the order of the files.
 
     Raises
     ------
     UserError
-        If a file is damaged, the two differ in length, or a label is none of the classes.
+        If a file is damaged, the numbers of labels and images differ, or a label is out of range.
     """
     numbers = _read_labels(dataset, root, files.labels)
     path = dataset.path(root, files.images)
-    done = 0
+    count = 0
     with dataset.open(root, files.images) as file:
         for images in idx.iter_chunks(file, str(path), (table.SIDE, table.SIDE)):
-            labels = numbers[done : done + len(images)]
-            done += len(images)
+            labels = numbers[count : count + len(images)]
+            count += len(images)
             if len(labels) == len(images):
                 upright = images.transpose(0, 2, 1) if dataset.transposed else images
                 yield np.array(dataset.classes)[labels], upright
-    if done != len(numbers):
+    if count != len(numbers):
         raise UserError(
             f"{dataset.path(root, files.labels)}: {len(numbers)} labels, expected one for each of "
-            f"the {done} images of {path}; delete both and run `dvc repro` again"
+            f"the {count} images in {path}; delete both and run `dvc repro` again"
         )
 
 
 def _read_labels(dataset: Dataset, root: Path, name: str) -> NDArray[np.int64]:
-    """Read the labels of a split, as numbers."""
+    """Read the numeric labels of a split."""
     path = dataset.path(root, name)
     with dataset.open(root, name) as file:
         if dataset.extended_labels:
             numbers = idx.read(file, str(path), (8,), ">i4")[:, 0].astype(np.int64)
         else:
             numbers = idx.read(file, str(path), ()).astype(np.int64)
-    if (out_of_range := (numbers < 0) | (numbers >= len(dataset.classes))).any():
+    out_of_range = (numbers < 0) | (numbers >= len(dataset.classes))
+    if out_of_range.any():
         row = int(out_of_range.argmax())
         raise UserError(
             f"{path}: label {row + 1} is {numbers[row]}, expected 0..{len(dataset.classes) - 1}"

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from autoencoder.data import idx, table
-from autoencoder.data.datasets import Dataset
+from autoencoder.data.datasets import Dataset, has_digest
+from autoencoder.data.raw_directory import RawDirectory
 from autoencoder.errors import UserError
-from autoencoder.files import atomic_write, delete_extra_files, file_digest
+from autoencoder.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +40,15 @@ MAX_BYTES = 1 << 30  # per file, compressed or not
 Download = Callable[[Sequence[str], Path], None]
 
 
-def fetch_dataset(dataset: Dataset, root: Path, sources: Iterator[tuple[str, Download]]) -> None:
-    """Make `root` contain the files of a published data set, byte for byte, and nothing else.
+def fetch_dataset(
+    dataset: Dataset, raw: RawDirectory, sources: Iterator[tuple[str, Download]]
+) -> None:
+    """Make `raw` contain the files of a published data set, byte for byte, and nothing else.
 
     Parameters
     ----------
     dataset : Dataset
-    root : Path
+    raw : RawDirectory
         Root of torchvision's layout.
     sources : iterator of (str, Download)
         Where to download from, best first, each with its name for messages. The next one is
@@ -54,16 +57,19 @@ def fetch_dataset(dataset: Dataset, root: Path, sources: Iterator[tuple[str, Dow
     Raises
     ------
     UserError
-        If no source has the files, or the disk for temporary files is full. Files in `root` that
-        were correct before are kept.
+        If `raw` contains other files, no source has the files, or the disk for temporary files is
+        full. Files in `raw` that were correct before are kept.
     OSError
-        If `root` cannot be written to.
+        If `raw` cannot be written to.
     """
+    root = raw.path
+    expected_files = [dataset.path(root, name) for name in dataset.digests]
     missing = [
         name
         for name, expected in dataset.digests.items()
-        if not (path := dataset.path(root, name)).is_file() or _digest(path, expected) != expected
+        if not (path := dataset.path(root, name)).is_file() or not has_digest(path, expected)
     ]
+    raw.prepare(expected_files, [dataset.path(root, name) for name in missing])
     with tempfile.TemporaryDirectory() as directory:
         while missing:
             name, download = next(sources, (None, None))
@@ -78,7 +84,8 @@ def fetch_dataset(dataset: Dataset, root: Path, sources: Iterator[tuple[str, Dow
             try:
                 download(missing, Path(directory))
                 for file in missing:
-                    _verify(Path(directory, file), dataset.digests[file])
+                    if not has_digest(Path(directory, file), dataset.digests[file]):
+                        raise OSError(f"hash of {file} is not {dataset.digests[file]}")
             except Exception as error:  # the clients of the protocols have exceptions of their own
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                     raise UserError(f"{directory}: {error.strerror}; set TMPDIR") from error
@@ -88,7 +95,7 @@ def fetch_dataset(dataset: Dataset, root: Path, sources: Iterator[tuple[str, Dow
                 with atomic_write(dataset.path(root, file)) as partial:
                     shutil.copyfile(Path(directory, file), partial)
             missing = []
-    delete_extra_files(root, {dataset.path(root, name) for name in dataset.digests})
+    raw.finish(expected_files)
     log.info("%s: %d files, each with its published digest", root, len(dataset.digests))
 
 
@@ -201,15 +208,3 @@ def _unpack(packed: Path, path: Path) -> None:
             if file.tell() > MAX_BYTES:
                 raise OSError(f"{packed.name}: over {MAX_BYTES} bytes")
     packed.unlink()
-
-
-def _digest(path: Path, like: str) -> str:
-    """Compute the digest of a file by the algorithm of another digest."""
-    return file_digest(path, {32: "md5", 64: "sha256"}[len(like)])
-
-
-def _verify(path: Path, expected: str) -> None:
-    found = _digest(path, expected)
-    if found != expected:
-        path.unlink()
-        raise OSError(f"hash of {path.name} is {found}, expected {expected}")

@@ -1,4 +1,4 @@
-"""Pictures in files, of any size and colour, as grey images of 28x28."""
+"""Picture files of any size and colour, as grey images of 28x28."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,30 +12,29 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffI
 from autoencoder.data import table
 from autoencoder.errors import UserError
 
-# What torchvision takes for a picture, and what Pillow may take it for: no other of its formats is
-# ever tried, some of which start programs.
+# The suffixes that torchvision takes for pictures, and Pillow's formats for them. Pillow's other
+# formats are never tried: some of them start programs.
 FORMATS = {
     **{".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG", ".pgm": "PPM", ".png": "PNG"},
     **{".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"},
 }
 
-# Pictures handed out at a time.
-_PICTURES = 256
+_CHUNK = 256  # pictures
 
 
 def iter_chunks(path: Path) -> Iterator[table.Chunk]:
-    """Read a picture or a folder of pictures, in bounded memory.
+    """Read a picture or a directory of pictures, in chunks and bounded memory.
 
-    A picture becomes an image as it stands, for the network that means white on black: stretched or
-    shrunk to 28x28, and colours to their luma, as torchvision's Resize and Grayscale do. It is
-    turned as its EXIF data says, what is transparent shows black behind it, grey values of 16 bits
-    are divided by 257. Of several pictures in a file, the first counts.
+    A picture is converted to grey (luma) and resized to 28x28 as torchvision's Grayscale and Resize
+    do. Its EXIF orientation is applied, transparent parts become black, and 16-bit grey values are
+    divided by 257. Of a file with several pictures, the first is used. Grey values are kept as they
+    are: a network trained on MNIST expects white on black.
 
     Parameters
     ----------
     path : Path
-        A picture, whose label is the name of the file; a folder of pictures, in the order of their
-        names, which are the labels; or what `classes` takes.
+        A picture, labelled by its file name; a directory of pictures, in the order of their names,
+        which are the labels; or a directory that `iter_classes` takes.
 
     Yields
     ------
@@ -46,14 +45,15 @@ def iter_chunks(path: Path) -> Iterator[table.Chunk]:
     Raises
     ------
     UserError
-        If a file cannot be read as a picture or, in a folder, is none by its name; hidden files and
-        Windows' Thumbs.db are passed over. If a name cannot be a label, or there is no picture.
+        If a file cannot be read as a picture or, in a directory, does not have a picture's suffix
+        (hidden files and Windows' Thumbs.db are skipped), if a name cannot be a label, or if there
+        is no picture.
     OSError
-        If a file or folder cannot be read.
+        If a file or directory cannot be read.
     """
     if not path.is_dir():
         yield from _read([(_label(path), path)])
-    elif any(entry.is_dir() and _counts(entry, path) for entry in path.iterdir()):
+    elif any(entry.is_dir() and _is_visible(entry, path) for entry in path.iterdir()):
         yield from iter_classes(path)
     else:
         found = [entry for entry in sorted(path.iterdir()) if _is_picture(entry, path)]
@@ -62,67 +62,70 @@ def iter_chunks(path: Path) -> Iterator[table.Chunk]:
         yield from _read([(_label(picture), picture) for picture in found])
 
 
-def iter_classes(folder: Path) -> Iterator[table.Chunk]:
-    """Read a folder that has a folder of pictures for each class, as torchvision's ImageFolder.
+def iter_classes(directory: Path) -> Iterator[table.Chunk]:
+    """Read a directory with a directory of pictures for each class, as torchvision's ImageFolder.
 
     Parameters
     ----------
-    folder : Path
-        The label is the name of the folder in it. Classes come in the order of their names, the
-        pictures of each in the order of theirs, those of folders within it included.
+    directory : Path
+        The labels are the names of the directories in it. Classes are read in the order of their
+        names, and the pictures of each, also those in subdirectories, in the order of theirs.
 
     Yields
     ------
     labels, images
-        As `pieces` does.
+        As `iter_chunks` does.
 
     Raises
     ------
     UserError
-        As `pieces` does, and if there is no folder for a class, none in it, or a file beside them.
+        As `iter_chunks` does, and if there is no class directory, no picture in one, or a file next
+        to them.
     OSError
-        If a file or folder cannot be read.
+        If a file or directory cannot be read.
     """
-    from torchvision.datasets import ImageFolder  # here: it takes seconds
+    from torchvision.datasets import ImageFolder  # here, because it takes more than a second
 
     names = []
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and _counts(entry, folder):
+    for entry in sorted(directory.iterdir()):
+        if entry.is_dir() and _is_visible(entry, directory):
             names.append(_label(entry))
-        elif _counts(entry, folder):
-            raise UserError(f"{entry}: a file beside the folders of the classes; move it away")
+        elif _is_visible(entry, directory):
+            raise UserError(f"{entry}: a file next to the class directories; remove it")
     if not names:
-        raise UserError(f"{folder}: no folder in it, expected a folder of pictures for each class")
+        raise UserError(
+            f"{directory}: no directory in it, expected a directory of pictures for each class"
+        )
     found = ImageFolder(
-        folder, is_valid_file=lambda name: _is_picture(Path(name), folder), allow_empty=True
+        directory, is_valid_file=lambda name: _is_picture(Path(name), directory), allow_empty=True
     )
     samples = [(found.classes[number], Path(name)) for name, number in found.samples]
     if empty := set(names) - {label for label, _ in samples}:
         raise UserError(
-            f"{folder / min(empty)}: no picture in it, expected some: {' '.join(FORMATS)}"
+            f"{directory / min(empty)}: no picture in it, expected some: {' '.join(FORMATS)}"
         )
     yield from _read(samples)
 
 
-def _counts(path: Path, folder: Path) -> bool:
-    """Whether a file or folder inside `folder` is the user's, not a file manager's or a tool's."""
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _is_visible(path: Path, directory: Path) -> bool:
+    """Tell whether an entry of `directory` is the user's, not one of a file manager or tool."""
+    hidden = any(part.startswith(".") for part in path.relative_to(directory).parts)
     return not hidden and path.name.lower() != "thumbs.db"
 
 
-def _is_picture(path: Path, folder: Path) -> bool:
-    """Whether to read a file inside `folder`; one that cannot be meant is an error."""
-    if not _counts(path, folder):
+def _is_picture(path: Path, directory: Path) -> bool:
+    """Tell whether to read a file in `directory`; refuse files that are not pictures."""
+    if not _is_visible(path, directory):
         return False
     if path.suffix.lower() not in FORMATS:
         raise UserError(
-            f"{path}: not a picture by its name, expected {' '.join(FORMATS)}; move it away"
+            f"{path}: not a picture by its suffix, expected {' '.join(FORMATS)}; remove it"
         )
     return True
 
 
 def _label(path: Path) -> str:
-    """Take the name of a file or folder as a label."""
+    """Return the name of a file or directory as a label."""
     if not table.is_valid_label(path.name):
         raise UserError(
             f"{path.parent}: the name {path.name!r:.80} cannot be a label, expected "
@@ -132,43 +135,43 @@ def _label(path: Path) -> str:
 
 
 def _read(samples: list[tuple[str, Path]]) -> Iterator[table.Chunk]:
-    """Read pictures, each with its label."""
-    from torchvision.transforms import Compose, Grayscale, Resize  # here: it takes seconds
+    """Read pictures with their labels."""
+    from torchvision.transforms import Compose, Grayscale, Resize  # here, as above
 
-    shape = Compose([Grayscale(), Resize((table.SIDE, table.SIDE))])
-    for start in range(0, len(samples), _PICTURES):
-        some = samples[start : start + _PICTURES]
-        images = np.stack([_image(path, shape) for _, path in some])
-        yield np.array([label for label, _ in some]), images
+    transform = Compose([Grayscale(), Resize((table.SIDE, table.SIDE))])
+    for start in range(0, len(samples), _CHUNK):
+        chunk = samples[start : start + _CHUNK]
+        images = np.stack([_read_picture(path, transform) for _, path in chunk])
+        yield np.array([label for label, _ in chunk]), images
 
 
-def _image(path: Path, shape: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
+def _read_picture(path: Path, transform: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
     """Read a picture as an image, uint8 (784,)."""
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata
+        warnings.simplefilter("ignore")  # about odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             picture: Image.Image = Image.open(file, formats=sorted(set(FORMATS.values())))
-            wide = _is_wide(picture)
+            has_16_bits = _has_16_bits(picture)
             picture.load()
             picture = ImageOps.exif_transpose(picture)
-            picture = _from_16_bits(picture) if wide else _on_black(picture)
-            return np.asarray(shape(picture)).reshape(table.PIXELS)
+            picture = _scale_16_bits(picture) if has_16_bits else _flatten_alpha(picture)
+            return np.asarray(transform(picture)).reshape(table.PIXELS)
         except UnidentifiedImageError as error:
             expected = ", ".join(sorted(set(FORMATS.values())))
             raise UserError(
-                f"{path}: cannot be read as a picture (none of {expected}, or damaged); mend it or "
-                "move it away"
+                f"{path}: cannot be read as a picture (none of {expected}, or damaged); fix or "
+                "remove it"
             ) from error
-        except Exception as error:  # damaged files make Pillow raise nearly anything
+        except Exception as error:  # damaged files make Pillow raise almost anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"{path}: cannot be read as a picture ({reason:.200}); mend it or move it away"
+                f"{path}: cannot be read as a picture ({reason:.200}); fix or remove it"
             ) from error
 
 
-def _is_wide(picture: Image.Image) -> bool:
-    """Whether a picture has grey values 0..65535; of others beyond 0..255, none says its white."""
+def _has_16_bits(picture: Image.Image) -> bool:
+    """Tell whether grey values are 0..65535; other ranges than 0..255 have no defined white."""
     if picture.mode.startswith("I;16"):
         if isinstance(picture, TiffImageFile):
             kind = [picture.tag_v2.get(tag) for tag in (BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION)]
@@ -178,19 +181,19 @@ def _is_wide(picture: Image.Image) -> bool:
     if picture.mode == "I" and picture.format == "PPM":
         return True
     if picture.mode in ("I", "F"):
-        raise ValueError("its grey values are not of 8 or 16 bits, so that none is known as white")
+        raise ValueError("its grey values are not of 8 or 16 bits, so that white is not defined")
     return False
 
 
-def _from_16_bits(picture: Image.Image) -> Image.Image:
-    """Scale grey values 0..65535 to 0..255; what is transparent gets black."""
+def _scale_16_bits(picture: Image.Image) -> Image.Image:
+    """Scale grey values 0..65535 to 0..255; transparent pixels become black."""
     values = np.asarray(picture)
     opaque = values != picture.info.get("transparency", -1)
     return Image.fromarray((opaque * np.round(values / 257)).astype(np.uint8))
 
 
-def _on_black(picture: Image.Image) -> Image.Image:
-    """Put a picture that may be transparent on black."""
+def _flatten_alpha(picture: Image.Image) -> Image.Image:
+    """Composite a picture that may be transparent on black."""
     if not picture.has_transparency_data:
         return picture
     black = Image.new("RGBA", picture.size, "black")

@@ -1,8 +1,8 @@
 """The directory that fetch fills, which may contain files of the user, or lead elsewhere by links.
 
 fetch must leave exactly the files of the data set there, because the directory's digest in dvc.lock
-covers all of it. But it deletes only files that it wrote, as its record tells, and neither writes
-nor deletes anything behind a link.
+covers all of it. But it deletes only files that it wrote, as its record tells, or can download
+again, and neither writes nor deletes anything behind a link.
 """
 
 import json
@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from autoencoder.data.datasets import is_published
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write, sha256
 
@@ -51,15 +52,15 @@ class RawDirectory:
         Raises
         ------
         UserError
-            If the directory contains other files that are not in the record, or that have been
-            changed since, or if a file to write or delete is behind a link.
+            If the directory contains other files that are neither published nor in the record with
+            their present content, or if a file to write or delete is behind a link.
         """
         obsolete = self._extra_files(expected)
         foreign = [
             path
             for path in obsolete
-            if self._written.get(self._name(path)) is None
-            or sha256(path) != self._written[self._name(path)]
+            if not is_published(path)
+            and not (path.is_file() and self._written.get(self._name(path)) == sha256(path))
         ]
         if foreign:
             raise UserError(

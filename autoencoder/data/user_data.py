@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from autoencoder.data import pictures, table
+from autoencoder.data.raw_directory import RawDirectory
 from autoencoder.errors import UserError
-from autoencoder.files import atomic_write, delete_extra_files
+from autoencoder.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -23,23 +24,24 @@ SPLIT_SEED = 0
 _ROWS = 4096  # per chunk
 
 
-def copy_user_data(source: Path, raw_dir: Path) -> None:
-    """Make `raw_dir` contain a copy of a user's file or directory, and nothing else.
+def copy_user_data(source: Path, raw: RawDirectory) -> None:
+    """Make `raw` contain a copy of a user's file or directory, and nothing else.
 
     Hidden files are skipped.
 
     Parameters
     ----------
     source : Path
-    raw_dir : Path
+    raw : RawDirectory
         The copy keeps the source's name.
 
     Raises
     ------
     UserError
-        If `source` is missing or empty, or contains a link to a directory.
+        If `source` is missing or empty, or contains a link to a directory, or if `raw` contains
+        other files.
     OSError
-        If a file cannot be read or `raw_dir` cannot be written to.
+        If a file cannot be read or `raw` cannot be written to.
     """
     found = [
         path
@@ -55,13 +57,18 @@ def copy_user_data(source: Path, raw_dir: Path) -> None:
             f"{source}: nothing there; put the table or the directory of pictures that `dataset:` "
             "in params.yaml names there, or `dvc pull` it"
         )
-    copies = {path: raw_dir / path.relative_to(source.parent) for path in files}
-    for path, copy in tqdm(copies.items(), unit="file", disable=not sys.stderr.isatty()):
-        if not (copy.is_file() and filecmp.cmp(path, copy, shallow=False)):
-            with atomic_write(copy) as partial:
-                shutil.copyfile(path, partial)
-    delete_extra_files(raw_dir, set(copies.values()))
-    log.info("%s: %d files from %s", raw_dir, len(copies), source)
+    copies = {raw.path / path.relative_to(source.parent): path for path in files}
+    changed = [
+        copy
+        for copy, path in copies.items()
+        if not (copy.is_file() and filecmp.cmp(path, copy, shallow=False))
+    ]
+    raw.prepare(copies, changed)
+    for copy in tqdm(changed, unit="file", disable=not sys.stderr.isatty()):
+        with atomic_write(copy) as partial:
+            shutil.copyfile(copies[copy], partial)
+    raw.finish(copies)
+    log.info("%s: %d files from %s", raw.path, len(copies), source)
 
 
 def iter_images(path: Path) -> Iterator[table.Chunk]:

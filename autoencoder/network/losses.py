@@ -1,18 +1,35 @@
-"""The file with the loss of each epoch: CSV with the columns epoch, train and validation."""
+"""The losses of each epoch, and their file: CSV with the columns epoch, train and validation."""
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
-from autoencoder.network.trainer import Epoch
 
 _HEADER = "epoch,train,validation"
 _ROW = re.compile(r"[0-9]+(,[0-9]+\.[0-9]+){2}")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The losses of one pass over the training images.
+
+    Attributes
+    ----------
+    epoch : int
+        1 for the first.
+    train, validation : float
+        BCE, mean over pixels and images: of the training images during the epoch, and of the
+        validation images at its end.
+    """
+
+    epoch: int
+    train: float
+    validation: float
 
 
 def write_losses(path: Path, history: Iterable[Epoch]) -> None:

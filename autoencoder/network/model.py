@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -16,18 +16,33 @@ from torch import Tensor, nn
 from autoencoder.data.table import PIXELS
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
+from autoencoder.params import Activation
 
 HIDDEN = (512, 256)
-ACTIVATIONS: Mapping[str, type[nn.Module]] = {
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-}
 
 # The only key of the file's metadata: safetensors writes several keys in varying order.
 _METADATA = "autoencoder"
+
+
+class ActivationLayer(nn.Module):
+    """An activation by its name, which is that of PyTorch's function.
+
+    Parameters
+    ----------
+    name : str
+        One of `autoencoder.params.Activation`.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in get_args(Activation):
+            raise ValueError(f"{name!r} is not one of {', '.join(get_args(Activation))}")
+        self.function = getattr(torch.ops.aten, name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the activation to each element."""
+        result: Tensor = self.function(x)
+        return result
 
 
 class CentredLinear(nn.Linear):
@@ -55,7 +70,7 @@ class Autoencoder(nn.Module):
     z_size : int
         Numbers in the latent code.
     activation : str
-        Activation of the hidden layers, one of `ACTIVATIONS`.
+        Activation of the hidden layers, one of `autoencoder.params.Activation`.
     """
 
     def __init__(self, z_size: int, activation: str) -> None:
@@ -184,7 +199,7 @@ def build_model(training: Tensor, z_size: int, activation: str, seed: int) -> Au
     z_size : int
         Numbers in the latent code.
     activation : str
-        One of `ACTIVATIONS`.
+        One of `autoencoder.params.Activation`.
     seed : int
         Seed of the weights.
     """
@@ -232,6 +247,6 @@ def _mlp(sizes: Sequence[int], activation: str, *, input_kind: str) -> nn.Sequen
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
         linear = CentredLinear if input_kind == "sigmoid" else nn.Linear
-        layers += [linear(inputs, outputs), ACTIVATIONS[activation]()]
+        layers += [linear(inputs, outputs), ActivationLayer(activation)]
         input_kind = activation
     return nn.Sequential(*layers[:-1])

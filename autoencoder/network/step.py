@@ -1,9 +1,9 @@
-"""One training step, written out: what autograd would do, in memory that is kept."""
+"""One training step: manual forward and backward pass in preallocated buffers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +12,14 @@ from torch.optim.adamw import adamw
 from autoencoder.data.table import PIXELS
 from autoencoder.network.model import Autoencoder, CentredLinear, add_noise
 
-# AdamW's. The memory of squared gradients is shorter than the usual 0.999, for a learning rate as
-# high as ours; eps is below any gradient here.
+# AdamW's. Squared gradients are averaged over fewer steps than with the usual 0.999, because of the
+# high learning rate; eps is below all gradients here.
 BETAS = (0.9, 0.99)
 EPS = 1e-12
 
 aten = torch.ops.aten
 
-# Each activation, a = f(y); and in place of the gradient by a, that by y.
-FORWARD = {
-    "sigmoid": aten.sigmoid.out,
-    "tanh": aten.tanh.out,
-    "relu": aten.relu.out,
-    "gelu": aten.gelu.out,
-    "silu": aten.silu.out,
-}
+# Backward pass of each activation a = f(y): turns the gradient by a, in place, into that by y.
 BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
     "sigmoid": lambda g, y, a: aten.sigmoid_backward.grad_input(g, a, grad_input=g),
     "tanh": lambda g, y, a: aten.tanh_backward.grad_input(g, a, grad_input=g),
@@ -38,14 +31,13 @@ BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
 
 @dataclass
 class _Layer:
-    """A linear layer, y = W x + b, the activation behind it, a = f(y), and where each is kept.
+    """A linear layer, y = W x + b, its activation, a = f(y), and their buffers.
 
-    x is the activation of the layer before, less 1/2 for a centred layer. The gradients of the loss
-    by y and by a take turns in one buffer.
+    x is the activation of the previous layer, minus 1/2 for a centred layer. The gradients by y and
+    by a share one buffer.
     """
 
     weight: Tensor
-    weight_t: Tensor
     bias: Tensor
     weight_gradient: Tensor
     bias_gradient: Tensor
@@ -54,19 +46,18 @@ class _Layer:
     y: Tensor
     a: Tensor
     gradient: Tensor
-    gradient_t: Tensor
 
 
 def flatten(model: nn.Module) -> nn.Parameter:
-    """Put all parameters of a model, and their gradients, into one piece of memory.
+    """Move all parameters of a model, and their gradients, into one contiguous parameter.
 
-    `AdamW`, given this one parameter, updates all of them in one sweep.
+    `AdamW` then updates all of them at once.
 
     Returns
     -------
     Parameter
-        Float tensor of shape (parameters,), with a gradient of zeros. The model's parameters and
-        their gradients are views of it from now on.
+        Float tensor of shape (number of parameters,), with a gradient of zeros. The model's
+        parameters and their gradients become views of it.
     """
     parameters = list(model.parameters())
     flat = nn.Parameter(nn.utils.parameters_to_vector(parameters).detach())
@@ -79,7 +70,7 @@ def flatten(model: nn.Module) -> nn.Parameter:
 
 
 class AdamW:
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), over one parameter.
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), for one parameter.
 
     PyTorch's fused kernel without the bookkeeping of ``torch.optim.AdamW``, which takes a fortieth
     of a step.
@@ -93,18 +84,18 @@ class AdamW:
     Attributes
     ----------
     learning_rate : float tensor of shape ()
-        Of the next step, on the device of the weights; to be filled by the caller.
+        For the next step, on the device of the weights; set by the caller.
     state : dict of str to Tensor
-        What goes from step to step, by PyTorch's names: exp_avg, exp_avg_sq and step.
+        State between steps, with PyTorch's names: exp_avg, exp_avg_sq and step.
     """
 
     def __init__(self, weights: nn.Parameter, weight_decay: float) -> None:
         self.weights = weights.detach()
         self.gradient = cast(Tensor, weights.grad)
         self.weight_decay = weight_decay
-        # A double, as a Python float is; the kernels of other devices take only a float32.
-        exact = torch.float64 if weights.device.type == "cpu" else torch.float32
-        self.learning_rate = torch.zeros((), dtype=exact, device=weights.device)
+        # Double precision, as a Python float; the kernels of other devices require float32.
+        dtype = torch.float64 if weights.device.type == "cpu" else torch.float32
+        self.learning_rate = torch.zeros((), dtype=dtype, device=weights.device)
         self.state = {
             "exp_avg": torch.zeros_like(self.weights),
             "exp_avg_sq": torch.zeros_like(self.weights),
@@ -132,26 +123,27 @@ class AdamW:
 
 
 def cuda_graph(work: Callable[[], object], generator: torch.Generator) -> Callable[[], object]:
-    """Record the work that a function gives the GPU, to be launched as one from then on.
+    """Capture the GPU work of a function as a CUDA graph.
 
     Parameters
     ----------
     work : callable
-        Waits for no result, and finds all that changes from call to call in the same memory. It is
-        called twice: libraries set themselves up in their first call, which cannot be recorded.
+        Must not wait for results, and must find its changing inputs in the same memory each time.
+        It is called twice: once for warm-up, because libraries initialise themselves in their first
+        call, which cannot be captured, and once for the capture.
     generator : Generator
-        What it draws random numbers from, on the GPU.
+        Source of its random numbers, on the GPU.
 
     Returns
     -------
     callable
-        Has the GPU do the same again, on what the memory holds then.
+        Replays the work on the current content of the memory.
     """
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
+    side_stream = torch.cuda.Stream()
+    side_stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side_stream):
         work()
-    torch.cuda.current_stream().wait_stream(aside)
+    torch.cuda.current_stream().wait_stream(side_stream)
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(generator)
     with torch.cuda.graph(graph):
@@ -162,30 +154,28 @@ def cuda_graph(work: Callable[[], object], generator: torch.Generator) -> Callab
 class Step:
     """A training step of an autoencoder: forward, loss, backward, update.
 
-    Gives the numbers of ``loss.backward()`` and AdamW, to rounding, without the
-    bookkeeping of autograd and without new memory: at batch 64 the network is so small that these
-    take a third of the time. On an NVIDIA GPU, its fifty small kernels are launched as one, by
-    `cuda_graph`.
+    Computes what ``loss.backward()`` and AdamW compute, up to rounding, without autograd's
+    bookkeeping and without allocating memory: at batch size 64 the network is so small that these
+    take a third of the time. On an NVIDIA GPU, the step's fifty small kernels are replayed as one
+    CUDA graph.
 
     Parameters
     ----------
     model : Autoencoder
-        To be trained, in place, after `flatten`.
+        Trained in place, after `flatten`.
     optimizer : AdamW
-        Of what `flatten` returned, before its first step.
+        Of the parameter that `flatten` returned, before its first step.
     images : uint8 tensor of shape (n, 784)
-        What there is to learn, on the model's device.
+        The training images, on the model's device.
     batch_size : int
-        Images a step.
+        Images per step.
     noise : float
-        Added to the input, not to the target of the loss, by `noisy`.
+        Noise added to the input, not to the target of the loss, by `add_noise`.
 
     Attributes
     ----------
     generator : Generator
-        Source of the noise, on the model's device; to be seeded by the caller.
-    launch : callable
-        `learn`, or what does the same.
+        Source of the noise, on the model's device; seeded by the caller.
     """
 
     def __init__(
@@ -218,7 +208,6 @@ class Step:
             self.layers.append(
                 _Layer(
                     weight=linear.weight.detach(),
-                    weight_t=linear.weight.detach().t(),
                     bias=linear.bias.detach(),
                     weight_gradient=cast(Tensor, linear.weight.grad),
                     bias_gradient=cast(Tensor, linear.bias.grad),
@@ -227,18 +216,17 @@ class Step:
                     y=y,
                     a=a,
                     gradient=gradient,
-                    gradient_t=gradient.t(),
                 )
             )
-        self.launch: Callable[[], object] = self.learn
+        self._run_step: Callable[[], object] = self._train_step
         if device.type == "cuda":
-            self.record()
+            self.capture_graph()
 
-    def record(self) -> None:
-        """Launch each step as one `cuda_graph` from now on."""
-        # At a learning rate of 0 the weights stay as they are, in the calls that recording takes.
+    def capture_graph(self) -> None:
+        """Replay each step as one CUDA graph from now on."""
+        # A learning rate of 0 keeps the weights during warm-up and capture.
         self.optimizer.learning_rate.zero_()
-        self.launch = cuda_graph(self.learn, self.generator)
+        self._run_step = cuda_graph(self._train_step, self.generator)
         for tensor in self.optimizer.state.values():
             tensor.zero_()
 
@@ -248,47 +236,65 @@ class Step:
         Parameters
         ----------
         rows : int64 tensor of shape (batch_size,)
-            Which of the images to learn.
+            Indices of the images of the batch.
         learning_rate : float
 
         Returns
         -------
         float tensor of shape ()
-            The BCE before the update, mean over pixels and images. The next step may overwrite
-            it.
+            The BCE before the update, mean over pixels and images. The next step may overwrite it.
         """
         self.rows.copy_(rows)
         self.optimizer.learning_rate.fill_(learning_rate)
-        self.launch()
+        self._run_step()
         return self.loss
 
     @torch.no_grad()
-    def learn(self) -> None:
-        """Take a step on the images that `rows` names, at the optimizer's learning rate."""
-        first, last = self.layers[0], self.layers[-1]
+    def _train_step(self) -> None:
+        """Take a step on the images of `rows`, with the optimizer's learning rate."""
+        self._forward()
+        self._compute_loss()
+        self._backward()
+        self.optimizer.step()
+
+    def _forward(self) -> None:
+        """Compute the logits of the reconstructions, in the last layer's y."""
         torch.index_select(self.images, 0, self.rows, out=self.batch)
         torch.div(self.batch, 255, out=self.target)
         if self.noise:
-            add_noise(self.target, self.noise, self.generator, out=first.x)
+            add_noise(self.target, self.noise, self.generator, out=self.layers[0].x)
         for layer, following in pairwise(self.layers):
-            torch.addmm(layer.bias, layer.x, layer.weight_t, out=layer.y)
-            FORWARD[layer.activation](layer.y, out=layer.a)
+            torch.addmm(layer.bias, layer.x, layer.weight.t(), out=layer.y)
+            _apply(layer.activation, layer.y, out=layer.a)
             if following.x is not layer.a:
                 torch.sub(layer.a, self.half, out=following.x)
-        torch.addmm(last.bias, last.x, last.weight_t, out=last.y)
-        # BCE = softplus(logit) - pixel * logit, a pixel each, in buffers that are free here; and
-        # softplus(y) = max(y, 0) - log(sigmoid(|y|)), as PyTorch's own takes 0.1 ms longer.
+        last = self.layers[-1]
+        torch.addmm(last.bias, last.x, last.weight.t(), out=last.y)
+
+    def _compute_loss(self) -> None:
+        """Compute the mean BCE; overwrites the last layer's a and gradient."""
+        last = self.layers[-1]
+        # BCE = softplus(logit) - pixel * logit, and softplus(y) = max(y, 0) - log(sigmoid(|y|));
+        # PyTorch's own softplus takes 0.1 ms longer.
         torch.abs(last.y, out=last.a).sigmoid_().log_()
         bce = torch.clamp(last.y, min=0, out=last.gradient).sub_(last.a)
         self.loss = bce.addcmul_(self.target, last.y, value=-1).mean()
 
-        # The sigmoid and the cross-entropy together have a simple derivative by the logits.
+    def _backward(self) -> None:
+        """Compute the gradients of the summed BCE by all weights and biases."""
+        last = self.layers[-1]
+        # The derivative of cross-entropy and sigmoid together by the logits is simple.
         torch.sigmoid(last.y, out=last.gradient).sub_(self.target)
-        backwards = self.layers[::-1]
-        for layer, before in zip(backwards, [*backwards[1:], None], strict=True):
-            torch.mm(layer.gradient_t, layer.x, out=layer.weight_gradient)
+        for layer, previous in pairwise([*reversed(self.layers), None]):
+            layer = cast(_Layer, layer)
+            torch.mm(layer.gradient.t(), layer.x, out=layer.weight_gradient)
             torch.sum(layer.gradient, 0, out=layer.bias_gradient)
-            if before:
-                torch.mm(layer.gradient, layer.weight, out=before.gradient)
-                BACKWARD[before.activation](before.gradient, before.y, before.a)
-        self.optimizer.step()
+            if previous:
+                torch.mm(layer.gradient, layer.weight, out=previous.gradient)
+                BACKWARD[previous.activation](previous.gradient, previous.y, previous.a)
+
+
+def _apply(activation: str, y: Tensor, out: Tensor) -> None:
+    """Apply an activation, by the name of PyTorch's function."""
+    function: Any = getattr(aten, activation)
+    function.out(y, out=out)

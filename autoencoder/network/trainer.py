@@ -1,7 +1,6 @@
 """The training loop: epochs over the training images, the best weights, the state to resume."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from autoencoder.errors import UserError
 from autoencoder.network.distributed import SINGLE, AutogradStep, World
+from autoencoder.network.losses import Epoch
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
 from autoencoder.network.step import AdamW, Step, flatten
@@ -16,24 +16,6 @@ from autoencoder.params import Params
 
 # Fraction of the steps during which the learning rate rises.
 WARMUP_FRACTION = 0.05
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The losses of one pass over the training images.
-
-    Attributes
-    ----------
-    epoch : int
-        1 for the first.
-    train, validation : float
-        BCE, mean over pixels and images: of the training images during the epoch, and of the
-        validation images at its end.
-    """
-
-    epoch: int
-    train: float
-    validation: float
 
 
 def split_validation(images: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

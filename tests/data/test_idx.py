@@ -29,7 +29,7 @@ def read(content: bytes, item: tuple[int, ...] = (), dtype: Any = np.uint8) -> N
 
 @pytest.mark.parametrize("block", [1000, 1 << 22])
 def test_round_trip(test_digits: Digits, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idx, "_BYTES", block)
+    monkeypatch.setattr(idx, "_CHUNK_BYTES", block)
     labels, images = test_digits
     assert (read(idx.encode(labels)) == labels).all()
     assert (read(idx.encode(images), (28, 28)) == images).all()
@@ -53,12 +53,12 @@ def test_torchvision_reads_what_is_encoded(tmp_path: Path, test_digits: Digits) 
         (b"", (), "starts with nothing, expected 00 00 08 01: not an IDX file"),
         (b"\x1f\x8b\x08\x00rest", (), "starts with 1f 8b 08 00, expected 00 00 08 01"),
         (FIVE, (28, 28), "starts with 00 00 08 01, expected 00 00 08 03"),
-        (FIVE[:-1], (), "ends after 4 items, expected the 5 of its header"),
-        (FIVE + b"x", (), "goes on after the 5 items of its header"),
+        (FIVE[:-1], (), "ends after 4 items, expected 5 as in its header"),
+        (FIVE + b"x", (), "trailing data after 5 items"),
         (b"\0\0\x08\x03\0\0\0\x02\0\0", (28, 28), r"shape \(2, 0, 0\), expected \(n, 28, 28\)"),
         (b"\0\0\x08\x03" + b"\xff" * 20, (28, 28), r"shape \(4294967295, .*expected \(n, 28, 28\)"),
         (b"\0\0\x08\x01" + bytes(4), (), r"shape \(0,\), expected \(n,\) with n > 0"),
-        (b"\0\0\x08\x01" + b"\xff" * 20, (), "ends after 16 items, expected the 4294967295"),
+        (b"\0\0\x08\x01" + b"\xff" * 20, (), "ends after 16 items, expected 4294967295"),
     ],
 )
 def test_damage_is_named(content: bytes, item: tuple[int, ...], message: str) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import AFTER_TABLES, Project, parameters
-from test_train import TRAIN, outputs
+from conftest import AFTER_TABLES, TRAIN, Project, parameters, train_outputs
 from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
@@ -54,7 +53,7 @@ def test_the_shares_of_a_batch_are_the_batch(rows: int) -> None:
 def test_a_batch_smaller_than_the_processes_is_an_error(images: Tensor) -> None:
     parts = split_validation(images, 0.1, seed=0)
     model = build_model(parts[0], 8, "sigmoid", seed=0)
-    with pytest.raises(UserError, match="batch_size is 2, expected at least a row for each of th"):
+    with pytest.raises(UserError, match="batch_size is 2, expected at least one row for each"):
         Trainer(model, *parts, parameters(batch_size=2), World(0, 3))
 
 
@@ -63,7 +62,7 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("auto", "cuda"):
         assert choose_device(name, World(3, 4, 1, 2)) == torch.device("cuda:1")
     assert choose_device("auto", World(2, 3, 2, 3)) == torch.device("cpu")
-    with pytest.raises(UserError, match="device is cuda, which this machine has not for 3 proces"):
+    with pytest.raises(UserError, match="'cuda' is not available on this machine for 3 proces"):
         choose_device("cuda", World(2, 3, 2, 3))
 
 
@@ -116,7 +115,7 @@ def test_an_error_is_said_once(project: Project) -> None:
     output = project.run(*torchrun(2), status=1)
     (line,) = re.findall("^error: .*", output, re.MULTILINE)
     assert line.endswith(
-        "expected at least a row for each of the 2 processes that the launcher starts"
+        "expected at least one row for each of the 2 processes that the launcher starts"
     )
     assert not (project.root / "m.safetensors").exists()
 
@@ -135,7 +134,7 @@ def test_a_killed_process_brings_the_run_back_from_its_checkpoint(
 ) -> None:
     project.set_params(epochs=20)
     project.run(*torchrun(2))
-    undisturbed = outputs(project)
+    undisturbed = train_outputs(project)
     (project.root / "m.safetensors").unlink()
 
     lines = []
@@ -152,7 +151,7 @@ def test_a_killed_process_brings_the_run_back_from_its_checkpoint(
     assert process.returncode == 0, output
     (after,) = re.findall(r"resuming after epoch (\d+)", output)
     assert 3 <= int(after) < 20
-    assert outputs(project) == undisturbed  # two numbers have the same sum in either order
+    assert train_outputs(project) == undisturbed  # two numbers have the same sum in either order
     assert not (project.root / "checkpoint").exists()
 
 

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 
 from autoencoder.errors import UserError
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import ACTIVATIONS, Autoencoder, CentredLinear, to_unit_range
+from autoencoder.network.model import Autoencoder, CentredLinear, to_unit_range
+from autoencoder.params import Activation
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("z_size", [1, 32, 100])
 def test_shapes_and_ranges(images: Tensor, z_size: int, activation: str) -> None:
     model = network(images, z_size, activation)
@@ -50,7 +52,7 @@ def test_a_centred_layer_is_a_linear_layer_with_another_bias() -> None:
     assert torch.allclose(layer(x), F.linear(x, layer.weight, bias), atol=1e-6)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", get_args(Activation))
 def test_gradients_reach_the_first_layer(images: Tensor, activation: str) -> None:
     model = network(images, activation=activation)
     x = to_unit_range(images[:64])
@@ -199,5 +201,5 @@ def test_weights_of_another_precision_become_float32(saved: Path) -> None:
 
 def test_weights_that_are_not_finite_are_refused(saved: Path) -> None:
     resave(saved, {"encoder.0.bias": torch.full((512,), torch.nan)})
-    with pytest.raises(UserError, match=r"encoder.0.bias is not finite"):
+    with pytest.raises(UserError, match=r"encoder.0.bias contains values that are not finite"):
         Autoencoder.load(saved)

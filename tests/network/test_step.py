@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from autoencoder.network import step as step_module
 from autoencoder.network.distributed import AutogradStep
-from autoencoder.network.model import ACTIVATIONS, Autoencoder, add_noise
+from autoencoder.network.model import Autoencoder, add_noise
 from autoencoder.network.step import AdamW, Step, flatten
+from autoencoder.params import Activation
 
 
 def check_steps(images: Tensor, activation: str, batch_size: int, noise: float) -> None:
@@ -40,7 +41,7 @@ def check_steps(images: Tensor, activation: str, batch_size: int, noise: float) 
         mine.weights.copy_(theirs.weights)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("batch_size", [1, 20, 64])
 @pytest.mark.parametrize("noise", [0, 0.5])
 def test_steps_are_those_of_autograd(
@@ -51,7 +52,7 @@ def test_steps_are_those_of_autograd(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU")
 def test_steps_on_a_gpu_are_those_of_autograd(images: Tensor) -> None:
-    for activation in ACTIVATIONS:
+    for activation in get_args(Activation):
         for noise in (0, 0.5):
             check_steps(images.cuda(), activation, 64, noise)
 
@@ -95,7 +96,7 @@ def record(work: Callable[[], object], generator: torch.Generator) -> Callable[[
     return recorder.replay
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("noise", [0, 0.5])
 def test_recorded_steps_have_the_same_bytes(
     images: Tensor, activation: str, noise: float, monkeypatch: pytest.MonkeyPatch
@@ -106,13 +107,13 @@ def test_recorded_steps_have_the_same_bytes(
         model = network(images, 9, activation)
         steps.append(Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20, noise))
         if recorded:
-            steps[1].record()
+            steps[1].capture_graph()
         steps[-1].generator.manual_seed(5)
     for number, rows in enumerate(torch.randperm(len(images)).split(20)[:5]):
         losses = [step(rows, 1e-3 * (number + 1)).item() for step in steps]
         assert losses[0] == losses[1]
         assert torch.equal(*(step.optimizer.weights for step in steps))
-    assert steps[1].launch != steps[1].learn
+    assert steps[1]._run_step != steps[1]._train_step
 
 
 def test_noise_is_uniform_and_ends_at_white() -> None:

@@ -169,3 +169,13 @@ def test_divergence_is_an_error_that_names_epoch_and_step(parts: tuple[Tensor, T
     assert len(diverging.history) == 1
     diverging.restore_best()
     assert torch.equal(weights(diverging), good)
+
+
+def test_split_takes_every_row_once() -> None:
+    numbered = torch.arange(100, dtype=torch.uint8)[:, None]
+    training, validation = split_validation(numbered, 0.1, seed=0)
+    assert (len(training), len(validation)) == (90, 10)
+    assert sorted(torch.cat([training, validation]).flatten().tolist()) == list(range(100))
+    assert torch.equal(split_validation(numbered, 0.1, seed=0)[1], validation)
+    assert not torch.equal(split_validation(numbered, 0.1, seed=1)[1], validation)
+    assert len(split_validation(numbered, 0.001, seed=0)[1]) == 1

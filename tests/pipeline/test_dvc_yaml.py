@@ -101,8 +101,8 @@ def test_a_stage_declares_what_shapes_its_result(stage: str) -> None:
     assert declared == set(uses(stage)) == params_read(module)
 
     inputs = set(definition["deps"]) & paths
-    checkpoint = set(re.findall(r"--checkpoint (\S+)", definition["cmd"]))
-    assert inputs | outs == paths - checkpoint
+    states = set(re.findall(r"--(?:checkpoint|record) (\S+)", definition["cmd"]))
+    assert inputs | outs == paths - states
     uses_packages = any("network" in path.parts for path in modules)
     assert ("requirements.lock" in definition["deps"]) == uses_packages
 

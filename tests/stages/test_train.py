@@ -5,59 +5,11 @@ import signal
 
 import pytest
 import torch
-from conftest import Project
+from conftest import TRAIN, Project, train_outputs
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from autoencoder.errors import UserError
 from autoencoder.network.model import Autoencoder
-from autoencoder.network.numerics import choose_device
-from autoencoder.network.trainer import split_validation
-
-
-def test_split_takes_every_row_once() -> None:
-    numbered = torch.arange(100, dtype=torch.uint8)[:, None]
-    training, validation = split_validation(numbered, 0.1, seed=0)
-    assert (len(training), len(validation)) == (90, 10)
-    assert sorted(torch.cat([training, validation]).flatten().tolist()) == list(range(100))
-    assert torch.equal(split_validation(numbered, 0.1, seed=0)[1], validation)
-    assert not torch.equal(split_validation(numbered, 0.1, seed=1)[1], validation)
-    assert len(split_validation(numbered, 0.001, seed=0)[1]) == 1
-
-
-def test_device() -> None:
-    present = "cuda" if torch.cuda.is_available() else "cpu"
-    if torch.backends.mps.is_available():
-        present = "mps"
-    assert choose_device("auto").type == present
-    assert choose_device("cpu").type == "cpu"
-    absent = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    for name in [name for name, there in absent.items() if not there]:
-        with pytest.raises(UserError, match=f"device is {name}, which this machine has not"):
-            choose_device(name)
-
-
-def test_arithmetic_is_that_of_float32_whatever_the_environment_says(fresh: Project) -> None:
-    here = Project(fresh.root)
-    here.environment["TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"] = "1"
-    code = (
-        "import torch; from autoencoder.network.numerics import configure_numerics;"
-        "print(torch.get_float32_matmul_precision());"
-        "configure_numerics(threads=3);"
-        "print(torch.get_float32_matmul_precision(), torch.get_num_threads());"
-        "print((torch.tensor(1e-30) * torch.tensor(1e-10)).item())"
-    )
-    assert here.run("python", "-c", code).split() == ["high", "highest", "3", "0.0"]
-
-
-TRAIN = [
-    *("-m", "stages.train", "--table", "data/train.csv", "--model", "m.safetensors"),
-    *("--losses", "loss.csv", "--checkpoint", "checkpoint"),
-]
-
-
-def outputs(project: Project) -> list[bytes]:
-    return [(project.root / name).read_bytes() for name in ("m.safetensors", "loss.csv")]
 
 
 def train_until(project: Project, epoch: int, how: signal.Signals) -> None:
@@ -74,7 +26,7 @@ def train_until(project: Project, epoch: int, how: signal.Signals) -> None:
 def test_a_stopped_run_goes_on_to_the_same_bytes(project: Project) -> None:
     project.set_params(epochs=12)
     project.run("python", *TRAIN)
-    undisturbed = outputs(project)
+    undisturbed = train_outputs(project)
 
     for name in ("m.safetensors", "loss.csv"):
         (project.root / name).unlink()
@@ -84,7 +36,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(project: Project) -> None:
     output = project.run("python", *TRAIN)
     (after,) = re.findall(r"resuming after epoch (\d+)", output)
     assert 8 <= int(after) < 12
-    assert outputs(project) == undisturbed
+    assert train_outputs(project) == undisturbed
     assert not (project.root / "checkpoint").exists()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import Project, peak_memory
+from conftest import ROOT, Project, peak_memory
 from PIL import Image
 
 from autoencoder.data import table
@@ -69,7 +69,7 @@ def test_a_table_without_header_and_pictures_give_the_same_codes(
     ("images", "message"),
     [
         ("nowhere.csv", "nowhere.csv: No such file or directory"),
-        ("tools", "tools/__init__.py: not a picture by its name, expected .bmp"),
+        ("tools", "tools/__init__.py: not a picture by its suffix, expected .bmp"),
     ],
 )
 def test_what_has_no_images_is_one_line(
@@ -94,5 +94,5 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
 
 
 def test_help_tells_what_it_takes() -> None:
-    output = Project(Path(__file__).parents[1]).run(sys.executable, "-m", "tools.encode", "--help")
+    output = Project(ROOT).run(sys.executable, "-m", "tools.encode", "--help")
     assert re.findall(r"^  --(\w+) PATH", output, re.MULTILINE) == ["model", "images", "codes"]

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import Project, peak_memory
+from conftest import ROOT, Project, peak_memory
 from PIL import Image
 
 from autoencoder.data import table
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder, to_unit_range
-from tools.reconstruct import BETWEEN, SCALE, SHOWN, sheet
+from tools.reconstruct import GRID_GREY, MAX_IMAGES, SCALE, image_grid
 
 MODEL = ("--model", "models/autoencoder.safetensors")
 
@@ -53,14 +53,14 @@ def test_a_picture_shows_each_image_beside_its_reconstruction(ran: Project, tmp_
     _, made = table.read(tmp_path / "made.csv")
     with Image.open(tmp_path / "made.PNG") as picture:
         shown = np.asarray(picture)
-    assert (shown == sheet(images, made)).all()
+    assert (shown == image_grid(images, made)).all()
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 100, SHOWN])
+@pytest.mark.parametrize("count", [1, 2, 7, 100, MAX_IMAGES])
 def test_a_sheet_has_every_pair_once_in_order(count: int) -> None:
     rng = np.random.default_rng(count)
     images, made = rng.integers(0, 256, (2, count, 784), np.uint8)
-    shown = sheet(images, made)[::SCALE, ::SCALE]
+    shown = image_grid(images, made)[::SCALE, ::SCALE]
     columns = shown.shape[1] // 61
     assert shown.shape == (-(-count // columns) * 32, columns * 61)
     rest = shown.copy()
@@ -69,8 +69,8 @@ def test_a_sheet_has_every_pair_once_in_order(count: int) -> None:
         for pixels, start in ((image, left), (reconstruction, left + 29)):
             place = np.s_[top : top + 28, start : start + 28]
             assert (shown[place] == pixels.reshape(28, 28)).all()
-            rest[place] = BETWEEN
-    assert (rest == BETWEEN).all()
+            rest[place] = GRID_GREY
+    assert (rest == GRID_GREY).all()
     height, width = shown.shape
     assert count < 7 or 0.7 < height / width < 1.4
 
@@ -81,8 +81,8 @@ def test_a_sheet_has_every_pair_once_in_order(count: int) -> None:
         ("nowhere.png", "made.png", "nowhere.png: No such file or directory"),
         ("plots/loss.csv", "made.csv", "plots/loss.csv: line 1 has 3 cells, expected 785"),
         ("data/test.csv", "made.jpg", "made.jpg: expected a name that ends in .csv or .png"),
-        ("data/test.csv", "scores.csv", "scores.csv: named for reconstructions and scores"),
-        ("data/train.csv", "made.png", "made.png: over 400 images, more than a picture shows"),
+        ("data/test.csv", "scores.csv", "scores.csv: --reconstructions would overwrite --scores"),
+        ("data/train.csv", "made.png", "made.png: over 400 images"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -109,8 +109,6 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
 
 
 def test_help_tells_what_it_takes() -> None:
-    output = Project(Path(__file__).parents[1]).run(
-        sys.executable, "-m", "tools.reconstruct", "--help"
-    )
+    output = Project(ROOT).run(sys.executable, "-m", "tools.reconstruct", "--help")
     options = re.findall(r"^  --(\w+) PATH", output, re.MULTILINE)
     assert options == ["model", "images", "reconstructions", "scores"]

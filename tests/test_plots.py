@@ -10,8 +10,6 @@ import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own docu
 from conftest import Digits, named
 from PIL import Image
 
-from autoencoder.errors import UserError
-from autoencoder.network.losses import read_losses
 from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
 from autoencoder.plots import code_image, draw_losses, draw_reconstructions, save
 
@@ -76,26 +74,3 @@ def test_a_picture_has_the_same_bytes_each_time(tmp_path: Path) -> None:
         save(draw_losses(losses), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert "Software" not in Image.open(tmp_path / "a.png").info
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "cut off after 0 lines, expected a line for each epoch"),
-        (b"epoch,train,validation\n", "cut off after 1 lines, expected a line for each epoch"),
-        (b"epoch,train,validation\n1,0.3,0.3\n2,0.2,0.2", "cut off after 2 lines, expected a line"),
-        (b"epoch,train\n1,0.3\n", "line 1 is 'epoch,train', expected epoch,train,validation"),
-        (b"<<<<<<< HEAD\nepoch,train,validation\n", "line 1 is '<<<<<<< HEAD', expected epoch"),
-        (
-            b"epoch,train,validation\n1,0.3,0.3\n2,nan,0.3\n",
-            "line 3 is '2,nan,0.3', expected three",
-        ),
-        (b"epoch,train,validation\n1,0.3\n", "line 2 is '1,0.3', expected three numbers"),
-        (b"epoch,train,validation\n1,0.3,0.3,0.3\n", "line 2 is '1,0.3,0.3,0.3', expected three"),
-        (b"\xff\xfee\0\n", "line 1 is '��e"),
-    ],
-)
-def test_bad_losses_are_named(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "loss.csv").write_bytes(content)
-    with pytest.raises(UserError, match=f"loss.csv: {message}"):
-        read_losses(tmp_path / "loss.csv")

