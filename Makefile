@@ -66,7 +66,7 @@ bench-processes: $(READY) ## time an epoch with one, two and three processes
 	$(BIN)/python -m benchmarks.processes
 
 choices: $(READY) ## measure what the initialisation is worth
-	$(BIN)/python -m benchmarks.choices
+	$(BIN)/python -m benchmarks.ablations
 
 anomaly: $(READY) ## measure how well the BCE tells other images (OTHER=fashion-mnist.csv) apart
 	$(BIN)/python -m benchmarks.anomaly $(OTHER)

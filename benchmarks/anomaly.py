@@ -1,8 +1,8 @@
-"""Does the BCE tell images of another kind from those learned? `make anomaly OTHER=other.csv`.
+"""How well the BCE separates images of another kind: `make anomaly OTHER=other.csv`.
 
-The network reconstructs what it has learned better than anything else, so that the BCE of an image
-and its reconstruction is a score of how odd the image is. Measured on the test table and on images
-of another data set, which the network has never seen.
+The network reconstructs images like its training images better than others, so the BCE of an image
+is an anomaly score. Measured on the test table and on images of another data set, which the network
+has never seen.
 """
 
 import logging
@@ -24,31 +24,31 @@ MODEL, TEST = Path("models/autoencoder.safetensors"), Path("data/test.csv")
 REPORT = Path(__file__).with_suffix(".csv")
 
 
-def auroc(usual: NDArray[np.float64], odd: NDArray[np.float64]) -> float:
-    """Area under the receiver operating characteristic of a score.
+def auroc(normal: NDArray[np.float64], anomalous: NDArray[np.float64]) -> float:
+    """Compute the area under the receiver operating characteristic of a score.
 
-    It is the probability that an odd case drawn at random scores higher than a usual one, a tie
+    It is the probability that a random anomalous case scores higher than a random normal one, ties
     counting half (Hanley and McNeil, "The meaning and use of the area under a receiver operating
-    characteristic (ROC) curve", 1982): Mann and Whitney's U of the odd ones, 1947, out of all
-    pairs, computed from ranks, which ties share.
+    characteristic (ROC) curve", 1982): the Mann-Whitney U statistic (1947) divided by the number of
+    pairs, computed from ranks, averaged over ties.
 
     Parameters
     ----------
-    usual, odd : float64 arrays of shapes (n,) and (m,)
-        Scores, the higher the odder.
+    normal, anomalous : float64 arrays of shapes (n,) and (m,)
+        Scores, higher for more anomalous cases.
 
     Returns
     -------
     float
-        1/2 for a score that tells nothing, 1 for one that tells all.
+        1/2 for a useless score, 1 for a perfect one.
     """
-    ranks = pd.Series(np.concatenate([usual, odd])).rank().to_numpy()
-    u = ranks[len(usual) :].sum() - len(odd) * (len(odd) + 1) / 2
-    return float(u / (len(usual) * len(odd)))
+    ranks = pd.Series(np.concatenate([normal, anomalous])).rank().to_numpy()
+    u = ranks[len(normal) :].sum() - len(anomalous) * (len(anomalous) + 1) / 2
+    return float(u / (len(normal) * len(anomalous)))
 
 
 def scores(model: Autoencoder, path: Path) -> pd.DataFrame:
-    """Score each image of a table or of pictures: its BCE, and its mean grey value in 0..1."""
+    """Compute the BCE and the mean grey value, in 0..1, of each image of a table or of pictures."""
     parts = [
         pd.DataFrame(
             {
@@ -62,16 +62,16 @@ def scores(model: Autoencoder, path: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Score both; write how well the BCE tells them apart, and how well brightness alone does."""
+    """Score both; write how well the BCE and, for comparison, the brightness separates them."""
     other = Path(sys.argv[1])
     model = Autoencoder.load(MODEL)
-    usual, odd = scores(model, TEST), scores(model, other)
-    area = {name: auroc(usual[name].to_numpy(), odd[name].to_numpy()) for name in usual}
+    normal, anomalous = scores(model, TEST), scores(model, other)
+    area = {name: auroc(normal[name].to_numpy(), anomalous[name].to_numpy()) for name in normal}
     report = {
         "other": other.stem,
-        "rows": len(odd),
-        "bce": round(float(usual["bce"].mean()), 5),
-        "bce_other": round(float(odd["bce"].mean()), 5),
+        "rows": len(anomalous),
+        "bce": round(float(normal["bce"].mean()), 5),
+        "bce_other": round(float(anomalous["bce"].mean()), 5),
         "auroc": round(area["bce"], 6),
         "auroc_grey": round(area["grey"], 6),
     }

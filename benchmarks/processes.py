@@ -1,7 +1,7 @@
-"""Time an epoch of one process and of several on this machine: `make bench-processes`.
+"""Time an epoch with one process and with several on this machine: `make bench-processes`.
 
-Each round starts every one of them once, in turn, through its launcher, as DVC does; what counts is
-the time from the line of the first epoch to that of the second.
+Each round starts each configuration once, in turn, through its launcher, as DVC does. Measured is
+the time between the log lines of the first and the second epoch.
 """
 
 import os
@@ -27,17 +27,17 @@ RUNS = [
 ]
 
 
-def epoch(launcher: str, threads: int, folder: Path) -> float:
-    """Seconds of the second epoch of a run."""
-    knobs = yaml.safe_load((ROOT / "params.yaml").read_text())
-    knobs |= {"launcher": launcher, "threads": threads, "epochs": 2}
-    (folder / "params.yaml").write_text(yaml.safe_dump(knobs))
+def epoch(launcher: str, threads: int, directory: Path) -> float:
+    """Time the second epoch of a run, in seconds."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params |= {"launcher": launcher, "threads": threads, "epochs": 2}
+    (directory / "params.yaml").write_text(yaml.safe_dump(params))
     outputs = ["--model", "model", "--losses", "losses", "--checkpoint", "checkpoint"]
     command = [*launcher.split(), "stages.train", "--table", str(ROOT / "data/train.csv"), *outputs]
     ends = []
     with subprocess.Popen(
         command,
-        cwd=folder,
+        cwd=directory,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
@@ -47,12 +47,12 @@ def epoch(launcher: str, threads: int, folder: Path) -> float:
             if line.startswith("epoch "):
                 ends.append(time.perf_counter())
     if process.returncode:
-        raise SystemExit(f"`{' '.join(command)}` failed; are the tables there? `dvc repro convert`")
+        raise SystemExit(f"`{' '.join(command)}` failed; run `dvc repro convert` first")
     return ends[1] - ends[0]
 
 
 def main() -> None:
-    """Measure, print the table and write it beside this file."""
+    """Measure, print the table and write it next to this file."""
     with tempfile.TemporaryDirectory() as name:
         rounds = []
         for number in range(ROUNDS):
@@ -60,9 +60,9 @@ def main() -> None:
             print(f"round {number + 1}: {rounds[-1]}", file=sys.stderr)
     lines = [
         f"{machine()}, Python {platform.python_version()}, PyTorch {torch.__version__}; medians of "
-        f"{ROUNDS} rounds, ratios to the first line with the lowest and the highest.",
+        f"{ROUNDS} rounds, ratios to the first row, with minimum and maximum.",
         "",
-        "| `launcher` | `threads` | an epoch | ratio |",
+        "| `launcher` | `threads` | epoch | ratio |",
         "|---|---|---|---|",
     ]
     for (launcher, threads), *times in zip(RUNS, *rounds, strict=True):

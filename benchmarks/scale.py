@@ -1,7 +1,7 @@
 """How time and memory grow with the number of images, up to EMNIST's 814,255: `make bench-scale`.
 
-Made-up images in the files of emnist-byclass go through convert, train (an epoch) and evaluate, at
-three sizes in turn; the table has medians.
+Synthetic images in the files of emnist-byclass go through convert, train (one epoch) and evaluate,
+at three sizes in turn.
 """
 
 import gzip
@@ -29,7 +29,7 @@ STAGES = ("convert", "train", "evaluate")
 ROUNDS = 3
 TEST_SHARE = 7  # a seventh of the images, as in EMNIST
 
-# Runs a module as `python -m` does, and tells how much memory the process took.
+# Runs a module as `python -m` does, and prints the peak memory of the process.
 MEASURED = (
     "import runpy, sys; sys.argv = sys.argv[1:];"
     f"runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True); {PEAK}"
@@ -37,14 +37,14 @@ MEASURED = (
 
 
 def draw(count: int) -> NDArray[np.uint8]:
-    """Draw uint8 images (count, 28, 28) that are black for the most part, as digits are."""
+    """Draw uint8 images (count, 28, 28) that are mostly black, as digits are."""
     cells = np.random.default_rng(0).integers(-512, 256, (10_000, 5, 5)).clip(0).astype(np.uint8)
     some = np.pad(cells.repeat(4, axis=1).repeat(4, axis=2), ((0, 0), (4, 4), (4, 4)))
     return np.resize(some, (count, 28, 28))
 
 
 def publish(root: Path, images: int) -> None:
-    """Write the archive that EMNIST is published in, with made-up images."""
+    """Write the archive that EMNIST is published in, with synthetic images."""
     dataset = DATASETS[DATASET]
     path = dataset.path(root, "gzip.zip")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def publish(root: Path, images: int) -> None:
 
 
 def run(stage: str, root: Path) -> tuple[float, float]:
-    """Seconds and peak MiB of a stage, by its command in dvc.yaml."""
+    """Run a stage by its command in dvc.yaml; return seconds and peak memory in MiB."""
     command = yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]["cmd"]
     arguments = shlex.split(command[command.index(f"stages.{stage}") :])
     start = time.perf_counter()
@@ -78,13 +78,15 @@ def run(stage: str, root: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure, print the table and write it beside this file."""
+    """Measure, print the table and write it next to this file."""
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "project"
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory) / "project"
         subprocess.run(["git", "clone", "--quiet", ROOT, root], check=True)
-        knobs = yaml.safe_load((root / "params.yaml").read_text())
-        (root / "params.yaml").write_text(yaml.safe_dump(knobs | {"dataset": DATASET, "epochs": 1}))
+        params = yaml.safe_load((root / "params.yaml").read_text())
+        (root / "params.yaml").write_text(
+            yaml.safe_dump(params | {"dataset": DATASET, "epochs": 1})
+        )
         for round_ in range(ROUNDS):
             for size in SIZES:
                 publish(root / "data/raw", size)
@@ -92,7 +94,7 @@ def main() -> None:
                     found.setdefault((stage, size), []).append(run(stage, root))
                 print(f"  round {round_ + 1}, {size} images", file=sys.stderr)
     lines = [
-        f"{machine()}; medians of {ROUNDS} rounds, with the lowest and the highest; peak memory of "
+        f"{machine()}; medians of {ROUNDS} rounds, with minimum and maximum; peak memory of "
         "the process, PyTorch included.",
         "",
         f"| images | {' | '.join(f'{stage} | memory' for stage in STAGES)} |",

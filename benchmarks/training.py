@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from autoencoder import params
 from autoencoder.cli import run
 from autoencoder.data import table
 from autoencoder.data.table import PIXELS
@@ -40,12 +39,13 @@ from autoencoder.network.model import HIDDEN, build_model
 from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.step import AdamW, Step, flatten
 from autoencoder.network.trainer import Trainer, split_validation
+from autoencoder.params import Params, read_params
 
 ROOT = Path(__file__).parents[1]
 REPORT = Path(__file__).with_suffix(".md")
 REPETITIONS = 15
 BATCHES = 100  # in each of them
-GOOD_ENOUGH = 0.102  # where the plain recipe stands after 30 epochs
+TARGET_BCE = 0.102  # where the plain recipe stands after 30 epochs
 QUICK = {"epochs": 1, "validation_fraction": 0.4}  # parameters that come to this soonest
 
 # Code that prints how many KiB of memory its process took at most. Not getrusage: what that tells
@@ -58,7 +58,7 @@ Row = tuple[str, str, str, str, str]
 class NewTrainer(Protocol):
     """Makes a trainer with initial weights."""
 
-    def __call__(self, knobs: params.Params, device: str = "cpu") -> Trainer:
+    def __call__(self, params: Params, device: str = "cpu") -> Trainer:
         """Put it on a device."""
 
 
@@ -92,7 +92,7 @@ def compare(name: str, aim: str, first: Callable[[], object], second: Callable[[
     return name, milliseconds(one), milliseconds(other), ratio(one, other), aim
 
 
-def made_of(steps: Callable[[], object]) -> list[str]:
+def profile_ops(steps: Callable[[], object]) -> list[str]:
     """Milliseconds of a step by PyTorch operator, the largest first, as rows of a table."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         steps()
@@ -189,34 +189,34 @@ def follow_recipe(orders: Connection, raw: Path, z_size: int, batch_size: int, s
 
 
 def beside_the_recipe(
-    knobs: params.Params, new_trainer: NewTrainer, at_the_limit: Callable[[], object], test: Tensor
+    params: Params, new_trainer: NewTrainer, at_the_limit: Callable[[], object], test: Tensor
 ) -> list[Row]:
     """Epochs of the recipe until its test BCE is good enough, in turn with ours and the limit."""
     context = multiprocessing.get_context("spawn")
     orders, its_end = context.Pipe()
     raw = ROOT / "data/raw"
-    arguments = (its_end, raw, knobs.z_size, knobs.batch_size, knobs.seed)
+    arguments = (its_end, raw, params.z_size, params.batch_size, params.seed)
     context.Process(target=follow_recipe, args=arguments, daemon=True).start()
     its_end.close()  # so that the end of that process is seen here
 
-    trainer = new_trainer(knobs)
+    trainer = new_trainer(params)
     rounds: list[tuple[float, ...]] = []
     score = math.inf
-    while score > GOOD_ENOUGH:
+    while score > TARGET_BCE:
         orders.send(True)
         seconds, loading, batches, score = orders.recv()
         if trainer.finished:
-            trainer = new_trainer(knobs)
+            trainer = new_trainer(params)
         batch = timed(trainer.run_epoch) / trainer.batches
         step = timed(at_the_limit) / BATCHES
-        quick = new_trainer(knobs.model_copy(update=QUICK))
+        quick = new_trainer(params.model_copy(update=QUICK))
         quickest = timed(quick.run_epoch)
         rounds.append((seconds, loading / batches, seconds / batches, batch, step, quickest))
         print(f"  recipe, epoch {len(rounds)}: test BCE {score:.4f}", file=sys.stderr)
     orders.send(False)
     bce = per_image_losses(quick.model, test)[0].mean().item()
-    if bce > GOOD_ENOUGH:
-        raise SystemExit(f"an epoch reached a test BCE of {bce:.4f}, expected {GOOD_ENOUGH}")
+    if bce > TARGET_BCE:
+        raise SystemExit(f"an epoch reached a test BCE of {bce:.4f}, expected {TARGET_BCE}")
 
     total = sum(seconds for seconds, *_ in rounds)
     epochs, loading, recipe, ours, limit, until_good = (
@@ -224,7 +224,7 @@ def beside_the_recipe(
     )
     ratios = sorted(total / seconds for seconds in until_good)
     epoch = statistics.median(ours) * trainer.batches
-    knobs_of_quick = ", ".join(f"`{name}` {value}" for name, value in QUICK.items())
+    quick_params = ", ".join(f"`{name}` {value}" for name, value in QUICK.items())
     return [
         (
             "an epoch: the plain recipe, with its data loader ÷ ours, with validation; of a batch",
@@ -242,21 +242,21 @@ def beside_the_recipe(
             "",
         ),
         (
-            f"time until test BCE ≤ {GOOD_ENOUGH}: the plain recipe ÷ ours",
+            f"time until test BCE ≤ {TARGET_BCE}: the plain recipe ÷ ours",
             f"{total:.0f} s, {len(rounds)} epochs",
-            f"{statistics.median(until_good):.1f} s, {knobs_of_quick}: {bce:.4f}",
+            f"{statistics.median(until_good):.1f} s, {quick_params}: {bce:.4f}",
             f"{statistics.median(ratios):.0f} ({ratios[0]:.0f} to {ratios[-1]:.0f})",
             "≥ 80",
         ),
     ]
 
 
-def on_a_gpu(knobs: params.Params, new_trainer: NewTrainer) -> list[Row]:
+def on_a_gpu(params: Params, new_trainer: NewTrainer) -> list[Row]:
     """Epochs on an NVIDIA GPU, where there is one: launched kernel by kernel, and as graphs."""
     if not torch.cuda.is_available():
         return []
-    knobs = knobs.model_copy(update={"epochs": REPETITIONS + 1})
-    by_kernel, as_graph = (new_trainer(knobs, "cuda") for _ in range(2))
+    params = params.model_copy(update={"epochs": REPETITIONS + 1})
+    by_kernel, as_graph = (new_trainer(params, "cuda") for _ in range(2))
     assert isinstance(by_kernel.step, Step)
     by_kernel.step._run_step = by_kernel.step._train_step
     one, other = alternate(by_kernel.run_epoch, as_graph.run_epoch)
@@ -273,8 +273,8 @@ def on_a_gpu(knobs: params.Params, new_trainer: NewTrainer) -> list[Row]:
 
 def overhead() -> Row:
     """Seconds of `dvc repro` outside the training loop, and of one that has nothing to do."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "project"
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory) / "project"
         subprocess.run(["git", "clone", "--quiet", ROOT, root], check=True)
         shutil.copytree(ROOT / "data/raw", root / "data/raw")
 
@@ -282,8 +282,8 @@ def overhead() -> Row:
             subprocess.run(["dvc", "repro", "--quiet", *options], cwd=root, check=True)
 
         def repro(epochs: int) -> float:
-            knobs = yaml.safe_load((root / "params.yaml").read_text()) | {"epochs": epochs}
-            (root / "params.yaml").write_text(yaml.safe_dump(knobs))
+            params = yaml.safe_load((root / "params.yaml").read_text()) | {"epochs": epochs}
+            (root / "params.yaml").write_text(yaml.safe_dump(params))
             return timed(lambda: dvc_repro("--force"))
 
         rounds = [(repro(1), repro(2)) for _ in range(3)]
@@ -302,10 +302,10 @@ def overhead() -> Row:
 def memory() -> Row:
     """Peak memory of train above importing torch, and how it grows with each image."""
 
-    def kilobytes(code: str, folder: Path) -> int:
+    def kilobytes(code: str, directory: Path) -> int:
         done = subprocess.run(
             [sys.executable, "-c", f"{code}; {PEAK}"],
-            cwd=folder,
+            cwd=directory,
             env={"PYTHONPATH": str(ROOT), "PATH": ""},
             capture_output=True,
             text=True,
@@ -314,19 +314,19 @@ def memory() -> Row:
         return int(done.stdout)
 
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        knobs = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"epochs": 1}
-        (folder / "params.yaml").write_text(yaml.safe_dump(knobs))
+        directory = Path(name)
+        params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"epochs": 1}
+        (directory / "params.yaml").write_text(yaml.safe_dump(params))
         labels, images = table.read(ROOT / "data/train.csv")
         arguments = ["", "--table=table.csv", "--model=m", "--losses=l", "--checkpoint=c"]
         train = "runpy.run_module('stages.train', run_name='__main__', alter_sys=True)"
         sizes = (len(images), len(images) // 4)
         peaks: dict[int, list[int]] = {size: [] for size in sizes}
         for size in sizes * 3:
-            table.write(folder / "table.csv", [(labels[:size], images[:size])])
+            table.write(directory / "table.csv", [(labels[:size], images[:size])])
             code = f"import runpy, sys; sys.argv = {arguments}; {train}"
-            peaks[size].append(kilobytes(code, folder))
-        torch_alone = kilobytes("import torch", folder)
+            peaks[size].append(kilobytes(code, directory))
+        torch_alone = kilobytes("import torch", directory)
     large, small = (statistics.median(peaks[size]) for size in sizes)
     growth = (large - small) * 1024 / (sizes[0] - sizes[1])
     return (
@@ -340,35 +340,35 @@ def memory() -> Row:
 
 def main() -> None:
     """Measure everything, print the table and write it beside this file."""
-    knobs = params.read_params(params.Params.model_fields)
-    configure_numerics(knobs.threads)
-    torch.manual_seed(knobs.seed)
+    params = read_params(Params.model_fields)
+    configure_numerics(params.threads)
+    torch.manual_seed(params.seed)
     _, images = table.read(ROOT / "data/train.csv")
     test = torch.from_numpy(table.read(ROOT / "data/test.csv")[1])
 
-    def new_trainer(knobs: params.Params, device: str = "cpu") -> Trainer:
+    def new_trainer(params: Params, device: str = "cpu") -> Trainer:
         some, rest = split_validation(
-            torch.from_numpy(images), knobs.validation_fraction, knobs.seed
+            torch.from_numpy(images), params.validation_fraction, params.seed
         )
-        model = build_model(some, knobs.z_size, knobs.activation, knobs.seed)
-        return Trainer(model.to(device), some.to(device), rest.to(device), knobs)
+        model = build_model(some, params.z_size, params.activation, params.seed)
+        return Trainer(model.to(device), some.to(device), rest.to(device), params)
 
-    trainer = new_trainer(knobs)
+    trainer = new_trainer(params)
     rows = torch.from_numpy(np.random.default_rng(0).permutation(len(trainer.training)))
-    batches = rows.split(knobs.batch_size)[:BATCHES]
+    batches = rows.split(params.batch_size)[:BATCHES]
 
     def ours() -> None:
         for batch in batches:
             trainer.step(batch, 1e-4)
 
-    other = build_model(trainer.training, knobs.z_size, knobs.activation, knobs.seed)
-    by_autograd = AutogradStep(other, AdamW(flatten(other), knobs.weight_decay), trainer.training)
+    other = build_model(trainer.training, params.z_size, params.activation, params.seed)
+    by_autograd = AutogradStep(other, AdamW(flatten(other), params.weight_decay), trainer.training)
 
     def plain() -> None:
         for batch in batches:
             by_autograd(batch, 1e-4)
 
-    limit = Limit(knobs.z_size, knobs.batch_size)
+    limit = Limit(params.z_size, params.batch_size)
 
     def at_the_limit() -> None:
         for _ in batches:
@@ -377,10 +377,10 @@ def main() -> None:
     figures = [
         compare("a step: ours ÷ its matrix products and AdamW alone", "≤ 1.2", ours, at_the_limit),
         compare("a step: autograd ÷ its matrix products and AdamW alone", "", plain, at_the_limit),
-        *beside_the_recipe(knobs, new_trainer, at_the_limit, test),
+        *beside_the_recipe(params, new_trainer, at_the_limit, test),
         overhead(),
         memory(),
-        *on_a_gpu(knobs, new_trainer),
+        *on_a_gpu(params, new_trainer),
     ]
     lines = [
         f"{machine()}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
@@ -395,7 +395,7 @@ def main() -> None:
         "",
         "| operator | time |",
         "|---|---|",
-        *made_of(ours),
+        *profile_ops(ours),
     ]
     report(REPORT, lines)
 

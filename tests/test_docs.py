@@ -85,7 +85,7 @@ def test_sweeps_are_quoted_as_measured(name: str) -> None:
 
 
 def test_choices_are_quoted_as_measured() -> None:
-    for bce in pd.read_csv(ROOT / "benchmarks/choices.csv")["bce"]:
+    for bce in pd.read_csv(ROOT / "benchmarks/ablations.csv")["bce"]:
         assert f"| {bce:.5f} | | |" in README
 
 

@@ -1,8 +1,8 @@
 """Compare the workspace with another revision, for review: `make review`.
 
-Writes a page that opens without a network and a summary in Markdown. Runs no stage. The exit status
-is the gate: 0, 1 when a metric is worse by more than its tolerance, 2 when the two sides cannot be
-compared.
+Writes a page that opens without a network, and a summary in Markdown. Runs no stage. The exit
+status is the gate: 0; 1 if a metric is worse by more than its tolerance; 2 if the two sides cannot
+be compared.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from matplotlib.ticker import MaxNLocator
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 
-# The sign of a change for the better; 0 for what describes the data and the baselines.
+# The sign of an improvement; 0 for metrics that describe the data and the baselines.
 BETTER = {
     "bce": -1,
     "bce_train": -1,
@@ -41,18 +41,19 @@ BETTER = {
     "mse_pca": 0,
 }
 
-# What the gate holds against a change, unless `--tolerance` names more.
+# Metrics that can fail the gate; `--tolerance` adds others.
 GATED = ("bce", "mse")
 
 SEEDS = Path("sweeps/seed.csv")
 
-# Two runs that differ by their seeds alone lie within so many standard deviations of one another,
-# with a probability of 95 %: Student's t for the five seeds measured, of a difference.
+# With a probability of 95 %, two runs that differ only in their seeds are at most this many
+# standard deviations apart: Student's t for five measured seeds, times the square root of 2 for a
+# difference.
 DEVIATIONS = 2.776 * math.sqrt(2)
 
-# Placeholders in the figures for the colours of the page, which are light or dark.
-TEXT, LINE, THEN, NOW = "#000001", "#000002", "#000003", "#000004"
-COLOURS = {TEXT: "var(--text)", LINE: "var(--line)", THEN: "var(--then)", NOW: "var(--now)"}
+# Placeholders in the figures for the colours of the page, in its light or dark scheme.
+TEXT, LINE, BASE, CURRENT = "#000001", "#000002", "#000003", "#000004"
+COLOURS = {TEXT: "var(--text)", LINE: "var(--line)", BASE: "var(--base)", CURRENT: "var(--current)"}
 STYLE: Any = {
     **dict.fromkeys(
         ["text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"], TEXT
@@ -67,12 +68,12 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared.
+    """One side of the comparison.
 
     Attributes
     ----------
     name : str
-        As the reader knows it.
+        Name for the reader.
     params, metrics : dict
     losses : DataFrame
         Columns epoch, train and validation.
@@ -127,35 +128,35 @@ class Side:
 
 @dataclass(frozen=True)
 class Change:
-    """A metric then and now.
+    """A metric on both sides.
 
     Attributes
     ----------
     noise : float
-        How far two runs that differ by their seeds alone may lie apart.
+        Seed noise: how far apart two runs that differ only in their seeds may be.
     tolerance : float or None
-        How much worse it may get; None for one that is not gated.
+        How much worse it may get; None if it cannot fail the gate.
     """
 
     metric: str
-    then: float
-    now: float
+    base: float
+    current: float
     noise: float
     tolerance: float | None
 
     @property
     def difference(self) -> float:
-        """Now less then, at the six decimals that metrics have."""
-        return round(self.now - self.then, 6)
+        """Current minus base, rounded to the six decimals of the metrics."""
+        return round(self.current - self.base, 6)
 
     @property
     def worse_by(self) -> float:
-        """The difference, above 0 if it is for the worse."""
+        """The difference, positive if the metric got worse."""
         return -BETTER[self.metric] * self.difference
 
     @property
     def verdict(self) -> str:
-        """Same, better, worse or within noise; empty for what no change makes better or worse."""
+        """same, better, worse or within noise; empty for metrics without a direction."""
         if not BETTER[self.metric]:
             return ""
         if not self.difference:
@@ -166,19 +167,19 @@ class Change:
 
     @property
     def fails(self) -> bool:
-        """Whether the gate closes on it."""
+        """Whether this change fails the gate."""
         return self.tolerance is not None and self.worse_by > self.tolerance
 
     def __str__(self) -> str:
-        percent = 100 * self.difference / self.then if self.then else math.inf
+        percent = 100 * self.difference / self.base if self.base else math.inf
         return (
-            f"{self.metric} {self.then:.5f} → {self.now:.5f} "
+            f"{self.metric} {self.base:.5f} → {self.current:.5f} "
             f"({self.difference:+.5f}, {percent:+.1f} %)"
         )
 
 
 def seed_noise(path: Path = SEEDS) -> dict[str, float]:
-    """Read how far apart runs are that differ by their seeds alone, by metric.
+    """Read the seed noise of each metric: how far apart two runs with different seeds may be.
 
     Raises
     ------
@@ -190,25 +191,29 @@ def seed_noise(path: Path = SEEDS) -> dict[str, float]:
         return {metric: DEVIATIONS * deviation[metric] for metric in BETTER}
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
-            f"{path}: no measured noise of seeds ({error}); "
-            "make it with `make sweep PARAM=seed VALUES=0,1,2,3,4`"
+            f"{path}: seed noise has not been measured ({error}); "
+            "measure it with `make sweep PARAM=seed VALUES=0,1,2,3,4`"
         ) from error
 
 
-def compare(then: Side, now: Side, tolerances: Mapping[str, float]) -> list[Change]:
+def compare(base: Side, current: Side, tolerances: Mapping[str, float]) -> list[Change]:
     """Compare each metric.
 
     Parameters
     ----------
-    then, now : Side
+    base, current : Side
     tolerances : mapping of str to float
-        How much worse a metric may get, for those where it is not the noise of seeds.
+        How much worse a metric may get, if not by the seed noise.
     """
     noise = seed_noise()
     allowed = {metric: noise[metric] for metric in GATED} | dict(tolerances)
     return [
         Change(
-            metric, then.metrics[metric], now.metrics[metric], noise[metric], allowed.get(metric)
+            metric,
+            base.metrics[metric],
+            current.metrics[metric],
+            noise[metric],
+            allowed.get(metric),
         )
         for metric in BETTER
     ]
@@ -231,18 +236,18 @@ def verdict(changes: list[Change]) -> tuple[str, str]:
     bce = next(change for change in changes if change.metric == "bce")
     match bce.verdict:
         case "better":
-            return "better", f"Better: {bce}, beyond the noise of seeds, {bce.noise:.5f}."
+            return "better", f"Better: {bce}, beyond the seed noise of {bce.noise:.5f}."
         case "worse":
             return "even", f"Worse, but within the tolerance of {bce.tolerance:.5f}: {bce}."
         case "same":
-            return "even", f"No difference: bce is {bce.now:.5f} on both sides."
-    return "even", f"No difference beyond the noise of seeds, {bce.noise:.5f}: {bce}."
+            return "even", f"No difference: bce is {bce.current:.5f} on both sides."
+    return "even", f"No difference beyond the seed noise of {bce.noise:.5f}: {bce}."
 
 
 def stale() -> list[str]:
-    """Name the stages whose parameters, code, data or results have changed since they were run.
+    """Return the stages whose parameters, code, data or results changed since they were run.
 
-    What is not there, as in a clone without a remote, has not changed.
+    Missing files, as in a clone without a remote, do not count as changed.
     """
     with Repo() as repo:
         status = repo.status()
@@ -251,7 +256,7 @@ def stale() -> list[str]:
 
 
 def describe(side: Side) -> str:
-    """Say in words what the curve of a side shows."""
+    """Describe the loss curve of a side in words."""
     last, best = side.losses.iloc[-1], side.losses.iloc[side.losses["validation"].argmin()]
     return (
         f"{side.name}: {last['epoch']:.0f} epochs, best validation BCE {best['validation']:.5f} "
@@ -259,11 +264,11 @@ def describe(side: Side) -> str:
     )
 
 
-def draw_losses(then: Side, now: Side) -> Figure:
+def draw_losses(base: Side, current: Side) -> Figure:
     """Draw the loss of each epoch of both sides."""
     figure = Figure()
     axis = figure.subplots()
-    for side, colour in ((then, THEN), (now, NOW)):
+    for side, colour in ((base, BASE), (current, CURRENT)):
         for series, line in (("train", "--"), ("validation", "-")):
             axis.plot(
                 *(side.losses["epoch"], side.losses[series], line),
@@ -276,12 +281,12 @@ def draw_losses(then: Side, now: Side) -> Figure:
     return figure
 
 
-def draw_classes(then: Side, now: Side) -> Figure:
+def draw_classes(base: Side, current: Side) -> Figure:
     """Draw the test loss of each class of both sides."""
     figure = Figure()
-    both = pd.DataFrame({side.name: side.classes for side in (then, now)})
+    both = pd.DataFrame({side.name: side.classes for side in (base, current)})
     axis = both.plot.bar(
-        ax=figure.subplots(), color=[THEN, NOW], width=0.8, rot=0, grid=False, legend=False
+        ax=figure.subplots(), color=[BASE, CURRENT], width=0.8, rot=0, grid=False, legend=False
     )
     axis.grid(axis="y")
     axis.set(xlabel="class", ylabel="test BCE, mean over pixels")
@@ -290,13 +295,13 @@ def draw_classes(then: Side, now: Side) -> Figure:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """Turn a figure into an SVG element in the colours of the page.
+    """Render a figure as an SVG element in the colours of the page.
 
     Parameters
     ----------
     figure : Figure
     name : str
-        Goes before each id in it, since several figures share the page.
+        Prefix of the ids in it, because several figures share the page.
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(["Creator", "Date", "Format", "Type"])
@@ -308,26 +313,26 @@ def svg(figure: Figure, name: str) -> str:
     return element
 
 
-def write(folder: Path, then: Side, now: Side, changes: list[Change]) -> None:
+def write(directory: Path, base: Side, current: Side, changes: list[Change]) -> None:
     """Write the page, index.html, and the summary, review.md."""
     word, line = verdict(changes)
     with mpl.rc_context(STYLE):
-        losses = svg(draw_losses(then, now), "losses")
-        classes = svg(draw_classes(then, now), "classes")
-    names = sorted(then.params.keys() | now.params.keys())
-    values = [(name, then.params.get(name, "—"), now.params.get(name, "—")) for name in names]
+        losses = svg(draw_losses(base, current), "losses")
+        classes = svg(draw_classes(base, current), "classes")
+    names = sorted(base.params.keys() | current.params.keys())
+    values = [(name, base.params.get(name, "—"), current.params.get(name, "—")) for name in names]
     facts = {
         "word": word,
         "line": line,
-        "then": then,
-        "now": now,
+        "base": base,
+        "current": current,
         "changes": changes,
         "params": [row for row in values if row[1] != row[2]],
-        "classes": pd.DataFrame({"then": then.classes, "now": now.classes}),
+        "classes": pd.DataFrame({"base": base.classes, "current": current.classes}),
         "losses_figure": losses,
         "classes_figure": classes,
-        "losses_text": [describe(side) for side in (then, now)],
-        "pictures": [(side, base64.b64encode(side.picture).decode()) for side in (then, now)],
+        "losses_text": [describe(side) for side in (base, current)],
+        "pictures": [(side, base64.b64encode(side.picture).decode()) for side in (base, current)],
     }
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -337,7 +342,7 @@ def write(folder: Path, then: Side, now: Side, changes: list[Change]) -> None:
         lstrip_blocks=True,
     )
     for template, out in (("review.html", "index.html"), ("review.md", "review.md")):
-        with atomic_write(folder / out) as partial:
+        with atomic_write(directory / out) as partial:
             partial.write_text(templates.get_template(template).render(facts), encoding="utf-8")
 
 
@@ -368,21 +373,21 @@ def main() -> int:
         action="append",
         default=[],
         metavar="METRIC=NUMBER",
-        help="how much worse a metric may get; bce and mse: the noise of seeds",
+        help="how much worse a metric may get (default for bce and mse: the seed noise)",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("review"), help="folder to write to (%(default)s)"
+        "--out", type=Path, default=Path("review"), help="directory to write to (%(default)s)"
     )
     arguments = parser.parse_args()
     try:
         if stages := stale():
             raise UserError(f"{', '.join(stages)}: changed since the last run; run `dvc repro`")
-        then, now = Side.read(arguments.base, arguments.base), Side.read("workspace")
-        changes = compare(then, now, dict(arguments.tolerance))
+        base, current = Side.read(arguments.base, arguments.base), Side.read("workspace")
+        changes = compare(base, current, dict(arguments.tolerance))
     except (UserError, DvcException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    write(arguments.out, then, now, changes)
+    write(arguments.out, base, current, changes)
     print(verdict(changes)[1])
     print(arguments.out / "index.html")
     return int(any(change.fails for change in changes))

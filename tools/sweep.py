@@ -1,6 +1,6 @@
-"""Run the pipeline for several values of a parameter and draw the scores: `make sweep`.
+"""Run the pipeline for several values of a parameter and plot the scores: `make sweep`.
 
-Each value becomes a DVC experiment of its own. They run side by side, with a thread each.
+Each value becomes a DVC experiment. Two of them run at a time, with one thread each.
 """
 
 import argparse
@@ -23,21 +23,20 @@ from autoencoder.files import atomic_write
 from autoencoder.params import Params
 from autoencoder.plots import save
 
-FOLDER = Path("sweeps")
+DIRECTORY = Path("sweeps")
 
-# Between two looks at the queue.
-SECONDS = 2
+POLL_S = 2  # between two queries of the queue
 
 
 def dvc(*arguments: str) -> str:
-    """Run a DVC command and return what it prints.
+    """Run a DVC command and return its output.
 
     Raises
     ------
     UserError
         If it fails.
     """
-    # A file, not a pipe: the workers that `dvc queue start` leaves behind would keep a pipe open.
+    # A file, not a pipe: the workers that `dvc queue start` starts would keep a pipe open.
     with tempfile.TemporaryFile("w+") as output:
         command = [sys.executable, "-m", "dvc", *arguments]
         if subprocess.run(command, stdout=output, check=False).returncode:
@@ -50,7 +49,7 @@ def wait(experiments: list[str]) -> None:
     """Wait until none of the experiments is queued or running, with a progress bar."""
     with tqdm(total=len(experiments), unit="run") as bar:
         while bar.n < len(experiments):
-            time.sleep(SECONDS)
+            time.sleep(POLL_S)
             states = re.findall(r"^\S+ +(\S+) .*(Queued|Running)$", dvc("queue", "status"), re.M)
             bar.n = len(set(experiments) - {name for name, _ in states})
             bar.refresh()
@@ -62,18 +61,18 @@ def scores(name: str, experiments: list[str]) -> pd.DataFrame:
     Parameters
     ----------
     name : str
-        The parameter in which they differ.
+        The parameter that differs between them.
     experiments : list of str
 
     Returns
     -------
     DataFrame
-        A row for each experiment: the value of the parameter, then each metric.
+        One row per experiment: the value of the parameter, then each metric.
 
     Raises
     ------
     UserError
-        If an experiment has not come to its end.
+        If an experiment did not finish.
     """
     rows = []
     for experiment in experiments:
@@ -82,18 +81,18 @@ def scores(name: str, experiments: list[str]) -> pd.DataFrame:
             rows.append({name: value, **metrics_show(rev=experiment)})
         except RevError as error:
             raise UserError(
-                f"experiment {experiment} failed; `dvc queue logs {experiment}` tells why"
+                f"experiment {experiment} failed; see `dvc queue logs {experiment}`"
             ) from error
     return pd.DataFrame(rows)
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw the test loss of each value, and the squared error beside that of PCA.
+    """Plot the test loss of each value, and the squared error next to that of PCA.
 
     Parameters
     ----------
     table : DataFrame
-        What `scores` returns.
+        As `scores` returns it.
     """
     name = table.columns[0]
     values = range(len(table))
@@ -114,10 +113,10 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def main() -> None:
-    """Queue an experiment for each value, run them, write the table and the picture."""
+    """Queue an experiment for each value, run them, and write the table and the plot."""
     parser = argparse.ArgumentParser(prog="python -m tools.sweep", description=__doc__)
     parser.add_argument("parameter", choices=Params.model_fields, metavar="PARAMETER")
-    parser.add_argument("values", metavar="VALUES", help="with commas between them: 8,16,32")
+    parser.add_argument("values", metavar="VALUES", help="comma-separated values: 8,16,32")
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (%(default)s)")
     arguments = parser.parse_args()
     swept = f"{arguments.parameter}={arguments.values}"
@@ -127,9 +126,9 @@ def main() -> None:
     wait(experiments)
 
     table = scores(arguments.parameter, experiments)
-    with atomic_write(FOLDER / f"{arguments.parameter}.csv") as partial:
+    with atomic_write(DIRECTORY / f"{arguments.parameter}.csv") as partial:
         table.to_csv(partial, index=False)
-    save(draw(table), FOLDER / f"{arguments.parameter}.png")
+    save(draw(table), DIRECTORY / f"{arguments.parameter}.png")
     print(table.to_string(index=False))
 
 

@@ -1,9 +1,9 @@
-"""Run everything from nothing in a clone and compare with what is recorded: `make verify`.
+"""Reproduce the run from scratch in a fresh clone and compare it with dvc.lock: `make verify`.
 
-Raw files and tables must come out the same on every machine. Weights, and all that is computed from
-them, may differ in rounding on another processor or with other packages; then it says by how much
-they do, and what in the environment differs. The exit status is 1 if raw files or tables differ, or
-if scores do by more than those of other seeds would.
+Raw files and tables must be identical on every machine. Weights, and everything computed from them,
+may differ by rounding on another processor or with other packages; then the report says by how
+much, and how the environments differ. The exit status is 1 if raw files or tables differ, or if
+scores differ by more than the seed noise.
 """
 
 import json
@@ -26,18 +26,18 @@ from tools.review import GATED, seed_noise
 MODEL = "models/autoencoder.safetensors"
 METRICS = "metrics/test.json"
 PACKAGES = "requirements.lock"
-# Of what a model's file says of its making: what rounding depends on.
+# The part of a model's lineage that rounding depends on.
 ENVIRONMENT = ("python", "torch", "numpy", "device", "instructions")
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a stage writes, with its digest in two runs.
+    """An output of a stage, with its digests in two runs.
 
     Attributes
     ----------
     everywhere : bool
-        Whether it must be the same on every machine: the stage does not depend on the packages.
+        Whether it must be identical on every machine: the stage does not depend on the packages.
     """
 
     stage: str
@@ -57,12 +57,12 @@ class Output:
 
 
 def outputs(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[Output]:
-    """Put the outputs of two runs of one dvc.yaml beside one another.
+    """Pair the outputs of two runs of the same dvc.yaml.
 
     Parameters
     ----------
     recorded, found : mapping
-        What their dvc.lock files hold.
+        The contents of their dvc.lock files.
     """
     return [
         Output(
@@ -75,12 +75,12 @@ def outputs(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[Outpu
 
 
 def distances(recorded: Path, found: Path) -> Iterator[str]:
-    """Say how far apart the models and the scores of two runs are, and how they were made.
+    """Describe how far apart the models and scores of two runs are, and how they were made.
 
     Parameters
     ----------
     recorded, found : Path
-        Folders with the metrics and the model; the recorded one may lack it.
+        Directories with the metrics and the model; the recorded model may be missing.
     """
     scores = [json.loads((side / METRICS).read_text()) for side in (recorded, found)]
     for name, before in scores[0].items():
@@ -90,8 +90,8 @@ def distances(recorded: Path, found: Path) -> Iterator[str]:
         made_here = lineage(found / MODEL)
         yield f"here: {', '.join(f'{fact} {made_here[fact]}' for fact in ENVIRONMENT)}"
         yield (
-            "the recorded model, which says the same of itself, is not here: "
-            "`dvc pull` brings it, if there is a remote"
+            "the recorded model, which contains the same facts, is missing here; "
+            "`dvc pull` downloads it if there is a remote"
         )
         return
     weights = [Autoencoder.load(side / MODEL).state_dict() for side in (recorded, found)]
@@ -99,7 +99,7 @@ def distances(recorded: Path, found: Path) -> Iterator[str]:
         (before - after).abs().max().item()
         for before, after in zip(*(side.values() for side in weights), strict=True)
     )
-    yield f"weights: {furthest:.1e} apart at most"
+    yield f"weights: at most {furthest:.1e} apart"
     made = [lineage(side / MODEL) for side in (recorded, found)]
     for fact in made[0] | made[1]:
         before, after = (side.get(fact) for side in made)
@@ -110,7 +110,7 @@ def distances(recorded: Path, found: Path) -> Iterator[str]:
 def judge(
     table: Iterable[Output], recorded: Mapping[str, float], found: Mapping[str, float]
 ) -> str:
-    """Say in a line what the differences mean.
+    """Explain in one line what the differences mean.
 
     Parameters
     ----------
@@ -121,29 +121,31 @@ def judge(
     Raises
     ------
     UserError
-        If they are more than rounding.
+        If they are larger than rounding.
     """
     different = [output for output in table if not output.same]
     if wrong := [output.path for output in different if output.everywhere]:
-        raise UserError(f"{', '.join(wrong)}: not what is recorded, on any machine it should be")
+        raise UserError(
+            f"{', '.join(wrong)}: differs from dvc.lock although it must match on every machine"
+        )
     noise = seed_noise()
     if far := [name for name in GATED if abs(found[name] - recorded[name]) > noise[name]]:
         raise UserError(
-            f"{', '.join(far)}: further from what is recorded than another seed would be; "
-            "that is more than rounding"
+            f"{', '.join(far)}: differs from the recorded value by more than the seed noise, which "
+            "rounding does not explain"
         )
     if different:
         return (
-            "as recorded, but for rounding, which is another on another processor or with other "
-            "packages: the scores lie within the noise of seeds"
+            "matches up to rounding, which depends on processor and packages: "
+            "the scores are within the seed noise"
         )
-    return "the same bytes in every output"
+    return "identical bytes in every output"
 
 
 def main() -> None:
     """Clone, run, compare, print."""
-    with tempfile.TemporaryDirectory() as folder:
-        recorded, found = Path(folder) / "recorded", Path(folder) / "found"
+    with tempfile.TemporaryDirectory() as directory:
+        recorded, found = Path(directory) / "recorded", Path(directory) / "found"
         for command in (
             ["git", "clone", "--quiet", ".", str(found)],
             [sys.executable, "-m", "dvc", "--cd", str(found), "repro", "--force", "--no-run-cache"],

@@ -86,7 +86,7 @@ def fetch_dataset(
                 for file in missing:
                     if not has_digest(Path(directory, file), dataset.digests[file]):
                         raise OSError(f"hash of {file} is not {dataset.digests[file]}")
-            except Exception as error:  # the clients of the protocols have exceptions of their own
+            except Exception as error:  # each protocol's client has its own exceptions
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                     raise UserError(f"{directory}: {error.strerror}; set TMPDIR") from error
                 log.warning("  failed: %s", _explain(error))

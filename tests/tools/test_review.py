@@ -1,3 +1,5 @@
+"""The review: verdicts, exit statuses, and the page in a real browser."""
+
 import json
 import re
 import shutil
@@ -13,13 +15,13 @@ from tools.review import BETTER, Change, seed_noise, verdict
 
 
 def change(
-    then: float, now: float, tolerance: float | None = 0.0005, metric: str = "bce"
+    base: float, current: float, tolerance: float | None = 0.0005, metric: str = "bce"
 ) -> Change:
-    return Change(metric, then, now, noise=0.0002, tolerance=tolerance)
+    return Change(metric, base, current, noise=0.0002, tolerance=tolerance)
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "word"),
+    ("base", "current", "word"),
     [
         (0.073, 0.073, "same"),
         (0.073, 0.0732, "within noise"),
@@ -28,8 +30,8 @@ def change(
         (0.073, 0.072799, "better"),
     ],
 )
-def test_a_metric_is_judged_by_its_noise(then: float, now: float, word: str) -> None:
-    assert change(then, now).verdict == word
+def test_a_metric_is_judged_by_its_noise(base: float, current: float, word: str) -> None:
+    assert change(base, current).verdict == word
 
 
 def test_the_data_and_the_baselines_are_not_judged() -> None:
@@ -37,7 +39,7 @@ def test_the_data_and_the_baselines_are_not_judged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "tolerance", "fails"),
+    ("current", "tolerance", "fails"),
     [
         (0.0735, 0.0005, False),
         (0.073501, 0.0005, True),
@@ -47,23 +49,23 @@ def test_the_data_and_the_baselines_are_not_judged() -> None:
     ],
 )
 def test_the_gate_closes_above_the_tolerance(
-    now: float, tolerance: float | None, fails: bool
+    current: float, tolerance: float | None, fails: bool
 ) -> None:
-    assert change(0.073, now, tolerance).fails == fails
+    assert change(0.073, current, tolerance).fails == fails
 
 
 @pytest.mark.parametrize(
-    ("now", "tolerance", "word", "line"),
+    ("current", "tolerance", "word", "line"),
     [
         (0.0800, 0.0005, "worse", "Worse: bce 0.07300 → 0.08000 (+0.00700, +9.6 %), tolerance"),
         (0.0734, 0.0005, "even", "Worse, but within the tolerance of 0.00050: bce"),
-        (0.0731, 0.0005, "even", "No difference beyond the noise of seeds, 0.00020: bce"),
+        (0.0731, 0.0005, "even", "No difference beyond the seed noise of 0.00020: bce"),
         (0.0730, 0.0005, "even", "No difference: bce is 0.07300 on both sides."),
         (0.0700, 0.0005, "better", "Better: bce 0.07300 → 0.07000 (-0.00300, -4.1 %)"),
     ],
 )
-def test_the_verdict_is_one_line(now: float, tolerance: float, word: str, line: str) -> None:
-    found, text = verdict([change(0.073, now, tolerance)])
+def test_the_verdict_is_one_line(current: float, tolerance: float, word: str, line: str) -> None:
+    found, text = verdict([change(0.073, current, tolerance)])
     assert found == word
     assert text.startswith(line)
     assert "\n" not in text
@@ -225,7 +227,7 @@ def page(browser: Browser, page_file: Path, request: pytest.FixtureRequest) -> I
 def test_the_page_says_what_the_command_says(branches: Project, page: Page) -> None:
     line = review(branches, "lower", status=1).splitlines()[0]
     assert page.locator(".verdict").inner_text() == line
-    assert page.title() == "workspace against lower"
+    assert page.title() == "workspace compared with lower"
     rows = {
         row.locator("th").inner_text(): row.locator("td").all_inner_texts()
         for row in page.locator("tbody tr").all()

@@ -1,6 +1,8 @@
+"""Sweeps through the real DVC queue."""
+
 import pandas as pd
 import pytest
-from conftest import ROOT, Project
+from conftest import Project
 from PIL import Image
 
 
@@ -44,17 +46,10 @@ def test_a_value_that_fails_is_named(project: Project) -> None:
     before = (project.root / "sweeps/seed.csv").read_text()
     output = project.run("python", "-m", "tools.sweep", "seed", "-1", status=1)
     assert "error: experiment " in output
-    assert "failed; `dvc queue logs " in output
+    assert "failed; see `dvc queue logs " in output
     assert (project.root / "sweeps/seed.csv").read_text() == before
 
 
 def test_an_unknown_parameter_is_refused(ran: Project) -> None:
     output = ran.run("python", "-m", "tools.sweep", "z-size", "8", status=2)
     assert "invalid choice: 'z-size'" in output
-
-
-@pytest.mark.parametrize("name", ["seed", "z_size", "activation"])
-def test_the_committed_sweeps_were_made_with_the_committed_parameters(name: str) -> None:
-    table = pd.read_csv(ROOT / f"sweeps/{name}.csv")
-    assert table.columns[0] == name
-    assert len(table) >= 4

@@ -1,3 +1,5 @@
+"""Verification in a fresh clone: what differs, and what it means."""
+
 import json
 import re
 import shutil
@@ -43,17 +45,17 @@ def test_differences_are_judged_by_what_may_differ() -> None:
         outputs(lock("a", "b"), lock(raw, model)) for raw, model in ("ab", "ac", "bb")
     )
     within = {name: scores[name] + 0.9 * noise[name] for name in scores}
-    assert judge(same, scores, scores) == "the same bytes in every output"
-    assert judge(rounded, scores, within).startswith("as recorded, but for rounding")
+    assert judge(same, scores, scores) == "identical bytes in every output"
+    assert judge(rounded, scores, within).startswith("matches up to rounding")
     assert refusal(lambda: judge(other, scores, scores)).startswith(
-        "data/raw: not what is recorded"
+        "data/raw: differs from dvc.lock"
     )
     for name in scores:
         for sign in (-1, 1):
             beyond = scores | {name: scores[name] + sign * 1.1 * noise[name]}
             assert refusal(partial(judge, rounded, scores, beyond)) == (
-                f"{name}: further from what is recorded than another seed would be; "
-                "that is more than rounding"
+                f"{name}: differs from the recorded value by more than the seed noise, which "
+                "rounding does not explain"
             )
 
 
@@ -69,7 +71,7 @@ def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
     said = list(distances(ran.root, tmp_path))
     (score,) = [line for line in said if line.endswith("found")]
     assert re.fullmatch(r"bce: 0\.\d+ recorded, 0\.5 found", score)
-    assert "weights: 5.0e-01 apart at most" in said
+    assert "weights: at most 5.0e-01 apart" in said
     assert [line for line in said if line.endswith("here")] == [
         f"instructions: {made['instructions']} recorded, none here"
     ]
@@ -94,7 +96,7 @@ def test_where_the_model_came_from_is_in_its_file(ran: Project) -> None:
 def test_a_run_is_the_same_from_nothing(project: Project) -> None:
     output = project.run("python", "-m", "tools.verify")
     assert output.count(" same\n") == 9
-    assert output.splitlines()[-1] == "the same bytes in every output"
+    assert output.splitlines()[-1] == "identical bytes in every output"
 
 
 @pytest.mark.slow
@@ -105,4 +107,4 @@ def test_what_was_not_recorded_so_fails(project: Project) -> None:
     project.commit("another digest of a table")
     output = project.run("python", "-m", "tools.verify", status=1)
     assert output.count(" different\n") == 1
-    assert "error: data/test.csv: not what is recorded" in output
+    assert "error: data/test.csv: differs from dvc.lock" in output
