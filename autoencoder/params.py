@@ -76,7 +76,6 @@ class Params(BaseModel):
         ge=0, description="epochs without improvement before stopping; 0: never"
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="device to train on")
-    threads: Integer = Field(ge=1, le=1024, description="CPU threads per process")
     # Not read by a stage: DVC inserts it into the command of train.
     launcher: Command = Field(description="command that starts train: python -m, or torchrun")
 
@@ -100,10 +99,10 @@ def read_params(names: Iterable[str], path: Path = FILE) -> Params:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply, expected {_EXAMPLE}") from error
+    except (yaml.YAMLError, ValueError, LookupError) as error:  # of values such as 2026-13-01, too
+        raise UserError(f"{path}: {' '.join(str(error).split())}, expected {_EXAMPLE}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected {_EXAMPLE}, found {_short(values)}")
     try:
@@ -115,7 +114,10 @@ def read_params(names: Iterable[str], path: Path = FILE) -> Params:
 
 def _short(value: object) -> str:
     """Show any value in a few characters on one line, with little work."""
-    return f"{reprlib.repr(value):.60}"
+    try:
+        return f"{reprlib.repr(value):.60}"
+    except ValueError:  # Python refuses to convert integers of thousands of digits
+        return f"{type(value).__name__} of thousands of digits"
 
 
 def _explain(error: Any) -> str:
@@ -123,6 +125,10 @@ def _explain(error: Any) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{name} is missing"
+    if name == "threads":
+        return (
+            "threads is no longer a parameter, training chooses the number itself: delete the line"
+        )
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Params.model_fields, n=1, cutoff=0)
         return f"{_short(name)} is not a parameter; did you mean {near[0]}?"

@@ -38,7 +38,7 @@ def train(model: nn.Module, criterion: nn.Module, training: Tensor, params: Para
 def main() -> None:
     """Train both and write their test BCE."""
     params = read_params(Params.model_fields)
-    configure_numerics(params.threads)
+    configure_numerics()
     torch.manual_seed(params.seed)
     _, images = table.read(Path("data/train.csv"))
     training, _ = split_validation(

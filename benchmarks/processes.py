@@ -21,16 +21,13 @@ from benchmarks.training import ROOT, machine, report
 REPORT = Path(__file__).with_suffix(".md")
 ROUNDS = 3
 SEVERAL = "torchrun --standalone --nproc-per-node={} -m"
-RUNS = [
-    *(("python -m", 1), ("python -m", 2)),
-    *((SEVERAL.format(2), 1), (SEVERAL.format(3), 1)),
-]
+LAUNCHERS = ["python -m", SEVERAL.format(2), SEVERAL.format(3)]
 
 
-def epoch(launcher: str, threads: int, directory: Path) -> float:
+def epoch(launcher: str, directory: Path) -> float:
     """Time the second epoch of a run, in seconds."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params |= {"launcher": launcher, "threads": threads, "epochs": 2}
+    params |= {"launcher": launcher, "epochs": 2}
     (directory / "params.yaml").write_text(yaml.safe_dump(params))
     outputs = ["--model", "model", "--losses", "losses", "--checkpoint", "checkpoint"]
     command = [*launcher.split(), "stages.train", "--table", str(ROOT / "data/train.csv"), *outputs]
@@ -56,19 +53,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         rounds = []
         for number in range(ROUNDS):
-            rounds.append([epoch(*run, Path(name)) for run in RUNS])
+            rounds.append([epoch(launcher, Path(name)) for launcher in LAUNCHERS])
             print(f"round {number + 1}: {rounds[-1]}", file=sys.stderr)
     lines = [
         f"{machine()}, Python {platform.python_version()}, PyTorch {torch.__version__}; medians of "
         f"{ROUNDS} rounds, ratios to the first row, with minimum and maximum.",
         "",
-        "| `launcher` | `threads` | epoch | ratio |",
-        "|---|---|---|---|",
+        "| `launcher` | epoch | ratio |",
+        "|---|---|---|",
     ]
-    for (launcher, threads), *times in zip(RUNS, *rounds, strict=True):
+    for launcher, *times in zip(LAUNCHERS, *rounds, strict=True):
         ratios = sorted(time / round_[0] for time, round_ in zip(times, rounds, strict=True))
         ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        lines.append(f"| `{launcher}` | {threads} | {statistics.median(times):.1f} s | {ratio} |")
+        lines.append(f"| `{launcher}` | {statistics.median(times):.1f} s | {ratio} |")
     report(REPORT, lines)
 
 

@@ -341,7 +341,7 @@ def memory() -> Row:
 def main() -> None:
     """Measure everything, print the table and write it beside this file."""
     params = read_params(Params.model_fields)
-    configure_numerics(params.threads)
+    configure_numerics()
     torch.manual_seed(params.seed)
     _, images = table.read(ROOT / "data/train.csv")
     test = torch.from_numpy(table.read(ROOT / "data/test.csv")[1])

@@ -10,6 +10,7 @@ from autoencoder.data import table
 from autoencoder.files import atomic_write
 from autoencoder.network.metrics import score
 from autoencoder.network.model import Autoencoder
+from autoencoder.network.numerics import configure_numerics
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def main() -> None:
             "classes": "test BCE by class, CSV: label, images, bce",
         },
     )
+    configure_numerics()
     model = Autoencoder.load(paths.model)
     _, train = table.read(paths.train)
     labels, test = table.read(paths.test)

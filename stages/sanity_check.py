@@ -5,6 +5,7 @@ from autoencoder.cli import parse_paths, run
 from autoencoder.data import table
 from autoencoder.network.losses import read_losses
 from autoencoder.network.model import Autoencoder, lineage
+from autoencoder.network.numerics import configure_numerics
 
 COLUMNS = 16  # images next to each other, at most
 
@@ -23,6 +24,7 @@ def main() -> None:
             "curve": "loss of each epoch, PNG",
         },
     )
+    configure_numerics()
     model = Autoencoder.load(paths.model)
     labels, images = table.read(paths.test)
     losses = read_losses(paths.losses)

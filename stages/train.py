@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 USES = [
     *("z_size", "activation", "seed", "epochs", "batch_size", "learning_rate", "weight_decay"),
-    *("noise", "validation_fraction", "patience", "device", "threads"),
+    *("noise", "validation_fraction", "patience", "device"),
 ]
 
 
@@ -48,14 +48,11 @@ def train(world: World) -> None:
     )
     params = read_params(USES)
     log.disabled = not world.is_rank_zero
-    configure_numerics(params.threads)
-    cores = os.cpu_count() or 1
-    if world.world_size > 1 and world.local_world_size * params.threads > cores:
-        log.warning(
-            "%d processes with %d threads each oversubscribe %d cores",
-            *(world.local_world_size, params.threads, cores),
-        )
+    products = configure_numerics()
+    if world.local_world_size > (cores := os.cpu_count() or 1):
+        log.warning("%d processes oversubscribe %d cores", world.local_world_size, cores)
     device = choose_device(params.device, world)
+    log.info("training on %s, matrix products by %s", device, products)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # The table's array is not named, so that its memory is freed after the split.
@@ -69,11 +66,13 @@ def train(world: World) -> None:
         "parameters": params.model_dump(),
         "processes": world.world_size,
         "table_sha256": sha256(paths.table),
-        **describe_environment(device),
+        **describe_environment(device, products),
     }
     fingerprint = {"lineage": lineage, "code": source_digests()}
     # Different processors may train together, although they round differently.
-    portable = fingerprint | {"lineage": {**lineage, "device": device.type, "instructions": None}}
+    portable = fingerprint | {
+        "lineage": {**lineage, "device": device.type, "instructions": None, "products": None}
+    }
     if world.any_differs(hashlib.sha256(json.dumps(portable).encode()).digest()):
         raise UserError(
             "the processes differ in parameters, table, code, packages or device; check out the "

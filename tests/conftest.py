@@ -296,7 +296,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
         assert published in text
         text = text.replace(published, sha256(mirror / name))
     module.write_text(text)
-    project.set_params(mirror=mirror.as_uri(), epochs=8, batch_size=20, threads=1)
+    project.set_params(mirror=mirror.as_uri(), epochs=8, batch_size=20)
     for made in ("dvc.lock", "metrics", "plots"):
         path = project.root / made
         if path.is_dir():

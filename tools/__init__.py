@@ -1,1 +1,3 @@
 """What people run by hand."""
+
+import autoencoder.startup  # noqa: F401

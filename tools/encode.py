@@ -16,6 +16,7 @@ from autoencoder.data.table import Chunk
 from autoencoder.data.user_data import iter_images
 from autoencoder.files import atomic_write
 from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.numerics import configure_numerics
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def main() -> None:
         },
         writes={"codes": "latent code of each image, CSV: label, z0, z1, ..."},
     )
+    configure_numerics()
     model = Autoencoder.load(paths.model)
     count = 0
     with atomic_write(paths.codes) as partial, partial.open("w", encoding="utf-8") as file:

@@ -23,6 +23,7 @@ from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.numerics import configure_numerics
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ def main() -> None:
     suffix = paths.reconstructions.suffix.lower()
     if suffix not in (".csv", ".png"):
         raise UserError(f"{paths.reconstructions}: expected a name that ends in .csv or .png")
+    configure_numerics()
     model = Autoencoder.load(paths.model)
     with atomic_write(paths.scores) as partial, partial.open("w", encoding="utf-8") as file:
         results = iter_reconstructions(model, iter_images(paths.images), file)

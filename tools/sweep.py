@@ -1,6 +1,6 @@
 """Run the pipeline for several values of a parameter and plot the scores: `make sweep`.
 
-Each value becomes a DVC experiment. Two of them run at a time, with one thread each.
+Each value becomes a DVC experiment. Two of them run at a time.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (%(default)s)")
     arguments = parser.parse_args()
     swept = f"{arguments.parameter}={arguments.values}"
-    queued = dvc("exp", "run", "--queue", "-S", "threads=1", "-S", swept)
+    queued = dvc("exp", "run", "--queue", "-S", swept)
     experiments = re.findall("Queued experiment '(.+)'", queued)
     dvc("queue", "start", "--jobs", str(arguments.jobs))
     wait(experiments)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's documentation
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
@@ -160,6 +160,7 @@ class AutogradStep:
         noise: float = 0.0,
         world: World = SINGLE,
     ) -> None:
+        self.model = model
         self.network = DistributedDataParallel(model) if world.world_size > 1 else model
         self.optimizer = optimizer
         self.images = images
@@ -184,9 +185,22 @@ class AutogradStep:
         x = to_unit_range(self.images[rows])
         inputs = add_noise(x, self.noise, self.generator) if self.noise else x
         x, inputs = self.world.local_shard(x), self.world.local_shard(inputs)
-        loss = F.binary_cross_entropy_with_logits(self.network(inputs), x, reduction="sum")
+        loss = self._loss(self.network, inputs, x)
         self.optimizer.gradient.zero_()
         (self.world.world_size * loss).backward()
         self.optimizer.learning_rate.fill_(learning_rate)
         self.optimizer.step()
         return loss.detach() / (len(rows) * PIXELS)
+
+    def gradient(self) -> Tensor:
+        """Compute this process's gradient of a first batch of images, without updating."""
+        x = to_unit_range(self.images[:64])
+        self.optimizer.gradient.zero_()
+        self._loss(self.model, x, x).backward()
+        return self.optimizer.gradient
+
+    @staticmethod
+    def _loss(network: nn.Module, inputs: Tensor, target: Tensor) -> Tensor:
+        """Compute the summed BCE: row by row, for the same result with any number of threads."""
+        losses = F.binary_cross_entropy_with_logits(network(inputs), target, reduction="none")
+        return losses.sum(1).sum()

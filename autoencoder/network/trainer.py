@@ -11,6 +11,7 @@ from autoencoder.network.distributed import SINGLE, AutogradStep, World
 from autoencoder.network.losses import Epoch
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
+from autoencoder.network.numerics import ThreadTuner, available_threads
 from autoencoder.network.step import AdamW, Step, flatten
 from autoencoder.params import Params
 
@@ -111,6 +112,7 @@ class Trainer:
             else AutogradStep(model, self.optimizer, training, params.noise, world)
         )
         self.best_weights = self.weights.detach().clone()
+        self.threads: ThreadTuner | None = None
 
     @property
     def history(self) -> list[Epoch]:
@@ -145,11 +147,15 @@ class Trainer:
         """
         epoch = len(self.history) + 1
         losses = torch.empty(self.batches, device=self.training.device)
+        if self.threads is None and self.training.device.type == "cpu":
+            self.threads = ThreadTuner(available_threads(self.world), self.step.gradient)
         rng = np.random.default_rng((self.params.seed, epoch))
         order = rng.permutation(len(self.training))
         self.step.generator.manual_seed(int(rng.integers(2**63)))
         rows = torch.from_numpy(order).to(self.training.device).split(self.params.batch_size)
         for number in range(self.batches):
+            if self.threads:
+                self.threads.before_step()
             step = (epoch - 1) * self.batches + number + 1
             progress = step / (self.params.epochs * self.batches + 1)
             losses[number] = self.step(

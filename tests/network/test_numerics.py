@@ -1,11 +1,20 @@
 """Device and floating-point settings."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from conftest import Project
 
 from autoencoder.errors import UserError
-from autoencoder.network.numerics import choose_device
+from autoencoder.network import numerics
+from autoencoder.network.distributed import World
+from autoencoder.network.numerics import (
+    ThreadTuner,
+    available_threads,
+    choose_device,
+    configure_numerics,
+)
 
 
 def test_device() -> None:
@@ -20,14 +29,70 @@ def test_device() -> None:
             choose_device(name)
 
 
-def test_arithmetic_is_that_of_float32_whatever_the_environment_says(fresh: Project) -> None:
-    here = Project(fresh.root)
-    here.environment["TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"] = "1"
+def test_products_are_float32_whatever_the_environment_says(fresh: Project) -> None:
+    project = Project(fresh.root)
+    project.environment |= {
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX",
+    }
     code = (
-        "import torch; from autoencoder.network.numerics import configure_numerics;"
-        "print(torch.get_float32_matmul_precision());"
-        "configure_numerics(threads=3);"
-        "print(torch.get_float32_matmul_precision(), torch.get_num_threads());"
+        "import stages, os, torch;"
+        "from autoencoder.network.numerics import configure_numerics, _product_error;"
+        "print(configure_numerics(), _product_error() < 1e-3);"
+        "print(torch.backends.cuda.matmul.fp32_precision, os.environ['ONEDNN_MAX_CPU_ISA']);"
         "print((torch.tensor(1e-30) * torch.tensor(1e-10)).item())"
     )
-    assert here.run("python", "-c", code).split() == ["high", "highest", "3", "0.0"]
+    output = project.run("python", "-c", code).split()
+    assert output == ["oneDNN", "True", "ieee", "AVX512_CORE", "0.0"]
+
+
+def test_inaccurate_products_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numerics, "_product_error", lambda: 0.1)
+    assert configure_numerics() == "default"
+    assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"  # type: ignore[attr-defined]
+
+
+def test_threads_are_bounded_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert available_threads() == 8
+    assert available_threads(World(0, 4, 0, 3)) == 2
+    assert available_threads(World(0, 20, 0, 20)) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert available_threads() == 3
+
+
+@pytest.fixture(autouse=True)
+def usual_numerics() -> Iterator[None]:
+    """Undo the settings of this process that `configure_numerics` changes."""
+    yield
+    torch.set_flush_denormal(False)
+    torch.backends.mkldnn.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """A clock that tests set, and the number of threads as it was."""
+    now = [0.0]
+    threads = torch.get_num_threads()
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    yield now
+    torch.set_num_threads(threads)
+
+
+def test_the_fastest_number_of_threads_is_used_and_reconsidered(clock: list[float]) -> None:
+    tuner = ThreadTuner(4, lambda: torch.zeros(1))
+    assert tuner.candidates == [1, 2, 4]
+    used: list[int] = []
+    for seconds in ({1: 3.0, 2: 1.0, 4: 2.0}, {1: 1.0, 2: 3.0, 4: 2.0}):
+        for _ in range(3 * tuner.TRIAL + tuner.PERIOD):
+            tuner.before_step()
+            used.append(torch.get_num_threads())
+            clock[0] += seconds[used[-1]]
+    trial = [count for count in (1, 2, 4) for _ in range(tuner.TRIAL)]
+    assert used == [*trial, *tuner.PERIOD * [2], *trial, *tuner.PERIOD * [1]]
+
+
+def test_a_number_of_threads_that_changes_bytes_is_not_used(clock: list[float]) -> None:
+    tuner = ThreadTuner(4, lambda: torch.tensor(float(torch.get_num_threads() == 4)))
+    assert tuner.candidates == [1, 2]
