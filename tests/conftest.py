@@ -1,6 +1,7 @@
-"""What several tests share: a small data set of drawn digits, and the project on it."""
+"""Shared by tests: a small data set of drawn digits, and copies of the project that use it."""
 
 import dataclasses
+import fcntl
 import gzip
 import importlib
 import os
@@ -29,7 +30,7 @@ from autoencoder.files import file_digest, sha256
 from autoencoder.network.model import Autoencoder, to_unit_range
 from autoencoder.params import Params
 
-# The same examples in every run, however slow the machine is.
+# The same examples in every run, however slow the machine.
 settings.register_profile(
     "tests",
     derandomize=True,
@@ -38,6 +39,10 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
+# Two threads in each of two processes would wait for each other most of the time.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
 ROOT = Path(__file__).parents[1]
 STAGES = ["fetch", "convert", "train", "evaluate", "sanity_check"]
 AFTER_TABLES = STAGES[2:]
@@ -45,7 +50,7 @@ Digits = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def draw_digits(count: int, seed: int) -> Digits:
-    """Labels (count,) and images (count, 28, 28) of digits in a printed font, moved and resized."""
+    """Labels (count,) and images (count, 28, 28) of printed digits, shifted and scaled."""
     rng = np.random.default_rng(seed)
     labels = (np.arange(count) % 10).astype(np.uint8)
     images = np.zeros((count, 28, 28), np.uint8)
@@ -61,7 +66,7 @@ def draw_digits(count: int, seed: int) -> Digits:
 
 
 def named(digits: Digits) -> table.Chunk:
-    """The digits as tables have them: a label is a text."""
+    """The digits as in a table: labels are strings, images have 784 pixels."""
     labels, images = digits
     return labels.astype(str), images.reshape(-1, table.PIXELS)
 
@@ -88,14 +93,14 @@ def concatenate(chunks: Iterable[table.Chunk]) -> table.Chunk:
 
 
 def network(images: Tensor, z_size: int = 32, activation: str = "sigmoid") -> Autoencoder:
-    """A network with initial weights for images."""
+    """A network with initial weights for the images."""
     model = Autoencoder(z_size, activation)
     model.initialise(to_unit_range(images).mean(0), torch.Generator().manual_seed(0))
     return model
 
 
 def refusal(read: Callable[[], object]) -> str:
-    """The message of the UserError that `read` raises; empty if it raises nothing."""
+    """The message of the UserError that `read` raises, or an empty string."""
     try:
         read()
     except UserError as error:
@@ -104,7 +109,7 @@ def refusal(read: Callable[[], object]) -> str:
 
 
 def parameters(**values: Any) -> Params:
-    """Parameters for a `Trainer` on few images."""
+    """Parameters for a `Trainer` on a few images."""
     usual: dict[str, Any] = {
         **{"seed": 0, "epochs": 3, "batch_size": 20, "patience": 0},
         **{"learning_rate": 5e-3, "weight_decay": 0.01, "noise": 0.0},
@@ -113,13 +118,13 @@ def parameters(**values: Any) -> Params:
 
 
 def peak_memory(project: "Project", module: str, *arguments: str) -> int:
-    """Run a module of the project; the most memory, in KiB, that it had at any time."""
+    """Run a module of the project; return its peak memory in KiB."""
     code = (
         "import runpy, sys; sys.argv = sys.argv[1:];"
         "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True);"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )
-    # Arrays that are given back to the system at once (glibc) leave no holes to be counted.
+    # glibc then returns arrays to the system at once, and leaves no holes to be counted.
     exact = Project(project.root)
     exact.environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
     output = exact.run(sys.executable, "-c", code, module, *arguments)
@@ -132,8 +137,8 @@ def uses(stage: str) -> list[str]:
     return declared
 
 
-def publish(dataset: Dataset, folder: Path, train: Digits, test: Digits) -> Dataset:
-    """Write digits into the files that a data set is published in; the set, with their digests."""
+def publish(dataset: Dataset, directory: Path, train: Digits, test: Digits) -> Dataset:
+    """Write digits to the files of a published data set; return the data set with their digests."""
     archives: dict[str, zipfile.ZipFile] = {}
     for files, (labels, images) in ((dataset.train, train), (dataset.test, test)):
         wide = np.column_stack([labels, *[labels * 0 + 7] * 7]).astype(">i4")
@@ -147,14 +152,14 @@ def publish(dataset: Dataset, folder: Path, train: Digits, test: Digits) -> Data
             file, _, member = name.partition("/")
             if member:
                 if file not in archives:
-                    archives[file] = zipfile.ZipFile(folder / file, "w")
+                    archives[file] = zipfile.ZipFile(directory / file, "w")
                 archives[file].writestr(member, content)
             else:
-                (folder / file).write_bytes(content)
+                (directory / file).write_bytes(content)
     for archive in archives.values():
         archive.close()
     digests = {
-        name: file_digest(folder / name, "md5" if len(published) == 32 else "sha256")
+        name: file_digest(directory / name, "md5" if len(published) == 32 else "sha256")
         for name, published in dataset.digests.items()
     }
     return dataclasses.replace(dataset, digests=digests)
@@ -180,14 +185,14 @@ def images(train_digits: Digits) -> Tensor:
 def mirror(
     tmp_path_factory: pytest.TempPathFactory, train_digits: Digits, test_digits: Digits
 ) -> Path:
-    """A folder with the small data set under the names that MNIST's files have."""
-    folder = tmp_path_factory.mktemp("mirror")
-    publish(DATASETS["mnist"], folder, train_digits, test_digits)
-    return folder
+    """A directory with the small data set, in files named like MNIST's."""
+    directory = tmp_path_factory.mktemp("mirror")
+    publish(DATASETS["mnist"], directory, train_digits, test_digits)
+    return directory
 
 
 class Project:
-    """A checkout of this project in a folder of its own, and the commands run in it."""
+    """A checkout of this project in its own directory, and the commands run in it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -206,7 +211,7 @@ class Project:
         }
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """The command, running; its `stdout` has what it prints, standard error included."""
+        """Start a command; its `stdout` receives all of its output, including standard error."""
         return subprocess.Popen(
             command,
             cwd=self.root,
@@ -218,7 +223,7 @@ class Project:
         )
 
     def run(self, *command: str, status: int = 0) -> str:
-        """What the command prints, standard error included; its exit status must be `status`."""
+        """Run a command, which must exit with `status`; return its output with standard error."""
         with self.start(*command) as process:
             try:
                 output, _ = process.communicate(timeout=300)
@@ -228,7 +233,7 @@ class Project:
         return output
 
     def copy(self, target: Path) -> "Project":
-        """A copy of all that is there, in another folder."""
+        """Copy the whole directory."""
         shutil.copytree(self.root, target, symlinks=True, dirs_exist_ok=True)
         return Project(target)
 
@@ -244,12 +249,12 @@ class Project:
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params() | values))
 
     def command(self, stage: str) -> list[str]:
-        """The words of a stage's command, as DVC has it run."""
+        """The words of the command with which DVC runs a stage."""
         text: str = yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"][stage]["cmd"]
         return shlex.split(text.replace("${launcher}", self.params()["launcher"]))
 
     def stages_run(self, output: str) -> list[str]:
-        """The stages that a `dvc repro` or `dvc exp run` ran, from what it printed."""
+        """The stages that a `dvc repro` or `dvc exp run` ran, from its output."""
         return [
             line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")
         ]
@@ -268,7 +273,7 @@ def train_outputs(project: Project) -> list[bytes]:
 
 
 def copy_checkout(target: Path) -> Project:
-    """Copy what git tracks, or would, as it is in the working tree; make it a repository."""
+    """Copy the files of the working tree that git tracks or would track; make it a repository."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -285,53 +290,80 @@ def copy_checkout(target: Path) -> Project:
     return project
 
 
+def build_once(
+    factory: pytest.TempPathFactory, name: str, build: Callable[[Path], str]
+) -> tuple[Project, str]:
+    """Build a project once for all of pytest-xdist's processes; return a copy and the output.
+
+    Each process has its own copy, because DVC locks a project while it works on it.
+    """
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    original, output = shared / name, shared / f"{name}.txt"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not output.exists():
+            shutil.rmtree(original, ignore_errors=True)  # of a process that failed
+            output.write_text(build(original))
+    return Project(original).copy(factory.mktemp(name) / "project"), output.read_text()
+
+
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
-    """The project as cloned, set to the small data set: nothing has been run."""
-    project = copy_checkout(tmp_path_factory.mktemp("fresh"))
-    # The real digests are tried on the real files; here they are those of the small ones.
-    module = project.root / "autoencoder/data/datasets.py"
-    text = module.read_text()
-    for name, published in DATASETS["mnist"].digests.items():
-        assert published in text
-        text = text.replace(published, sha256(mirror / name))
-    module.write_text(text)
-    project.set_params(mirror=mirror.as_uri(), epochs=8, batch_size=20)
-    for made in ("dvc.lock", "metrics", "plots"):
-        path = project.root / made
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    project.commit("the project, on a small data set")
-    return project
+    """The project as cloned, with the small data set as MNIST: nothing has been run."""
+
+    def build(root: Path) -> str:
+        root.mkdir()
+        project = copy_checkout(root)
+        # The real digests are tested with the real files; here they are those of the small ones.
+        module = root / "autoencoder/data/datasets.py"
+        text = module.read_text()
+        for name, published in DATASETS["mnist"].digests.items():
+            assert published in text
+            text = text.replace(published, sha256(mirror / name))
+        module.write_text(text)
+        project.set_params(mirror=mirror.as_uri(), epochs=8, batch_size=20)
+        (root / "dvc.lock").unlink(missing_ok=True)
+        for directory in ("metrics", "plots"):
+            shutil.rmtree(root / directory, ignore_errors=True)
+        project.commit("the project, on a small data set")
+        return ""
+
+    return build_once(tmp_path_factory, "fresh", build)[0]
 
 
 @pytest.fixture(scope="session")
 def _ran(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    project = fresh.copy(tmp_path_factory.mktemp("ran"))
-    output = project.run("dvc", "repro")
-    project.commit("a run")
-    return project, output
+    def build(root: Path) -> str:
+        project = fresh.copy(root)
+        output = project.run("dvc", "repro")
+        project.commit("a run")
+        return output
+
+    return build_once(tmp_path_factory, "ran", build)
 
 
 @pytest.fixture(scope="session")
 def first_output(_ran: tuple[Project, str]) -> str:
-    """What the first `dvc repro` of the small project printed."""
+    """The output of the first `dvc repro` of the small project."""
     return _ran[1]
 
 
 @pytest.fixture(scope="session")
 def ran(_ran: tuple[Project, str]) -> Project:
-    """The small project after a committed `dvc repro`: to look at, not to change."""
+    """The small project after a committed `dvc repro`; tests must not change it."""
     return _ran[0]
 
 
 @pytest.fixture(scope="session")
 def small_code(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    """The small project after an experiment with a smaller code, and what that printed."""
-    project = ran.copy(tmp_path_factory.mktemp("small-code"))
-    return project, project.run("dvc", "exp", "run", "--name", "small-code", "-S", "z_size=16")
+    """The small project after an experiment with a smaller code, and its output."""
+
+    def build(root: Path) -> str:
+        return ran.copy(root).run("dvc", "exp", "run", "--name", "small-code", "-S", "z_size=16")
+
+    return build_once(tmp_path_factory, "small-code", build)
 
 
 @pytest.fixture
@@ -344,3 +376,21 @@ def project(ran: Project, tmp_path: Path) -> Project:
 def fresh_project(fresh: Project, tmp_path: Path) -> Project:
     """The small project before any run, in a copy that a test may change."""
     return fresh.copy(tmp_path / "project")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a project: they start processes."""
+    for item in items:
+        if "fresh" in getattr(item, "fixturenames", ()):
+            item.add_marker("process")
+
+
+@pytest.fixture(autouse=True)
+def no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests that are not marked `process` from starting any."""
+    if request.node.get_closest_marker("process") is None:
+
+        def refuse(*arguments: object, **options: object) -> None:
+            pytest.fail("starts a process: mark the test with pytest.mark.process")
+
+        monkeypatch.setattr(subprocess, "Popen", refuse)

@@ -23,6 +23,7 @@ FOLDERS = ["data", "metrics", "models", "plots"]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_help_tells_what_a_stage_reads_writes_and_uses(stage: str) -> None:
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""README holds true: its commands run, its numbers are those of the committed run."""
+"""README and docs/ are true: commands run, links lead somewhere, numbers are those measured."""
 
 import json
 import re
@@ -13,7 +13,16 @@ from conftest import ROOT, Project
 from autoencoder.params import Params
 from tools.review import seed_noise
 
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [
+        *sorted(ROOT.glob("*.md")),
+        *sorted((ROOT / "docs").glob("*.md")),
+    ]
+}
+README = PAGES["README.md"]
+RESULTS = PAGES["docs/results.md"]
+MAKEFILE = (ROOT / "Makefile").read_text()
 # As committed: a run on another machine may differ in the last digits.
 METRICS = json.loads(
     subprocess.run(
@@ -25,46 +34,94 @@ METRICS = json.loads(
     ).stdout
 )
 
-# Not run here: they get the project or set it up, which stands before any test can run.
+# Not run here: they obtain the project or set it up.
 SET_UP = (
-    *("git clone ", "cd ", "python3 -m venv ", ". .venv/", "pip install ", "python -m pytest"),
-    "docker ",
+    *("git clone https:", "cd mnist-", "python3 -m venv ", ". .venv/", "pip install "),
+    *("python -m pytest", "docker "),
 )
+# The pages with commands, in an order in which each finds what it needs.
+WITH_COMMANDS = [
+    *("README.md", "docs/experiments.md", "docs/review.md", "docs/inference.md"),
+    *("docs/data.md", "docs/development.md", "docs/sharing.md"),
+]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", PAGES[page], re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[str]:
-    lines = [line for block in blocks("console") for line in block.splitlines()]
+def commands(page: str) -> list[str]:
+    lines = [line.strip() for block in blocks(page, "console") for line in block.splitlines()]
     return [line[2:] for line in lines if line.startswith("$ ")]
 
 
-def test_commands_run(project: Project) -> None:
-    """In the order of README, in one checkout."""
-    ran = []
-    for command in commands():
+@pytest.fixture(scope="module")
+def visited(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project, in which the commands of all pages run one after another."""
+    return ran.copy(tmp_path_factory.mktemp("docs") / "project")
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS)
+def test_commands_run(visited: Project, page: str) -> None:
+    assert commands(page)
+    for command in commands(page):
+        if command.startswith(SET_UP) or "fashion-mnist" in command:
+            continue
         if command.startswith("make "):
             make, *arguments = shlex.split(command)
-            project.run(make, "--dry-run", *arguments)
-        elif not command.startswith(SET_UP):
-            project.run("sh", "-c", command)
-            ran.append(command.split()[:2])
-    for essential in ("repro", "exp", "metrics", "plots"):
-        assert ["dvc", essential] in ran
+            visited.run(make, "--dry-run", *arguments)
+        else:
+            visited.run("sh", "-c", command)
+    # What a page leaves changed is no concern of the next one.
+    visited.run("git", "checkout", "--quiet", "--force", "main")
+    visited.run("git", "reset", "--quiet", "--hard")
+    visited.run("dvc", "checkout", "--quiet")
+    visited.run("dvc", "exp", "remove", "--all-commits", "--quiet")
+
+
+def test_pages_with_commands_are_all_run() -> None:
+    assert {page for page in PAGES if commands(page)} == set(WITH_COMMANDS)
 
 
 def test_the_notebook_lines_run(ran: Project) -> None:
-    (code,) = blocks("python")
+    (code,) = blocks("docs/inference.md", "python")
     ran.run("python", "-c", code)
 
 
-def test_every_target_of_the_makefile_is_named() -> None:
-    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert targets
-    for target in targets:
-        assert f"make {target}" in README
+def anchors(page: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)", PAGES[page], re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files_and_headings(page: str) -> None:
+    directory = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        if target.startswith("https:"):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (directory / name).resolve() if name else ROOT / page
+        assert path.exists(), target
+        if anchor:
+            assert anchor in anchors(str(path.relative_to(ROOT))), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_targets_of_make_exist(page: str) -> None:
+    for target in re.findall(r"`make (?:[A-Z]+=\S+ )*([a-z-]+)", PAGES[page]):
+        assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
+
+
+def test_every_page_and_every_target_is_documented() -> None:
+    for page in PAGES:
+        assert page.startswith("docs/") <= (f"]({page})" in README), page
+    for target in re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE):
+        assert f"`make {target}`" in PAGES["docs/development.md"]
+
+
+def test_readme_is_short() -> None:
+    assert README.count("\n") <= 200
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -74,69 +131,58 @@ def test_metrics_are_those_of_the_committed_run(name: str) -> None:
     assert row[1] == f"{METRICS[name]:.5f}"
 
 
+@pytest.mark.parametrize("name", Params.model_fields)
+def test_parameters_are_those_of_params_yaml(name: str) -> None:
+    value = yaml.safe_load((ROOT / "params.yaml").read_text())[name]
+    shown = "null" if value is None else value
+    page = PAGES["docs/parameters.md"]
+    assert re.search(rf"^\| `{name}` \| `{shown}` \|", page, re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", ["z_size", "activation"])
 def test_sweeps_are_quoted_as_measured(name: str) -> None:
     committed = str(yaml.safe_load((ROOT / "params.yaml").read_text())[name])
     table = pd.read_csv(ROOT / f"sweeps/{name}.csv", dtype={name: str}).set_index(name)
-    assert committed in table.index
     for value, row in table.drop(committed).iterrows():
         numbers = " | ".join(f"{row[metric]:.5f}" for metric in ("bce", "mse", "mse_pca"))
-        assert f"| `{name}` {value} | {numbers} |" in README
+        assert f"| `{name}` {value} | {numbers} |" in RESULTS
 
 
-def test_choices_are_quoted_as_measured() -> None:
+def test_ablations_are_quoted_as_measured() -> None:
     for bce in pd.read_csv(ROOT / "benchmarks/ablations.csv")["bce"]:
-        assert f"| {bce:.5f} | | |" in README
+        assert f"| {bce:.5f} | | |" in RESULTS
+
+
+@pytest.mark.parametrize(
+    ("report", "page"),
+    [
+        ("training", "docs/results.md"),
+        ("scale", "docs/scaling.md"),
+        ("processes", "docs/scaling.md"),
+    ],
+)
+def test_benchmarks_are_quoted_as_measured(report: str, page: str) -> None:
+    text = (ROOT / f"benchmarks/{report}.md").read_text()
+    assert text.partition("\n\nWhat a step")[0] in PAGES[page]
 
 
 def test_the_anomaly_score_is_quoted_as_measured() -> None:
     measured = pd.read_csv(ROOT / "benchmarks/anomaly.csv").iloc[0]
-    text = " ".join(README.split())
-    assert measured["other"] == "fashion-mnist"
+    text = " ".join(PAGES["docs/inference.md"].split())
     for quoted in (
         f"{measured['rows']:,} test images of Fashion-MNIST",
-        f"a BCE of {measured['bce_other']:.5f} on average, those of MNIST {measured['bce']:.5f};",
-        f"an AUROC of {measured['auroc']:.6f}, the brightness",
-        f"alone with {measured['auroc_grey']:.6f} (",
+        f"a BCE of {measured['bce_other']:.5f} on average, those of MNIST {measured['bce']:.5f}.",
+        f"an AUROC of {measured['auroc']:.6f}, the mean brightness alone",
+        f"alone {measured['auroc_grey']:.6f} (",
     ):
         assert quoted in text
     assert abs(measured["bce"] - METRICS["bce"]) < seed_noise()["bce"]
 
 
-def test_the_benchmark_is_quoted_as_measured() -> None:
-    report = (ROOT / "benchmarks/training.md").read_text()
-    assert report.partition("\n\nWhat a step")[0] in README
-
-
-@pytest.mark.parametrize("name", ["processes", "scale"])
-def test_the_times_of_processes_and_of_many_images_are_quoted_as_measured(name: str) -> None:
-    assert (ROOT / f"benchmarks/{name}.md").read_text() in README
-
-
-def test_the_noise_of_seeds_is_quoted_as_measured() -> None:
+def test_the_seed_noise_is_quoted_as_measured() -> None:
     bce = pd.read_csv(ROOT / "sweeps/seed.csv")["bce"]
     assert len(bce) >= 5
-    text = " ".join(README.split())
+    text = " ".join(PAGES["docs/review.md"].split())
     assert f"of {bce.mean():.5f} on average with a standard deviation of {bce.std():.5f}" in text
-    assert f"lie within {seed_noise()['bce']:.5f} of one another" in text
+    assert f"the seed noise of `bce` is {seed_noise()['bce']:.5f}" in text
     assert abs(METRICS["bce"] - bce.mean()) < seed_noise()["bce"]
-
-
-@pytest.mark.parametrize("name", Params.model_fields)
-def test_parameters_are_those_of_params_yaml(name: str) -> None:
-    value = yaml.safe_load((ROOT / "params.yaml").read_text())[name]
-    shown = "null" if value is None else value
-    assert re.search(rf"^\| `{name}` \| `{shown}` \|", README, re.MULTILINE)
-
-
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_files_and_targets_that_a_page_names_exist(page: str) -> None:
-    text = (ROOT / page).read_text()
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / target).exists(), target
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`make ([a-z-]+)", text):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

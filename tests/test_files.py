@@ -109,6 +109,7 @@ def test_a_pipe_receives_the_content(tmp_path: Path) -> None:
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("redirected", [True, False], ids=["file", "pipe"])
 def test_standard_output_receives_the_content(tmp_path: Path, redirected: bool) -> None:
     code = (

@@ -32,6 +32,7 @@ def test_there_are_workflows() -> None:
         assert essential in RUNS
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_is_valid(path: Path) -> None:
     checker = Path(sys.executable).with_name("check-jsonschema")

@@ -311,6 +311,7 @@ def test_another_data_set_takes_the_place_of_the_first(
     assert {path.name for path in root.iterdir()} == {"KMNIST"}
 
 
+@pytest.mark.process
 def test_package_index(
     dataset: Dataset,
     root: Path,

@@ -173,7 +173,7 @@ def test_chunks_are_the_table(
         (lambda text: text.replace("\n0,0", "\n0", 1), "line 2 has 784 cells, expected 785"),
         (lambda text: text.replace("\n0,0", "\n0,0,0", 1), "line 2 has 786 cells, expected 785"),
         (lambda text: text.replace("\n0,0", "\n\n0,0", 1), "line 2 has 1 cells, expected 785"),
-        (lambda text: text.replace("\n0,0", "\n0" + ",0" * 10**6, 1), "line 2 has 1000784 cells"),
+        (lambda text: text.replace("\n0,0", "\n0" + ",0" * 10**5, 1), "line 2 has 100784 cells"),
         (lambda text: text.split("\n", 1)[0] + "\n" * 10**6, "line 2 has 1 cells, expected 785"),
         (lambda text: text[:-5] + "\n", "line 101 has 783 cells, expected 785"),
         (lambda text: text[:5000] + "\0" * 5000, "file is truncated"),

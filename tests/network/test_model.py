@@ -87,6 +87,7 @@ def test_errors_are_those_of_torch(images: Tensor) -> None:
     assert bce.dtype == mse.dtype == torch.float64
 
 
+@pytest.mark.process
 def test_errors_take_the_memory_of_some_images_however_many_there_are() -> None:
     code = """
 import torch
@@ -114,6 +115,7 @@ def test_save_and_load(images: Tensor, tmp_path: Path) -> None:
     assert torch.equal(loaded(to_unit_range(images)), model(to_unit_range(images)))
 
 
+@pytest.mark.process
 def test_saving_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     code = """
 import sys, torch

@@ -57,7 +57,7 @@ def reachable(module: Path) -> set[Path]:
 
     What autoencoder/__init__.py imports lazily is imported by nobody but a notebook.
     """
-    found, todo = set(), {module}
+    found, todo = set(), {module, module.with_name("__init__.py")}
     while todo:
         path = todo.pop()
         found.add(path)
@@ -137,6 +137,7 @@ def test_every_module_of_the_library_is_used() -> None:
     assert set((ROOT / "autoencoder").rglob("*.py")) <= used
 
 
+@pytest.mark.process
 def test_fetch_and_convert_import_no_network() -> None:
     for stage in ("fetch", "convert"):
         code = (
@@ -165,6 +166,7 @@ def test_plots_have_their_files_and_columns(ran: Project) -> None:
     assert ran.run("dvc", "plots", "show", "--out", "../plots-shown").startswith("file://")
 
 
+@pytest.mark.process
 def test_outputs_are_ignored_or_tracked_by_git_as_dvc_keeps_them() -> None:
     for stage in STAGES.values():
         for kind in ("outs", "metrics", "plots"):
@@ -177,6 +179,7 @@ def test_outputs_are_ignored_or_tracked_by_git_as_dvc_keeps_them() -> None:
                 assert (ignored == 0) == options.get("cache", True), path
 
 
+@pytest.mark.process
 def test_half_written_files_are_ignored_by_git_and_dvc() -> None:
     partial = "plots/.loss.csv.partial"
     assert subprocess.run(["git", "check-ignore", "--quiet", partial], cwd=ROOT).returncode == 0

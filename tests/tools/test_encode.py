@@ -93,6 +93,7 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
     assert peaks[1] - peaks[0] < 4_000  # KiB; the codes of 45,000 rows take 5,600
 
 
-def test_help_tells_what_it_takes() -> None:
+@pytest.mark.process
+def test_help_lists_inputs_and_outputs() -> None:
     output = Project(ROOT).run(sys.executable, "-m", "tools.encode", "--help")
     assert re.findall(r"^  --(\w+) PATH", output, re.MULTILINE) == ["model", "images", "codes"]

@@ -108,7 +108,8 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
     assert peaks[1] - peaks[0] < 9_000  # KiB; the images of 24,000 rows take 18,000
 
 
-def test_help_tells_what_it_takes() -> None:
+@pytest.mark.process
+def test_help_lists_inputs_and_outputs() -> None:
     output = Project(ROOT).run(sys.executable, "-m", "tools.reconstruct", "--help")
     options = re.findall(r"^  --(\w+) PATH", output, re.MULTILINE)
     assert options == ["model", "images", "reconstructions", "scores"]
