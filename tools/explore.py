@@ -34,6 +34,7 @@ SPRITE_COLUMNS = 50
 
 # Codes in which each number is changed to find out how much it matters.
 EFFECT_CODES = 16
+NUMBERS_AT_A_TIME = 32  # bounds the memory
 # Percentiles of the test codes: the usual low and high value of a number.
 LOW, HIGH = 5, 95
 
@@ -100,12 +101,25 @@ def effects(
         Root mean square of the difference between the two images, grey values in 0..1, over
         pixels and codes.
     """
-    found = np.empty(codes.shape[1])
-    for number in range(codes.shape[1]):
-        pair = torch.from_numpy(np.stack([codes, codes]))
-        pair[0, :, number], pair[1, :, number] = float(low[number]), float(high[number])
-        at_low, at_high = model.decode(pair.flatten(0, 1)).chunk(2)
-        found[number] = (at_high - at_low).square().mean().sqrt().item()
+    first, *rest = model.decoder.children()
+    others = torch.nn.Sequential(*rest)
+    z = torch.from_numpy(codes)
+    hidden, columns = first(z), model.get_parameter("decoder.0.weight").T
+    found = np.empty(model.z_size)
+    for start in range(0, model.z_size, NUMBERS_AT_A_TIME):
+        some = slice(start, start + NUMBERS_AT_A_TIME)
+        at_low, at_high = (
+            # Changing a number moves the first layer's output along one column of the weights.
+            torch.sigmoid(
+                others(
+                    hidden
+                    + (torch.from_numpy(value[some])[:, None] - z.T[some])[:, :, None]
+                    * columns[some, None]
+                )
+            )
+            for value in (low, high)
+        )
+        found[some] = (at_high - at_low).square().mean((1, 2)).sqrt().numpy()
     return found
 
 
