@@ -33,7 +33,7 @@ HOSTILE = ["<script>alert(1)</script>", "</script><b>", "it's &amp; ${name}", "x
 LABELS, IMAGES = named(draw_digits(120, seed=3))
 
 
-def trained(z_size: int = 32, activation: str = "sigmoid", steps: int = 60) -> Autoencoder:
+def trained(z_size: int = 32, activation: str = "sigmoid", steps: int = 30) -> Autoencoder:
     """A network after a few steps: its codes and reconstructions tell images apart."""
     pixels = torch.from_numpy(IMAGES)
     model = network(pixels, z_size, activation)
@@ -402,6 +402,11 @@ def test_the_map_shows_and_selects_images(page: Page) -> None:
     tip = page.locator("#tip")
     assert tip.is_visible()
     assert tip.inner_text() == f"image 78, class {LABELS[77]}"
+    shown, text = (page.locator(name).bounding_box() for name in ("#tip-image", "#tip-text"))
+    assert shown
+    assert text
+    assert shown["width"] == pytest.approx(shown["height"], abs=1)
+    assert text["y"] >= shown["y"] + shown["height"] - 1
     assert changes(page, "#map-canvas", lambda: page.mouse.click(*place))
     assert page.locator("#image-text").inner_text() == f"image 78, class {LABELS[77]}"
     page.mouse.move(5, 5)
