@@ -16,7 +16,7 @@ OTHER ?= fashion-mnist.csv
 # One process per core; the tests of a file run in one of them.
 PARALLEL := --numprocesses auto --dist loadfile
 
-.PHONY: help setup repro sweep review verify test-unit test test-all soak lint bench bench-scale bench-processes
+.PHONY: help setup repro sweep review explore verify test-unit test test-all soak lint bench bench-scale bench-processes
 .PHONY: choices anomaly lock
 
 help: ## list the targets
@@ -38,6 +38,9 @@ sweep: $(READY) ## run several values of a parameter (PARAM=z_size VALUES=8,16,3
 
 review: $(READY) ## compare the workspace with a revision or experiment (BASE=main)
 	$(BIN)/python -m tools.review $(BASE) $(addprefix --tolerance ,$(TOLERANCE))
+
+explore: $(READY) ## write an interactive page of the trained network (OUT=explore/index.html)
+	$(BIN)/python -m tools.explore $(addprefix --out ,$(OUT))
 
 verify: $(READY) ## reproduce the run from scratch in a clone, compare it with dvc.lock
 	$(BIN)/python -m tools.verify

@@ -94,7 +94,10 @@ def _create_partial(path: Path) -> tuple[int, Path]:
                     os.close(descriptor)
     while True:
         partial = path.with_name(f"{start}{secrets.token_hex(4)}.partial")
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if partial.exists():  # else another process found it before it was locked

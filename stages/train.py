@@ -52,7 +52,6 @@ def train(world: World) -> None:
     if world.local_world_size > (cores := os.cpu_count() or 1):
         log.warning("%d processes oversubscribe %d cores", world.local_world_size, cores)
     device = choose_device(params.device, world)
-    log.info("training on %s, matrix products by %s", device, products)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # The table's array is not named, so that its memory is freed after the split.
@@ -82,6 +81,7 @@ def train(world: World) -> None:
         trainer.restore(state)
         log.info("resuming after epoch %d", len(trainer.history))
     world.broadcast(trainer.state().values())
+    log.info("training on %s, matrix products by %s", device, products)
 
     def write_model() -> None:
         trainer.restore_best()

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import yaml
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from playwright.sync_api import Browser, sync_playwright
 from torch import Tensor
 
 from autoencoder.data import idx, table
@@ -378,10 +379,22 @@ def fresh_project(fresh: Project, tmp_path: Path) -> Project:
     return fresh.copy(tmp_path / "project")
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real Chromium, without a window."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on PATH (Debian: apt-get install chromium libatomic1)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a project: they start processes."""
+    """Mark the tests that use a project or the browser: they start processes."""
     for item in items:
-        if "fresh" in getattr(item, "fixturenames", ()):
+        if {"fresh", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("process")
 
 

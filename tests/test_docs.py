@@ -42,7 +42,7 @@ SET_UP = (
 # The pages with commands, in an order in which each finds what it needs.
 WITH_COMMANDS = [
     *("README.md", "docs/experiments.md", "docs/review.md", "docs/inference.md"),
-    *("docs/data.md", "docs/development.md", "docs/sharing.md"),
+    *("docs/explore.md", "docs/data.md", "docs/development.md", "docs/sharing.md"),
 ]
 
 

@@ -3,7 +3,6 @@
 Each value becomes a DVC experiment. Two of them run at a time.
 """
 
-import argparse
 import re
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from dvc.scm import RevError
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from autoencoder.cli import run
+from autoencoder.cli import make_parser, run
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 from autoencoder.params import Params
@@ -114,7 +113,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def main() -> None:
     """Queue an experiment for each value, run them, and write the table and the plot."""
-    parser = argparse.ArgumentParser(prog="python -m tools.sweep", description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("parameter", choices=Params.model_fields, metavar="PARAMETER")
     parser.add_argument("values", metavar="VALUES", help="comma-separated values: 8,16,32")
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (%(default)s)")

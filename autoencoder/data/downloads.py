@@ -137,11 +137,11 @@ def from_mirror(base: str) -> Download:
                 continue
             try:
                 _download(f"{address}.gz", directory / f"{name}.gz")
-            except Exception as first:  # as in `fetch_dataset`
+            except Exception as error:  # as in `fetch_dataset`
                 try:
                     _download(address, directory / name)
-                except Exception:
-                    raise first from None
+                except FileNotFoundError:
+                    raise error from None
             else:
                 _unpack(directory / f"{name}.gz", directory / name)
 

@@ -17,6 +17,7 @@ from autoencoder.files import atomic_write, sha256
 log = logging.getLogger(__name__)
 
 _MAX_NAMES = 20  # listed in a message
+_PARTIAL = ".*.partial"  # what `atomic_write` names its temporary files
 
 
 class RawDirectory:
@@ -78,6 +79,8 @@ class RawDirectory:
         for path in self._extra_files(expected):
             log.info("deleting %s, a file of an earlier data set", path)
             path.unlink()
+        for partial in self.path.rglob(_PARTIAL):  # of a killed process
+            partial.unlink()
         for directory in sorted(self.path.rglob("*/"), reverse=True):
             if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
                 directory.rmdir()
@@ -89,7 +92,8 @@ class RawDirectory:
         return path.relative_to(self.path).as_posix()
 
     def _extra_files(self, expected: Collection[Path]) -> list[Path]:
-        return sorted(set(_walk(self.path, set())) - set(expected))
+        files = {path for path in _walk(self.path, set()) if not path.match(_PARTIAL)}
+        return sorted(files - set(expected))
 
     def _is_linked(self, path: Path) -> bool:
         inside = path.relative_to(self.path)

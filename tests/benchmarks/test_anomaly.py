@@ -1,4 +1,4 @@
-"""The anomaly score: its AUROC is the share of pairs in the right order, and it is measured."""
+"""The anomaly score and its AUROC."""
 
 import shutil
 import sys
@@ -17,18 +17,18 @@ from benchmarks.anomaly import auroc
 SCORES = st.lists(st.integers(0, 9) | st.floats(-1, 1), min_size=1, max_size=30)
 
 
-@given(usual=SCORES, odd=SCORES)
-def test_auroc_is_the_share_of_pairs_in_order(usual: list[float], odd: list[float]) -> None:
-    pairs = [(a, b) for a in usual for b in odd]
+@given(normal=SCORES, anomalous=SCORES)
+def test_auroc_is_the_share_of_pairs_in_order(normal: list[float], anomalous: list[float]) -> None:
+    pairs = [(a, b) for a in normal for b in anomalous]
     share = sum(1.0 if a < b else 0.5 if a == b else 0.0 for a, b in pairs) / len(pairs)
-    assert auroc(np.array(usual, float), np.array(odd, float)) == pytest.approx(share, rel=1e-12)
+    assert auroc(np.array(normal, float), np.array(anomalous, float)) == pytest.approx(
+        share, rel=1e-12
+    )
 
 
-def test_another_kind_of_image_is_told_apart(
-    ran: Project, tmp_path: Path, test_digits: Digits
-) -> None:
+def test_negatives_are_detected(ran: Project, tmp_path: Path, test_digits: Digits) -> None:
     project = Project(tmp_path / "project")
-    for name in ("benchmarks", "stages", "models", "data", "params.yaml"):
+    for name in ("autoencoder", "benchmarks", "models", "data", "params.yaml"):
         if (ran.root / name).is_dir():
             shutil.copytree(ran.root / name, project.root / name)
         else:
@@ -43,7 +43,7 @@ def test_another_kind_of_image_is_told_apart(
     assert report["auroc"] == report["auroc_grey"] == 1
 
 
-def test_what_has_no_images_is_one_line(ran: Project) -> None:
+def test_missing_file_is_reported_in_one_line(ran: Project) -> None:
     command = (sys.executable, "-m", "benchmarks.anomaly", "nowhere.csv")
     output = ran.run(*command, status=1)
     assert output == "error: nowhere.csv: No such file or directory\n"

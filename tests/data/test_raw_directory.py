@@ -38,6 +38,13 @@ def test_files_of_an_earlier_data_set_are_deleted(raw: Path) -> None:
     assert found(raw) == ["MNIST/raw/images", "MNIST/raw/labels"]
 
 
+def test_what_a_killed_process_left_is_deleted(raw: Path) -> None:
+    raw.mkdir()
+    (raw / ".images.0123abcd.partial").write_text("half")
+    fill(raw, "labels")
+    assert found(raw) == ["labels"]
+
+
 def test_a_file_of_the_user_is_refused_by_name(raw: Path) -> None:
     fill(raw, "MNIST/raw/images")
     (raw / "MNIST/notes.txt").write_text("mine")

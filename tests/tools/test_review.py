@@ -2,13 +2,12 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, Project
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from autoencoder.errors import UserError
 from tools.review import BETTER, Change, seed_noise, verdict
@@ -184,17 +183,6 @@ def test_an_experiment_can_be_the_base(small_code: tuple[Project, str]) -> None:
     assert "No difference: bce is" in output
     summary = (project.root / "review/review.md").read_text()
     assert "| `z_size` | 32 | 16 |" in summary
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on PATH (Debian: apt-get install chromium libatomic1)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

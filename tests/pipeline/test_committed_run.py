@@ -1,0 +1,43 @@
+"""The committed dvc.lock, metrics/ and plots/ come from the committed code; nothing is trained."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Project, copy_checkout
+
+pytestmark = pytest.mark.process
+
+ABSENT = {"deleted", "not in cache"}
+
+
+def changed(project: Project) -> dict[str, set[str]]:
+    """Return what differs from dvc.lock, by stage; data and models may be absent, as in a clone."""
+    found: dict[str, set[str]] = {}
+    for stage, entries in json.loads(project.run("dvc", "status", "--json")).items():
+        for entry in entries:
+            paths = {entry: ""} if isinstance(entry, str) else next(iter(entry.values()))
+            for path, state in paths.items():
+                if not (path.startswith(("data/", "models/")) and state in ABSENT):
+                    found.setdefault(stage, set()).add(path)
+    return found
+
+
+def test_the_committed_results_match_the_code(tmp_path: Path) -> None:
+    assert changed(copy_checkout(tmp_path)) == {}, "run `dvc repro` and commit its results"
+
+
+def test_an_edit_without_a_run_is_found(ran: Project, tmp_path: Path) -> None:
+    clone = Project(tmp_path / "clone")
+    ran.run("git", "clone", "--quiet", ".", str(clone.root))
+    assert changed(clone) == {}
+    for name in ("autoencoder/network/step.py", "metrics/test.json", "plots/classes.csv"):
+        with (clone.root / name).open("a") as file:
+            file.write("\n")
+    clone.set_params(z_size=16)
+    (clone.root / "plots/sanity_check.png").unlink()
+    assert changed(clone) == {
+        "train": {"autoencoder/network", "params.yaml"},
+        "evaluate": {"autoencoder/network", "metrics/test.json", "plots/classes.csv"},
+        "sanity_check": {"autoencoder/network", "plots/sanity_check.png"},
+    }

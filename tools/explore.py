@@ -1,0 +1,282 @@
+"""Write an interactive page that shows what the latent code means: `make explore`.
+
+The trained network runs in the page, which is one file and opens without a network connection.
+"""
+
+import base64
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from autoencoder.cli import make_parser, run
+from autoencoder.data import table
+from autoencoder.errors import UserError
+from autoencoder.files import atomic_write
+from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.model import Autoencoder, CentredLinear, lineage, to_unit_range
+
+log = logging.getLogger(__name__)
+
+MAX_SLIDERS = 64
+MAP_IMAGES = 2000
+IMAGES_PER_CLASS = 8
+WORST_IMAGES = 16
+SPRITE_COLUMNS = 50
+
+# Codes in which each number is changed to find out how much it matters.
+EFFECT_CODES = 16
+NUMBERS_AT_A_TIME = 32  # bounds the memory
+# Percentiles of the test codes: the usual low and high value of a number.
+LOW, HIGH = 5, 95
+
+
+def affine_layers(model: Autoencoder) -> list[dict[str, Any]]:
+    """Turn the linear layers into plain affine ones, ``y = W x + b``, as JSON values.
+
+    Returns
+    -------
+    list of dict
+        For each layer, encoder first: inputs, outputs, and in base64, little-endian, weights
+        (float16, one row per output) and bias (float32, with the centring of `CentredLinear`).
+
+    Raises
+    ------
+    UserError
+        If a weight is beyond the range of float16.
+    """
+    layers = []
+    for layer in model.modules():
+        if not isinstance(layer, torch.nn.Linear):
+            continue
+        weights = layer.weight.detach().numpy().astype(np.float64)
+        if np.abs(weights).max() > np.finfo(np.float16).max:
+            raise UserError(
+                f"the model has a weight of {np.abs(weights).max():.3g}, expected at most "
+                f"{np.finfo(np.float16).max:.0f}; train with a lower learning_rate"
+            )
+        rounded = weights.astype("<f2")
+        bias = layer.bias.detach().numpy().astype(np.float64)
+        if isinstance(layer, CentredLinear):
+            bias = bias - rounded.astype(np.float64).sum(1) / 2
+        layers.append(
+            {
+                "inputs": layer.in_features,
+                "outputs": layer.out_features,
+                "weights": _base64(rounded.tobytes()),
+                "bias": _base64(bias.astype("<f4").tobytes()),
+            }
+        )
+    return layers
+
+
+@torch.no_grad()
+def effects(
+    model: Autoencoder,
+    codes: NDArray[np.float32],
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Measure how much each number of the code changes the image.
+
+    Parameters
+    ----------
+    model : Autoencoder
+    codes : float32 array of shape (n, z_size)
+        The codes in which one number at a time is changed.
+    low, high : float32 arrays of shape (z_size,)
+        The two values that each number is set to.
+
+    Returns
+    -------
+    float64 array of shape (z_size,)
+        Root mean square of the difference between the two images, grey values in 0..1, over
+        pixels and codes.
+    """
+    first, *rest = model.decoder.children()
+    others = torch.nn.Sequential(*rest)
+    z = torch.from_numpy(codes)
+    hidden, columns = first(z), model.get_parameter("decoder.0.weight").T
+    found = np.empty(model.z_size)
+    for start in range(0, model.z_size, NUMBERS_AT_A_TIME):
+        some = slice(start, start + NUMBERS_AT_A_TIME)
+        at_low, at_high = (
+            # Changing a number moves the first layer's output along one column of the weights.
+            torch.sigmoid(
+                others(
+                    hidden
+                    + (torch.from_numpy(value[some])[:, None] - z.T[some])[:, :, None]
+                    * columns[some, None]
+                )
+            )
+            for value in (low, high)
+        )
+        found[some] = (at_high - at_low).square().mean((1, 2)).sqrt().numpy()
+    return found
+
+
+def principal_components(codes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute the two directions in which codes vary most.
+
+    Parameters
+    ----------
+    codes : float32 array of shape (n, z_size)
+
+    Returns
+    -------
+    float32 array of shape (2, z_size)
+        Unit vectors, whose largest element is positive; zeros where the codes have fewer
+        dimensions.
+    """
+    _, _, directions = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
+    components = np.zeros((2, codes.shape[1]), np.float32)
+    for component, direction in zip(components, directions, strict=False):
+        component[:] = direction * np.sign(direction[np.abs(direction).argmax()])
+    return components
+
+
+def choose_rows(
+    labels: NDArray[np.str_], bce: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Choose the test images that the page shows.
+
+    Returns
+    -------
+    rows : int array
+        At most `MAP_IMAGES` rows for the map, a few of each class among them, in the order of the
+        table; then those with the worst reconstructions, as far as they are not among these.
+    worst : int array
+        Where in `rows` the worst reconstructions are, the worst one first.
+    """
+    shuffled = pd.Series(labels).sample(frac=1, random_state=0)
+    of_class = shuffled.groupby(shuffled).cumcount().clip(upper=IMAGES_PER_CLASS)
+    chosen = np.sort(of_class.sort_values(kind="stable").index.to_numpy()[:MAP_IMAGES])
+    worst = np.argsort(-bce, kind="stable")[:WORST_IMAGES]
+    rows = np.concatenate([chosen, worst[~np.isin(worst, chosen)]])
+    return rows, np.array([int(np.flatnonzero(rows == row)[0]) for row in worst])
+
+
+def sprite(images: NDArray[np.uint8]) -> bytes:
+    """Lay images, uint8 (n, 784), out in rows of `SPRITE_COLUMNS`, as a PNG."""
+    count = -(-len(images) // SPRITE_COLUMNS)
+    cells = np.zeros((count * SPRITE_COLUMNS, table.SIDE, table.SIDE), np.uint8)
+    cells[: len(images)] = images.reshape(-1, table.SIDE, table.SIDE)
+    grid = cells.reshape(count, SPRITE_COLUMNS, table.SIDE, table.SIDE).transpose(0, 2, 1, 3)
+    buffer = io.BytesIO()
+    picture = Image.fromarray(grid.reshape(count * table.SIDE, SPRITE_COLUMNS * table.SIDE))
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def page_facts(
+    model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8], noise: float
+) -> dict[str, Any]:
+    """Compute what the page shows.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        On the CPU.
+    labels : str array of shape (n,)
+    images : uint8 array of shape (n, 784)
+        The test images.
+    noise : float
+        The noise that the network was trained with, 0..1.
+
+    Returns
+    -------
+    dict
+        The variables of explore.html.
+    """
+    pixels = torch.from_numpy(images)
+    bce = per_image_losses(model, pixels)[0].numpy()
+    with torch.no_grad():
+        codes = np.concatenate(
+            [model.encode(to_unit_range(batch)).numpy() for batch in pixels.split(1000)]
+        )
+    low, high = np.percentile(codes, (LOW, HIGH), axis=0).astype(np.float32)
+    spread = np.linspace(0, len(codes) - 1, min(EFFECT_CODES, len(codes))).astype(int)
+    effect = effects(model, codes[spread], low, high)
+    order = np.argsort(-effect, kind="stable")[:MAX_SLIDERS]
+
+    rows, worst = choose_rows(labels, bce)
+    on_map = min(MAP_IMAGES, len(images))
+    mean = codes[rows[:on_map]].mean(0)
+    components = principal_components(codes[rows[:on_map]])
+    points = (codes[rows] - mean) @ components.T
+    classes = labels[table.first_row_per_label(labels)].tolist()
+    numbers = {name: number for number, name in enumerate(classes)}
+    return {
+        "z_size": model.z_size,
+        "activation": model.activation,
+        "noise": noise,
+        "test_images": len(images),
+        "test_bce": float(bce.mean()),
+        "sliders": [
+            {"number": int(i), "low": round(float(low[i]), 4), "high": round(float(high[i]), 4)}
+            for i in order
+        ],
+        "data": {
+            "activation": model.activation,
+            "layers": affine_layers(model),
+            "noise": noise,
+            "classes": classes,
+            "onMap": on_map,
+            "worst": worst.tolist(),
+            "rows": (rows + 1).tolist(),
+            "labels": [numbers[label] for label in labels[rows].tolist()],
+            "bce": np.round(bce[rows], 5).tolist(),
+            "points": np.round(points.astype(np.float64), 4).tolist(),
+            "mean": _base64(mean.astype("<f4").tobytes()),
+            "components": _base64(components.astype("<f4").tobytes()),
+            "columns": SPRITE_COLUMNS,
+            "sprite": _base64(sprite(images[rows])),
+        },
+    }
+
+
+def write(path: Path, facts: dict[str, Any]) -> None:
+    """Write the page of what `page_facts` returns."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    with atomic_write(path) as partial:
+        partial.write_text(environment.get_template("explore.html").render(facts), "utf-8")
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def main() -> None:
+    """Read model and test table, write the page."""
+    parser = make_parser(__doc__)
+    for name, default, text in (
+        ("model", "models/autoencoder.safetensors", "trained network"),
+        ("test", "data/test.csv", "test table"),
+        ("out", "explore/index.html", "page to write"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=Path, default=Path(default), help=f"{text} (%(default)s)"
+        )
+    paths = parser.parse_args()
+    model = Autoencoder.load(paths.model)
+    noise = float(lineage(paths.model).get("parameters", {}).get("noise", 0))
+    labels, images = table.read(paths.test)
+    write(paths.out, page_facts(model, labels, images, noise))
+    log.info("%s: open it in a browser", paths.out)
+
+
+if __name__ == "__main__":
+    run(main)
