@@ -1,1 +1,3 @@
 """Speed, scaling and ablations."""
+
+import autoencoder.startup  # noqa: F401

@@ -1,9 +1,11 @@
-"""How fast training is, beside plain PyTorch and beside the limit of the machine: `make bench`.
+"""Measure training against plain PyTorch and against the limit of the machine: `make bench`.
 
-Both sides of each comparison are measured in one run, in turn, after a warm-up; the table has
-medians, and the lowest and highest ratio of neighbouring measurements. The plain recipe runs in a
-process of its own: what ours sets for its process, that denormal numbers are 0 for one, would make
-the recipe faster than it is.
+The sides of each comparison are measured alternately in one run, after a warm-up. The table shows
+their medians, and the median, minimum and maximum of the ratio per round. The limit is what the
+fastest library on this machine needs for the matrix products of a step.
+
+The plain recipe runs in a separate process with PyTorch's default settings, because `Trainer`
+changes settings of its process that make the recipe faster, such as the handling of denormals.
 """
 
 import math
@@ -16,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import cycle, pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,80 +34,81 @@ from torchvision import datasets, transforms
 from autoencoder.cli import run
 from autoencoder.data import table
 from autoencoder.data.table import PIXELS
+from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import HIDDEN, build_model
-from autoencoder.network.numerics import configure_numerics
+from autoencoder.network.numerics import available_threads, configure_numerics
 from autoencoder.network.step import AdamW, Step, flatten
 from autoencoder.network.trainer import Trainer, split_validation
 from autoencoder.params import Params, read_params
 
 ROOT = Path(__file__).parents[1]
+TRAIN_TABLE, TEST_TABLE = ROOT / "data/train.csv", ROOT / "data/test.csv"
 REPORT = Path(__file__).with_suffix(".md")
-REPETITIONS = 15
-BATCHES = 100  # in each of them
-TARGET_BCE = 0.102  # where the plain recipe stands after 30 epochs
-QUICK = {"epochs": 1, "validation_fraction": 0.4}  # parameters that come to this soonest
 
-# Code that prints how many KiB of memory its process took at most. Not getrusage: what that tells
-# of a process counts the one that started it.
+STEPS = 100  # per measurement of steps or products
+ROUNDS = 15  # of these measurements
+EPOCH_ROUNDS = 5  # of measurements of whole epochs
+PROGRAM_ROUNDS = 3  # of measurements of `dvc repro` and of the train stage
+PAUSE_S = 0.1  # after this time, idle threads of OpenMP and OpenBLAS no longer spin
+
+TARGET_BCE = 0.102  # test BCE of the plain recipe after 30 epochs
+QUICK = {"epochs": 1, "validation_fraction": 0.4}  # parameters that reach it in the shortest time
+# Parameters for training any number of epochs.
+ENDLESS = {"epochs": 10_000, "patience": 0}
+
+# Prints the peak memory of the process in KiB. Not getrusage, whose value for a new process
+# includes its parent.
 PEAK = "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
 
-Row = tuple[str, str, str, str, str]
+Action = Callable[[], object]
+Product = tuple[Tensor, Tensor, Tensor]  # a, b and the result, a b
+Row = tuple[str, str, str, str, str]  # of the report: figure, first, second, ratio, target
 
 
-class NewTrainer(Protocol):
-    """Makes a trainer with initial weights."""
-
-    def __call__(self, params: Params, device: str = "cpu") -> Trainer:
-        """Put it on a device."""
+# Measuring and reporting.
 
 
-def timed(action: Callable[[], object]) -> float:
-    """Seconds that an action takes."""
+def seconds(action: Action) -> float:
+    """Measure the duration of an action in seconds."""
+    time.sleep(PAUSE_S)
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
-def alternate(first: Callable[[], object], second: Callable[[], object]) -> list[list[float]]:
-    """Seconds of each of two actions, run in turn; the first round of each does not count."""
-    rounds = [(timed(first), timed(second)) for _ in range(REPETITIONS + 1)]
-    return [list(side) for side in zip(*rounds[1:], strict=True)]
+def alternate(*actions: Action, rounds: int) -> list[list[float]]:
+    """Measure actions alternately.
+
+    Returns
+    -------
+    list of list of float
+        Seconds per action and round, without the warm-up round.
+    """
+    times = [[seconds(action) for action in actions] for _ in range(rounds + 1)]
+    return [list(column) for column in zip(*times[1:], strict=True)]
 
 
-def ratio(first: list[float], second: list[float]) -> str:
-    """Median, lowest and highest ratio of neighbouring measurements."""
-    ratios = sorted(a / b for a, b in zip(first, second, strict=True))
+def ratio(first: list[float], second: list[float], factor: float = 1.0) -> str:
+    """Format the median, minimum and maximum of the ratios per round, times a factor."""
+    ratios = sorted(factor * a / b for a, b in zip(first, second, strict=True))
     return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
-def milliseconds(seconds: list[float]) -> str:
-    """Median of what a step or batch takes."""
-    return f"{1000 * statistics.median(seconds):.2f} ms"
+def milliseconds(times: list[float]) -> str:
+    """Format the median time per step, in milliseconds, of measurements of `STEPS` steps."""
+    return f"{1000 * statistics.median(times) / STEPS:.2f} ms"
 
 
-def compare(name: str, aim: str, first: Callable[[], object], second: Callable[[], object]) -> Row:
-    """Milliseconds of two actions that each take `BATCHES` steps, and their ratio."""
-    one, other = ([s / BATCHES for s in side] for side in alternate(first, second))
-    return name, milliseconds(one), milliseconds(other), ratio(one, other), aim
-
-
-def profile_ops(steps: Callable[[], object]) -> list[str]:
-    """Milliseconds of a step by PyTorch operator, the largest first, as rows of a table."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        steps()
-    spent = {
-        event.key: event.self_cpu_time_total / BATCHES / 1000 for event in profile.key_averages()
-    }
-    largest = sorted(spent, key=lambda key: -spent[key])[:10]
-    rest = sum(spent.values()) - sum(spent[key] for key in largest)
-    return [*(f"| `{key}` | {spent[key]:.2f} ms |" for key in largest), f"| rest | {rest:.2f} ms |"]
+def median_seconds(times: list[float]) -> str:
+    """Format a median in seconds."""
+    return f"{statistics.median(times):.1f} s"
 
 
 def machine() -> str:
-    """Name the processor, from Linux where there is Linux."""
+    """Return the name of the processor and the number of cores."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     name = next((line.split(": ")[1] for line in text.splitlines() if "model name" in line), "")
@@ -113,54 +116,255 @@ def machine() -> str:
 
 
 def report(path: Path, lines: list[str]) -> None:
-    """Print lines, and write them to a file that README quotes."""
+    """Print lines and write them to a file."""
     text = "\n".join(lines)
     print(text)
     with atomic_write(path) as partial:
         partial.write_text(f"{text}\n", encoding="utf-8")
 
 
-class Limit:
-    """The matrix products of a step at their shapes, and a fused AdamW step: nothing else."""
+def profile_ops(steps: Action) -> list[str]:
+    """Return the time of a step by PyTorch operator, largest first, as table rows."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        steps()
+    times = {
+        event.key: event.self_cpu_time_total / STEPS / 1000 for event in profile.key_averages()
+    }
+    largest = sorted(times, key=lambda key: -times[key])[:10]
+    rest = sum(times.values()) - sum(times[key] for key in largest)
+    return [*(f"| `{key}` | {times[key]:.2f} ms |" for key in largest), f"| rest | {rest:.2f} ms |"]
 
-    def __init__(self, z_size: int, batch_size: int) -> None:
-        sizes = [PIXELS, *HIDDEN, z_size, *reversed(HIDDEN), PIXELS]
-        self.weights = [
-            nn.Parameter(torch.rand(outputs, inputs) - 0.5) for inputs, outputs in pairwise(sizes)
-        ]
-        biases = [nn.Parameter(torch.rand(size)) for size in sizes[1:]]
-        for parameter in [*self.weights, *biases]:
-            parameter.grad = torch.rand_like(parameter)
-        self.optimizer = torch.optim.AdamW([*self.weights, *biases], fused=True)
-        self.activations = [torch.rand(batch_size, size) for size in sizes]
-        self.results = [torch.empty(batch_size, size) for size in sizes]
 
-    @torch.no_grad()
-    def __call__(self) -> None:
-        """Do them once."""
-        for index, weight in enumerate(self.weights):
-            torch.mm(self.activations[index], weight.t(), out=self.results[index + 1])
-        for index, weight in reversed(list(enumerate(self.weights))):
-            gradient = self.activations[index + 1]
-            torch.mm(gradient.t(), self.activations[index], out=weight.grad)
-            if index:
-                torch.mm(gradient, weight, out=self.results[index])
-        self.optimizer.step()
+# Matrix products and the limit of the machine.
+
+
+def step_products(model: nn.Module, batch_size: int) -> list[Product]:
+    """Return the matrix products of a training step, in the order of the step.
+
+    Parameters
+    ----------
+    model : Module
+        Its linear layers are multiplied, after `flatten`; the gradients of their weights are
+        results.
+    batch_size : int
+    """
+
+    def random(width: int) -> Tensor:
+        return torch.rand(batch_size, width) - 0.5
+
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    forward: list[Product] = []
+    backward: list[Product] = []
+    for layer in layers:
+        weight, weight_gradient = layer.weight.detach(), layer.weight.grad
+        assert weight_gradient is not None
+        x, gradient = random(layer.in_features), random(layer.out_features)
+        forward.append((x, weight.t(), random(layer.out_features)))
+        if layer is not layers[0]:
+            backward.append((gradient, weight, random(layer.in_features)))
+        backward.append((gradient.t(), x, weight_gradient))
+    return [*forward, *reversed(backward)]
+
+
+def gflops(products: list[Product], times: list[float]) -> str:
+    """Format the throughput of `STEPS` repetitions of products, from the median time."""
+    operations = 2 * STEPS * sum(a.shape[0] * a.shape[1] * b.shape[1] for a, b, _ in products)
+    return f"{operations / statistics.median(times) / 1e9:.0f} GFLOP/s"
+
+
+@contextmanager
+def torch_products(precision: str) -> Iterator[None]:
+    """Multiply through oneDNN (bf16, see `configure_numerics`) or PyTorch's default (ieee)."""
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = matmul.fp32_precision
+    matmul.fp32_precision = precision
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
+
+
+def product_actions(products: list[Product], used: str) -> dict[str, Action]:
+    """Return functions that compute products once, by the name of the library they use.
+
+    Parameters
+    ----------
+    products : list of Product
+    used : str
+        The library that training uses, as `configure_numerics` returns it. oneDNN is left out if it
+        is not used, because then it is not available or not accurate.
+    """
+
+    def by_torch(precision: str) -> None:
+        with torch_products(precision):
+            for a, b, result in products:
+                torch.mm(a, b, out=result)
+
+    arrays = [(a.numpy(), b.numpy(), result.numpy()) for a, b, result in products]
+
+    def by_numpy() -> None:
+        for a, b, result in arrays:
+            np.dot(a, b, out=result)
+
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    actions: dict[str, Action] = {torch_default(): lambda: by_torch("ieee")}
+    if used == "oneDNN":
+        actions["oneDNN"] = lambda: by_torch("bf16")
+    return {**actions, f"NumPy's {blas}": by_numpy}
+
+
+def torch_default() -> str:
+    """Return the name of the library that PyTorch multiplies with by default."""
+    return "MKL" if torch.backends.mkl.is_available() else "PyTorch's default"
+
+
+def repeat(action: Action) -> Action:
+    """Return a function that repeats an action `STEPS` times."""
+
+    def repeated() -> None:
+        for _ in range(STEPS):
+            action()
+
+    return repeated
+
+
+def measure_steps(params: Params, images: Tensor, used: str) -> tuple[list[Row], list[str]]:
+    """Compare the products and the step with the limit of this machine.
+
+    Returns
+    -------
+    rows : list of Row
+    profile : list of str
+        The time of a step by operator, as table rows.
+    """
+    torch.set_num_threads(available_threads())
+    model = plain_network(params.z_size)
+    optimizer = AdamW(flatten(model), params.weight_decay)
+    optimizer.learning_rate.fill_(1e-4)
+    products = step_products(model, params.batch_size)
+    actions = product_actions(products, used)
+    columns = alternate(*map(repeat, actions.values()), rounds=ROUNDS)
+    times = dict(zip(actions, columns, strict=True))
+    by_speed = sorted(times, key=lambda name: statistics.median(times[name]))
+    fastest = by_speed[0]
+    in_torch = next(name for name in by_speed if name in (torch_default(), "oneDNN"))
+    ours = "oneDNN" if used == "oneDNN" else torch_default()
+
+    trainer = new_trainer(params, images)
+    rows = torch.from_numpy(np.random.default_rng(0).permutation(len(trainer.training)))
+    batches = rows.split(params.batch_size)[:STEPS]
+    other = build_model(trainer.training, params.z_size, params.activation, params.seed)
+    autograd = AutogradStep(other, AdamW(flatten(other), params.weight_decay), trainer.training)
+
+    def take(step: Step | AutogradStep) -> Action:
+        batch = cycle(batches)
+        return repeat(lambda: step(next(batch), 1e-4))
+
+    def limit() -> None:
+        actions[in_torch]()
+        optimizer.step()
+
+    our_step = take(trainer.step)
+    manual, by_autograd, lower = alternate(our_step, take(autograd), repeat(limit), rounds=ROUNDS)
+    throughputs = ", ".join(f"{name} {gflops(products, times[name])}" for name in times)
+    return [
+        (
+            "a step, without trials of threads: ours ÷ the limit, its products with the fastest "
+            f"library in PyTorch, {in_torch}, and fused AdamW",
+            milliseconds(manual),
+            milliseconds(lower),
+            ratio(manual, lower),
+            "≤ 1.1",
+        ),
+        (
+            "a step: through autograd ÷ ours",
+            milliseconds(by_autograd),
+            milliseconds(manual),
+            ratio(by_autograd, manual),
+            "",
+        ),
+        (
+            f"throughput of the products of a step: ours ÷ the best library ({throughputs})",
+            f"{ours} {gflops(products, times[ours])}",
+            f"{fastest} {gflops(products, times[fastest])}",
+            ratio(times[fastest], times[ours]),  # of throughputs, the inverse of that of times
+            "≥ 0.9",
+        ),
+    ], profile_ops(our_step)
+
+
+# Trainings in processes of their own.
+
+
+class Worker:
+    """A process that trains an epoch whenever it is asked to.
+
+    Parameters
+    ----------
+    target : callable
+        Receives a connection and `arguments`. For each True from the connection it trains an epoch
+        and sends a result; it returns when it receives False.
+    arguments
+        Must be picklable.
+    """
+
+    def __init__(self, target: Callable[..., None], *arguments: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, child = context.Pipe()
+        self._process = context.Process(target=target, args=(child, *arguments), daemon=True)
+        self._process.start()
+        child.close()  # so that `finish_epoch` fails if the process has ended
+
+    def start_epoch(self) -> None:
+        """Start an epoch without waiting for it."""
+        self._connection.send(True)
+
+    def finish_epoch(self) -> tuple[float, ...]:
+        """Wait for the end of the epoch and return what the process has sent."""
+        result: tuple[float, ...] = self._connection.recv()
+        return result
+
+    def stop(self) -> None:
+        """End the process."""
+        self._connection.send(False)
+        self._process.join()
+
+
+def new_trainer(params: Params, images: Tensor, device: str = "cpu") -> Trainer:
+    """Make a trainer with initial weights, as the train stage does."""
+    training, validation = split_validation(images, params.validation_fraction, params.seed)
+    model = build_model(training, params.z_size, params.activation, params.seed)
+    return Trainer(model.to(device), training.to(device), validation.to(device), params)
+
+
+def read_images(path: Path) -> Tensor:
+    """Read the images of a table: uint8, (n, 784)."""
+    return torch.from_numpy(table.read(path)[1])
+
+
+def train_ours(connection: Connection, path: Path, params: Params) -> None:
+    """Train as the train stage does, as a target of `Worker`; sends the seconds of each epoch."""
+    configure_numerics()
+    trainer = new_trainer(params.model_copy(update=ENDLESS), read_images(path))
+    while connection.recv():
+        connection.send((seconds(trainer.run_epoch),))
 
 
 def plain_network(z_size: int) -> nn.Sequential:
-    """Make the network as one writes it, all sigmoid, with PyTorch's initial weights."""
+    """Make the network of the plain recipe: all sigmoid, PyTorch's default initialisation."""
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs, outputs in pairwise([PIXELS, *HIDDEN, z_size, *reversed(HIDDEN), PIXELS]):
         layers += [nn.Linear(inputs, outputs), nn.Sigmoid()]
     return nn.Sequential(*layers)
 
 
-def follow_recipe(orders: Connection, raw: Path, z_size: int, batch_size: int, seed: int) -> None:
-    """Train by the recipe that this project grew from, as one writes it: nothing tuned.
+def train_recipe(
+    connection: Connection, raw: Path, z_size: int, batch_size: int, seed: int
+) -> None:
+    """Train by the recipe that this project started from, as a target of `Worker`.
 
-    For each order, trains an epoch; sends its seconds, those of them that the data loader took, its
-    batches and the test BCE after it.
+    A plain PyTorch loop with the defaults of AdamW, torchvision's MNIST and a DataLoader. For each
+    epoch it sends the seconds, those of them spent on loading, and the test BCE after it.
     """
     torch.manual_seed(seed)
     model = plain_network(z_size)
@@ -169,8 +373,8 @@ def follow_recipe(orders: Connection, raw: Path, z_size: int, batch_size: int, s
     transform = transforms.Compose([transforms.Grayscale(), transforms.ToTensor()])
     train, test = (datasets.MNIST(str(raw), train, transform) for train in (True, False))
     training, testing = DataLoader(train, batch_size, shuffle=True), DataLoader(test, batch_size)
-    while orders.recv():
-        learning = 0.0
+    while connection.recv():
+        computing = 0.0
         start = time.perf_counter()
         for images, _ in training:
             loaded = time.perf_counter()
@@ -178,159 +382,192 @@ def follow_recipe(orders: Connection, raw: Path, z_size: int, batch_size: int, s
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            learning += time.perf_counter() - loaded
-        seconds = time.perf_counter() - start
+            computing += time.perf_counter() - loaded
+        epoch = time.perf_counter() - start
         with torch.no_grad():
-            score = sum(
+            bce = sum(
                 len(images) * criterion(model(images), images.flatten(1)).item()
                 for images, _ in testing
             ) / len(test)
-        orders.send((seconds, seconds - learning, len(training), score))
+        connection.send((epoch, epoch - computing, bce))
 
 
-def beside_the_recipe(
-    params: Params, new_trainer: NewTrainer, at_the_limit: Callable[[], object], test: Tensor
-) -> list[Row]:
-    """Epochs of the recipe until its test BCE is good enough, in turn with ours and the limit."""
-    context = multiprocessing.get_context("spawn")
-    orders, its_end = context.Pipe()
-    raw = ROOT / "data/raw"
-    arguments = (its_end, raw, params.z_size, params.batch_size, params.seed)
-    context.Process(target=follow_recipe, args=arguments, daemon=True).start()
-    its_end.close()  # so that the end of that process is seen here
-
-    trainer = new_trainer(params)
+def compare_with_recipe(params: Params, images: Tensor, test: Tensor) -> list[Row]:
+    """Train the recipe until it reaches `TARGET_BCE`, alternately with epochs of ours."""
+    recipe = Worker(train_recipe, ROOT / "data/raw", params.z_size, params.batch_size, params.seed)
+    ours = Worker(train_ours, TRAIN_TABLE, params)
     rounds: list[tuple[float, ...]] = []
-    score = math.inf
-    while score > TARGET_BCE:
-        orders.send(True)
-        seconds, loading, batches, score = orders.recv()
-        if trainer.finished:
-            trainer = new_trainer(params)
-        batch = timed(trainer.run_epoch) / trainer.batches
-        step = timed(at_the_limit) / BATCHES
-        quick = new_trainer(params.model_copy(update=QUICK))
-        quickest = timed(quick.run_epoch)
-        rounds.append((seconds, loading / batches, seconds / batches, batch, step, quickest))
-        print(f"  recipe, epoch {len(rounds)}: test BCE {score:.4f}", file=sys.stderr)
-    orders.send(False)
-    bce = per_image_losses(quick.model, test)[0].mean().item()
-    if bce > TARGET_BCE:
-        raise SystemExit(f"an epoch reached a test BCE of {bce:.4f}, expected {TARGET_BCE}")
+    bce = math.inf
+    while bce > TARGET_BCE:
+        recipe.start_epoch()
+        recipe_epoch, loading, bce = recipe.finish_epoch()
+        ours.start_epoch()
+        (our_epoch,) = ours.finish_epoch()
+        quick = new_trainer(params.model_copy(update=QUICK), images)
+        rounds.append((recipe_epoch, loading, our_epoch, seconds(quick.run_epoch)))
+        print(f"  plain recipe, epoch {len(rounds)}: test BCE {bce:.4f}", file=sys.stderr)
+    recipe.stop()
+    ours.stop()
+    quick_bce = per_image_losses(quick.model, test)[0].mean().item()
+    if quick_bce > TARGET_BCE:
+        raise UserError(f"{QUICK}: the test BCE is {quick_bce:.4f}, expected at most {TARGET_BCE}")
 
-    total = sum(seconds for seconds, *_ in rounds)
-    epochs, loading, recipe, ours, limit, until_good = (
-        list(figures) for figures in zip(*rounds[1:], strict=True)
+    # The first round is the warm-up of the epochs; the time to the target includes it.
+    recipe_total = sum(recipe_epoch for recipe_epoch, *_ in rounds)
+    recipe_epochs, loading_times, our_epochs, quick_epochs = (
+        list(column) for column in zip(*rounds[1:], strict=True)
     )
-    ratios = sorted(total / seconds for seconds in until_good)
-    epoch = statistics.median(ours) * trainer.batches
-    quick_params = ", ".join(f"`{name}` {value}" for name, value in QUICK.items())
+    settings = ", ".join(f"`{name}` {value}" for name, value in QUICK.items())
     return [
         (
-            "an epoch: the plain recipe, with its data loader ÷ ours, with validation; of a batch",
-            f"{milliseconds(recipe)}, {milliseconds(loading)} of it loading; "
-            f"{statistics.median(epochs):.1f} s an epoch",
-            f"{milliseconds(ours)}; {epoch:.1f} s an epoch",
-            ratio(recipe, ours),
+            "an epoch: the plain recipe ÷ ours, with validation",
+            f"{median_seconds(recipe_epochs)}, {median_seconds(loading_times)} of it loading",
+            median_seconds(our_epochs),
+            ratio(recipe_epochs, our_epochs),
             "≥ 4",
         ),
         (
-            "a batch: the plain recipe ÷ matrix products and AdamW alone, the most to gain",
-            milliseconds(recipe),
-            milliseconds(limit),
-            ratio(recipe, limit),
-            "",
-        ),
-        (
-            f"time until test BCE ≤ {TARGET_BCE}: the plain recipe ÷ ours",
-            f"{total:.0f} s, {len(rounds)} epochs",
-            f"{statistics.median(until_good):.1f} s, {quick_params}: {bce:.4f}",
-            f"{statistics.median(ratios):.0f} ({ratios[0]:.0f} to {ratios[-1]:.0f})",
-            "≥ 80",
+            f"time to test BCE ≤ {TARGET_BCE}: the plain recipe ÷ ours",
+            f"{recipe_total:.0f} s, {len(rounds)} epochs",
+            f"{median_seconds(quick_epochs)}, {settings}: {quick_bce:.4f}",
+            ratio([recipe_total] * len(quick_epochs), quick_epochs),
+            "≥ 130",
         ),
     ]
 
 
-def on_a_gpu(params: Params, new_trainer: NewTrainer) -> list[Row]:
-    """Epochs on an NVIDIA GPU, where there is one: launched kernel by kernel, and as graphs."""
-    if not torch.cuda.is_available():
-        return []
-    params = params.model_copy(update={"epochs": REPETITIONS + 1})
-    by_kernel, as_graph = (new_trainer(params, "cuda") for _ in range(2))
-    assert isinstance(by_kernel.step, Step)
-    by_kernel.step._run_step = by_kernel.step._train_step
-    one, other = alternate(by_kernel.run_epoch, as_graph.run_epoch)
+@contextmanager
+def busy_core() -> Iterator[None]:
+    """Keep one core busy."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def measure_shared_machine(path: Path, params: Params) -> list[Row]:
+    """Compare epochs on a quiet machine with those next to other processes."""
+    one, two = (Worker(train_ours, path, params) for _ in range(2))
+
+    def epoch(*workers: Worker) -> None:
+        for worker in workers:
+            worker.start_epoch()
+        for worker in workers:
+            worker.finish_epoch()
+
+    def busy_epoch() -> None:
+        with busy_core():
+            epoch(one)
+
+    quiet, busy, both = alternate(
+        lambda: epoch(one), busy_epoch, lambda: epoch(one, two), rounds=EPOCH_ROUNDS
+    )
+    one.stop()
+    two.stop()
     return [
         (
-            f"an epoch on {torch.cuda.get_device_name()}: kernel by kernel ÷ steps as one graph",
-            f"{statistics.median(one):.2f} s",
-            f"{statistics.median(other):.2f} s",
-            ratio(one, other),
-            "",
-        )
+            "an epoch of ours: while another process keeps one core busy ÷ on a quiet machine",
+            median_seconds(busy),
+            median_seconds(quiet),
+            ratio(busy, quiet),
+            "≤ 1.9",
+        ),
+        (
+            "steps per second of ours: two trainings at once, in total ÷ one alone",
+            f"{median_seconds(both)} for two epochs",
+            f"{median_seconds(quiet)} for one",
+            ratio(quiet, both, factor=2),
+            "≥ 1.2",
+        ),
     ]
 
 
-def overhead() -> Row:
-    """Seconds of `dvc repro` outside the training loop, and of one that has nothing to do."""
+# Whole runs.
+
+
+def measure_default_run(params: Params, images: Tensor, test: Tensor) -> Row:
+    """Train with the parameters of params.yaml and score the best weights."""
+    trainer = new_trainer(params, images)
+
+    def train() -> None:
+        while not trainer.finished:
+            trainer.run_epoch()
+
+    duration = seconds(train)
+    trainer.restore_best()
+    bce = per_image_losses(trainer.model, test)[0].mean().item()
+    return (
+        "test BCE of the default parameters; their time to train",
+        f"{bce:.5f}",
+        f"{duration:.0f} s, {len(trainer.history)} epochs",
+        "",
+        "≤ 0.0725",
+    )
+
+
+def measure_dvc() -> Row:
+    """Measure `dvc repro` outside the training loop, and with nothing to do."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "project"
         subprocess.run(["git", "clone", "--quiet", ROOT, root], check=True)
-        shutil.copytree(ROOT / "data/raw", root / "data/raw")
+        shutil.copytree(ROOT / "data/raw", root / "data/raw", dirs_exist_ok=True)
 
         def dvc_repro(*options: str) -> None:
             subprocess.run(["dvc", "repro", "--quiet", *options], cwd=root, check=True)
 
-        def repro(epochs: int) -> float:
+        def train_epochs(epochs: int) -> float:
             params = yaml.safe_load((root / "params.yaml").read_text()) | {"epochs": epochs}
             (root / "params.yaml").write_text(yaml.safe_dump(params))
-            return timed(lambda: dvc_repro("--force"))
+            return seconds(lambda: dvc_repro("--force"))
 
-        rounds = [(repro(1), repro(2)) for _ in range(3)]
-        idle = [timed(dvc_repro) for _ in range(3)]
-    # A second epoch takes what the first one took: what is left is not training.
-    outside = statistics.median(2 * one - two for one, two in rounds)
+        rounds = [(train_epochs(1), train_epochs(2)) for _ in range(PROGRAM_ROUNDS)]
+        idle = [seconds(dvc_repro) for _ in range(PROGRAM_ROUNDS)]
+    # The second epoch takes as long as the first: the rest is not training.
+    outside = sorted(2 * one - two for one, two in rounds)
     return (
-        "`dvc repro` outside the training loop; with nothing to do",
-        f"{outside:.1f} s",
-        f"{statistics.median(idle):.1f} s",
+        "`dvc repro`: outside the training loop; with nothing to do",
+        f"{median_seconds(outside)} ({outside[0]:.1f} to {outside[-1]:.1f})",
+        median_seconds(idle),
         "",
-        "≤ 20 s, ≤ 3 s",
+        "≤ 9 s, ≤ 3 s",
     )
 
 
-def memory() -> Row:
-    """Peak memory of train above importing torch, and how it grows with each image."""
+def measure_memory() -> Row:
+    """Measure the peak memory of the train stage, and how it grows with each image."""
 
-    def kilobytes(code: str, directory: Path) -> int:
+    def peak_kib(code: str, directory: str) -> int:
         done = subprocess.run(
             [sys.executable, "-c", f"{code}; {PEAK}"],
             cwd=directory,
-            env={"PYTHONPATH": str(ROOT), "PATH": ""},
-            capture_output=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
             check=True,
         )
         return int(done.stdout)
 
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
+    arguments = ["", "--table=table.csv", "--model=m", "--losses=l", "--checkpoint=c"]
+    train = (
+        f"import runpy, sys; sys.argv = {arguments}; "
+        "runpy.run_module('stages.train', run_name='__main__', alter_sys=True)"
+    )
+    labels, images = table.read(TRAIN_TABLE)
+    sizes = (len(images), len(images) // 4)
+    peaks: dict[int, list[int]] = {size: [] for size in sizes}
+    with tempfile.TemporaryDirectory() as directory:
         params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"epochs": 1}
-        (directory / "params.yaml").write_text(yaml.safe_dump(params))
-        labels, images = table.read(ROOT / "data/train.csv")
-        arguments = ["", "--table=table.csv", "--model=m", "--losses=l", "--checkpoint=c"]
-        train = "runpy.run_module('stages.train', run_name='__main__', alter_sys=True)"
-        sizes = (len(images), len(images) // 4)
-        peaks: dict[int, list[int]] = {size: [] for size in sizes}
-        for size in sizes * 3:
-            table.write(directory / "table.csv", [(labels[:size], images[:size])])
-            code = f"import runpy, sys; sys.argv = {arguments}; {train}"
-            peaks[size].append(kilobytes(code, directory))
-        torch_alone = kilobytes("import torch", directory)
+        Path(directory, "params.yaml").write_text(yaml.safe_dump(params))
+        for size in sizes * PROGRAM_ROUNDS:
+            table.write(Path(directory, "table.csv"), [(labels[:size], images[:size])])
+            peaks[size].append(peak_kib(train, directory))
+        torch_alone = peak_kib("import torch", directory)
     large, small = (statistics.median(peaks[size]) for size in sizes)
     growth = (large - small) * 1024 / (sizes[0] - sizes[1])
     return (
-        "peak memory of train above importing torch; growth with each image",
+        "peak memory of the train stage: above that of importing torch; growth per image",
         f"{(large - torch_alone) / 1024:.0f} MiB",
         f"{growth:.0f} bytes",
         "",
@@ -338,64 +575,57 @@ def memory() -> Row:
     )
 
 
-def main() -> None:
-    """Measure everything, print the table and write it beside this file."""
-    params = read_params(Params.model_fields)
-    configure_numerics()
-    torch.manual_seed(params.seed)
-    _, images = table.read(ROOT / "data/train.csv")
-    test = torch.from_numpy(table.read(ROOT / "data/test.csv")[1])
-
-    def new_trainer(params: Params, device: str = "cpu") -> Trainer:
-        some, rest = split_validation(
-            torch.from_numpy(images), params.validation_fraction, params.seed
+def measure_gpu(params: Params, images: Tensor) -> list[Row]:
+    """Compare epochs kernel by kernel with CUDA graphs, if an NVIDIA GPU is available."""
+    if not torch.cuda.is_available():
+        return []
+    params = params.model_copy(update=ENDLESS)
+    by_kernel, as_graph = (new_trainer(params, images, "cuda") for _ in range(2))
+    assert isinstance(by_kernel.step, Step)
+    by_kernel.step._run_step = by_kernel.step._train_step
+    kernels, graphs = alternate(by_kernel.run_epoch, as_graph.run_epoch, rounds=EPOCH_ROUNDS)
+    return [
+        (
+            f"an epoch on {torch.cuda.get_device_name()}: kernel by kernel ÷ steps as CUDA graphs",
+            f"{statistics.median(kernels):.2f} s",
+            f"{statistics.median(graphs):.2f} s",
+            ratio(kernels, graphs),
+            "",
         )
-        model = build_model(some, params.z_size, params.activation, params.seed)
-        return Trainer(model.to(device), some.to(device), rest.to(device), params)
+    ]
 
-    trainer = new_trainer(params)
-    rows = torch.from_numpy(np.random.default_rng(0).permutation(len(trainer.training)))
-    batches = rows.split(params.batch_size)[:BATCHES]
 
-    def ours() -> None:
-        for batch in batches:
-            trainer.step(batch, 1e-4)
-
-    other = build_model(trainer.training, params.z_size, params.activation, params.seed)
-    by_autograd = AutogradStep(other, AdamW(flatten(other), params.weight_decay), trainer.training)
-
-    def plain() -> None:
-        for batch in batches:
-            by_autograd(batch, 1e-4)
-
-    limit = Limit(params.z_size, params.batch_size)
-
-    def at_the_limit() -> None:
-        for _ in batches:
-            limit()
-
-    figures = [
-        compare("a step: ours ÷ its matrix products and AdamW alone", "≤ 1.2", ours, at_the_limit),
-        compare("a step: autograd ÷ its matrix products and AdamW alone", "", plain, at_the_limit),
-        *beside_the_recipe(params, new_trainer, at_the_limit, test),
-        overhead(),
-        memory(),
-        *on_a_gpu(params, new_trainer),
+def main() -> None:
+    """Measure everything, print the table and write it next to this file."""
+    params = read_params(Params.model_fields)
+    images, test = read_images(TRAIN_TABLE), read_images(TEST_TABLE)
+    used = configure_numerics()
+    torch.manual_seed(params.seed)
+    steps, profile = measure_steps(params, images, used)
+    rows = [
+        *steps,
+        *compare_with_recipe(params, images, test),
+        *measure_shared_machine(TRAIN_TABLE, params),
+        measure_default_run(params, images, test),
+        measure_dvc(),
+        measure_memory(),
+        *measure_gpu(params, images),
     ]
     lines = [
-        f"{machine()}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
-        f"PyTorch {torch.__version__}; medians of {REPETITIONS} rounds and, with the plain recipe, "
-        "of each of its epochs but the first; ratios with the lowest and the highest.",
+        f"{machine()}, {available_threads()} available, Python {platform.python_version()}, "
+        f"PyTorch {torch.__version__}. Medians of {ROUNDS} rounds of {STEPS} steps, "
+        f"{EPOCH_ROUNDS} of epochs (all epochs but the first next to the plain recipe) and "
+        f"{PROGRAM_ROUNDS} of programs; ratios per round with minimum and maximum.",
         "",
-        "| figure | first | second | ratio | aim |",
+        "| figure | first | second | ratio | target |",
         "|---|---|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in figures),
+        *(f"| {' | '.join(row)} |" for row in rows),
         "",
-        "What a step of ours is made of, under PyTorch's profiler, which itself takes time:",
+        "What a step of ours consists of, under PyTorch's profiler, which itself takes time:",
         "",
         "| operator | time |",
         "|---|---|",
-        *profile_ops(ours),
+        *profile,
     ]
     report(REPORT, lines)
 
