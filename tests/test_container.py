@@ -39,9 +39,7 @@ def test_debian_s_packages_are_those_that_the_commands_and_the_tests_use() -> No
 
 
 def test_the_build_sees_what_it_copies_and_no_more() -> None:
-    (copied,) = steps("COPY")
-    *sources, target = copied.split()
-    assert target == "./"
+    sources = [name for copied in steps("COPY") for name in copied.split()[:-1]]
     first, *let_in = (ROOT / ".dockerignore").read_text().split()
     assert first == "*"
     assert let_in == [f"!{name}" for name in sources]
