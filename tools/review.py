@@ -1,17 +1,17 @@
 """Compare the workspace with another revision, for review: `make review`.
 
 Writes a page that opens without a network, and a summary in Markdown. Runs no stage. The exit
-status is the gate: 0; 1 if a metric is worse by more than its tolerance; 2 if the two sides cannot
-be compared.
+status is the gate: 0; 1 if a metric is worse by more than its tolerance; 2 for everything else,
+such as two sides that cannot be compared.
 """
 
 import argparse
 import base64
 import io
-import json
 import math
 import re
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,16 @@ import dvc.api
 import jinja2
 import matplotlib as mpl
 import pandas as pd
-from dvc.exceptions import DvcException
+import yaml
+from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from autoencoder.cli import make_parser
+from autoencoder.data.datasets import DATASETS
 from autoencoder.errors import UserError
-from autoencoder.files import atomic_write
+from autoencoder.files import atomic_write, sha256
 
 # The sign of an improvement; 0 for metrics that describe the data and the baselines.
 BETTER = {
@@ -44,12 +47,14 @@ BETTER = {
 # Metrics that can fail the gate; `--tolerance` adds others.
 GATED = ("bce", "mse")
 
-SEEDS = Path("sweeps/seed.csv")
+SEEDS = "sweeps/seed.csv"
+MEASURE = "`make sweep PARAM=seed VALUES=0,1,2,3,4`"
 
-# With a probability of 95 %, two runs that differ only in their seeds are at most this many
-# standard deviations apart: Student's t for five measured seeds, times the square root of 2 for a
-# difference.
-DEVIATIONS = 2.776 * math.sqrt(2)
+TEST = "data/test.csv"
+INCOMING = "data/incoming"  # the user's data, of which `dataset` names a part
+RAW = Path("data/raw")
+
+WORKSPACE = "workspace"  # the name of the side that is not a revision
 
 # Placeholders in the figures for the colours of the page, in its light or dark scheme.
 TEXT, LINE, BASE, CURRENT = "#000001", "#000002", "#000003", "#000004"
@@ -66,6 +71,24 @@ STYLE: Any = {
 }
 
 
+def table_digests(lock: Mapping[str, Any]) -> dict[str, str]:
+    """Return the MD5 of the training and the test table in the contents of dvc.lock, by path."""
+    return {out["path"]: out["md5"] for out in lock["stages"]["convert"]["outs"]}
+
+
+def describe_data(lock: Mapping[str, Any]) -> str:
+    """Return what identifies the data of a run: the published name, or the user's and digests.
+
+    Parameters
+    ----------
+    lock : mapping
+        The contents of dvc.lock.
+    """
+    dataset = str(lock["stages"]["fetch"]["params"]["params.yaml"]["dataset"])
+    digests = table_digests(lock)
+    return dataset if dataset in DATASETS else " ".join([dataset, *sorted(digests.values())])
+
+
 @dataclass(frozen=True)
 class Side:
     """One side of the comparison.
@@ -75,6 +98,10 @@ class Side:
     name : str
         Name for the reader.
     params, metrics : dict
+    data : str
+        What identifies its data, see `describe_data`.
+    test : str
+        MD5 of the test table.
     losses : DataFrame
         Columns epoch, train and validation.
     classes : Series
@@ -86,6 +113,8 @@ class Side:
     name: str
     params: dict[str, Any]
     metrics: dict[str, float]
+    data: str
+    test: str
     losses: pd.DataFrame
     classes: pd.Series
     picture: bytes
@@ -97,12 +126,16 @@ class Side:
         Raises
         ------
         UserError
-            If it lacks a metric or a plot, or a metric is not a finite number.
+            If a stage is frozen or changed since it was run, bce, mse or a plot is missing, or a
+            metric is not a finite number.
         DvcException
             If there is no such revision.
         """
+        with Repo.open(".", rev=revision) as repo:
+            check_stages(repo, name)
         files = dvc.api.DVCFileSystem(rev=revision)
         try:
+            lock = yaml.safe_load(files.read_bytes("dvc.lock"))
             metrics = dvc.api.metrics_show(rev=revision)
             losses = pd.read_csv(io.BytesIO(files.read_bytes("plots/loss.csv")))
             classes = pd.read_csv(
@@ -113,13 +146,18 @@ class Side:
             side = cls(
                 name,
                 dvc.api.params_show(rev=revision),
-                {metric: metrics[metric] for metric in BETTER},
+                {metric: metrics[metric] for metric in BETTER if metric in metrics},
+                describe_data(lock),
+                table_digests(lock)[TEST],
                 losses[["epoch", "train", "validation"]],
                 classes.set_index("label")["bce"],
                 files.read_bytes("plots/sanity_check.png"),
             )
         except (OSError, KeyError, ValueError) as error:
             raise UserError(f"{name}: cannot be compared: {error}") from error
+        for metric in GATED:
+            if metric not in side.metrics:
+                raise UserError(f"{name}: metric {metric} is missing; run `dvc repro`")
         for metric, value in side.metrics.items():
             if not isinstance(value, int | float) or not math.isfinite(value):
                 raise UserError(f"{name}: metric {metric} is {value}, expected a number")
@@ -132,37 +170,45 @@ class Change:
 
     Attributes
     ----------
-    noise : float
-        Seed noise: how far apart two runs that differ only in their seeds may be.
+    base, current : float or None
+        None if that side lacks the metric.
+    noise : float or None
+        Seed noise: how far apart two runs that differ only in their seeds may be. None if it has
+        not been measured.
     tolerance : float or None
         How much worse it may get; None if it cannot fail the gate.
     """
 
     metric: str
-    base: float
-    current: float
-    noise: float
+    base: float | None
+    current: float | None
+    noise: float | None
     tolerance: float | None
 
     @property
-    def difference(self) -> float:
+    def difference(self) -> float | None:
         """Current minus base, rounded to the six decimals of the metrics."""
+        if self.base is None or self.current is None:
+            return None
         return round(self.current - self.base, 6)
 
     @property
     def worse_by(self) -> float:
-        """The difference, positive if the metric got worse."""
-        return -BETTER[self.metric] * self.difference
+        """The difference, positive if the metric got worse; 0 if a side lacks the metric."""
+        return -BETTER[self.metric] * (self.difference or 0)
 
     @property
     def verdict(self) -> str:
-        """same, better, worse or within noise; empty for metrics without a direction."""
-        if not BETTER[self.metric]:
+        """same, better, worse, within noise or within tolerance; empty if it is not judged."""
+        if not BETTER[self.metric] or self.difference is None:
             return ""
         if not self.difference:
             return "same"
-        if abs(self.difference) <= self.noise:
-            return "within noise"
+        bound = self.tolerance if self.noise is None else self.noise
+        if bound is None:
+            return ""
+        if abs(self.difference) <= bound:
+            return "within tolerance" if self.noise is None else "within noise"
         return "worse" if self.worse_by > 0 else "better"
 
     @property
@@ -171,6 +217,8 @@ class Change:
         return self.tolerance is not None and self.worse_by > self.tolerance
 
     def __str__(self) -> str:
+        if self.base is None or self.current is None or self.difference is None:
+            return f"{self.metric} is missing on one side"
         percent = 100 * self.difference / self.base if self.base else math.inf
         return (
             f"{self.metric} {self.base:.5f} → {self.current:.5f} "
@@ -178,45 +226,133 @@ class Change:
         )
 
 
-def seed_noise(path: Path = SEEDS) -> dict[str, float]:
-    """Read the seed noise of each metric: how far apart two runs with different seeds may be.
+def student_t(freedom: int) -> float:
+    """Return how many standard errors from the mean 95 % of Student's t distribution reach.
+
+    The probability of a distance for an integer number of degrees of freedom is a finite sum:
+    Abramowitz and Stegun, "Handbook of mathematical functions", 26.7.3 and 26.7.4.
+    """
+
+    def probability(angle: float) -> float:
+        cosine, odd = math.cos(angle), freedom % 2
+        term, total = (cosine if odd else 1.0), 0.0
+        for power in range(odd, freedom - 1, 2):
+            total += term
+            term *= cosine**2 * (power + 1) / (power + 2)
+        total *= math.sin(angle)
+        return 2 / math.pi * (angle + total) if odd else total
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if probability(middle) < 0.95 else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def seed_noise(content: str, data: str) -> dict[str, float]:
+    """Compute the seed noise of each metric: how far apart two runs with different seeds may be.
+
+    With a probability of 95 %, two runs that differ only in their seeds are at most this far apart:
+    Student's t for the number of measured seeds, times the square root of 2 for a difference, times
+    the standard deviation.
+
+    Parameters
+    ----------
+    content : str
+        The table that `tools.sweep` wrote for the parameter seed. Without the column data, it was
+        measured on MNIST.
+    data : str
+        `Side.data` of the runs to compare.
+
+    Returns
+    -------
+    dict of str to float
+        Of the metrics in the table; empty if it was measured on other data.
 
     Raises
     ------
     UserError
-        If the seeds have not been measured.
+        If fewer than two seeds were measured, or bce or mse is missing.
     """
     try:
-        deviation = pd.read_csv(path).std()
-        return {metric: DEVIATIONS * deviation[metric] for metric in BETTER}
-    except (OSError, KeyError, ValueError) as error:
+        table = pd.read_csv(io.StringIO(content))
+        if len(table) < 2:
+            raise ValueError(f"{len(table)} rows, expected at least 2")
+        measured_on = table["data"] if "data" in table else pd.Series("mnist", table.index)
+        rows = table[measured_on == data]
+        if len(rows) < 2:
+            return {}
+        deviations = rows[[metric for metric in BETTER if metric in rows]].std()
+        for metric in GATED:
+            if not math.isfinite(deviations[metric]):
+                raise ValueError(f"{metric} is not a number")
+    except (KeyError, ValueError, TypeError) as error:
         raise UserError(
-            f"{path}: seed noise has not been measured ({error}); "
-            "measure it with `make sweep PARAM=seed VALUES=0,1,2,3,4`"
+            f"{SEEDS}: seed noise has not been measured ({error}); measure it with {MEASURE}"
+        ) from error
+    factor = student_t(len(rows) - 1) * math.sqrt(2)
+    return {str(metric): factor * value for metric, value in deviations.dropna().items()}
+
+
+def read_seeds(revision: str) -> str:
+    """Read the table of measured seeds of a revision.
+
+    Raises
+    ------
+    UserError
+        If it has none.
+    """
+    try:
+        return str(dvc.api.DVCFileSystem(rev=revision).read_text(SEEDS, encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{revision}: {SEEDS} cannot be read; measure the seed noise with {MEASURE}"
         ) from error
 
 
-def compare(base: Side, current: Side, tolerances: Mapping[str, float]) -> list[Change]:
+def compare(base: Side, current: Side, seeds: str, tolerances: Mapping[str, float]) -> list[Change]:
     """Compare each metric.
 
     Parameters
     ----------
     base, current : Side
+    seeds : str
+        The base's table of measured seeds, so that a change cannot loosen its own gate.
     tolerances : mapping of str to float
         How much worse a metric may get, if not by the seed noise.
+
+    Raises
+    ------
+    UserError
+        If the test images differ, or a metric of the gate has no tolerance or is missing.
     """
-    noise = seed_noise()
-    allowed = {metric: noise[metric] for metric in GATED} | dict(tolerances)
-    return [
+    if base.test != current.test:
+        raise UserError(
+            f"{base.name} and {current.name}: the test images differ, so their scores cannot be "
+            "compared; choose a base with the same data"
+        )
+    noise = seed_noise(seeds, current.data) if base.data == current.data else {}
+    allowed = {metric: noise[metric] for metric in GATED if noise} | dict(tolerances)
+    if lacking := [metric for metric in GATED if metric not in allowed]:
+        raise UserError(
+            f"seed noise has not been measured on the data of {current.name}: give the gate a "
+            f"tolerance, {' '.join(f'--tolerance {metric}=NUMBER' for metric in lacking)}, or "
+            f"measure it with {MEASURE} and commit {SEEDS} to the base"
+        )
+    changes = [
         Change(
             metric,
-            base.metrics[metric],
-            current.metrics[metric],
-            noise[metric],
+            base.metrics.get(metric),
+            current.metrics.get(metric),
+            noise.get(metric),
             allowed.get(metric),
         )
         for metric in BETTER
     ]
+    for change in changes:
+        if change.tolerance is not None and change.difference is None:
+            raise UserError(f"{change}, expected on both because of its tolerance")
+    return changes
 
 
 def verdict(changes: list[Change]) -> tuple[str, str]:
@@ -229,30 +365,89 @@ def verdict(changes: list[Change]) -> tuple[str, str]:
     line : str
         The reason, with the numbers.
     """
+    bce = next((change for change in changes if change.metric == "bce"), changes[0])
+    measured = bce.noise is not None
+    note = "" if measured else f" Seed noise has not been measured on this data: {MEASURE}."
     failing = [change for change in changes if change.fails]
     if failing:
         reasons = (f"{change}, tolerance {change.tolerance:.5f}" for change in failing)
-        return "worse", f"Worse: {'; '.join(reasons)}."
-    bce = next(change for change in changes if change.metric == "bce")
+        return "worse", f"Worse: {'; '.join(reasons)}.{note}"
+    bound = (
+        f"the seed noise of {bce.noise:.5f}"
+        if measured
+        else f"the tolerance of {bce.tolerance:.5f}"
+    )
     match bce.verdict:
         case "better":
-            return "better", f"Better: {bce}, beyond the seed noise of {bce.noise:.5f}."
+            return "better", f"Better: {bce}, beyond {bound}.{note}"
         case "worse":
-            return "even", f"Worse, but within the tolerance of {bce.tolerance:.5f}: {bce}."
+            return "even", f"Worse, but within the tolerance of {bce.tolerance:.5f}: {bce}.{note}"
         case "same":
-            return "even", f"No difference: bce is {bce.current:.5f} on both sides."
-    return "even", f"No difference beyond the seed noise of {bce.noise:.5f}: {bce}."
+            return "even", f"No difference: bce is {bce.current:.5f} on both sides.{note}"
+    return "even", f"No difference beyond {bound}: {bce}.{note}"
 
 
-def stale() -> list[str]:
-    """Return the stages whose parameters, code, data or results changed since they were run.
+def check_stages(repo: Repo, name: str) -> None:
+    """Check that the results of a revision were made by its parameters, code and data.
 
-    Missing files, as in a clone without a remote, do not count as changed.
+    Files that DVC keeps may be missing, as in a clone without a remote.
+
+    Parameters
+    ----------
+    repo : Repo
+        Open at the revision.
+    name : str
+        Its name for messages.
+
+    Raises
+    ------
+    UserError
+        If a stage is frozen, or changed since it was run.
     """
-    with Repo() as repo:
-        status = repo.status()
-    changed = re.compile(r'"(modified|new|changed command)"')
-    return [stage for stage, changes in status.items() if changed.search(json.dumps(changes))]
+    stages = repo.index.stages
+    if frozen := [stage.name for stage in stages if stage.frozen]:
+        raise UserError(
+            f"{name}: {', '.join(frozen)}: frozen, so it may be out of date; delete `frozen: true` "
+            "from dvc.yaml and run `dvc repro`"
+        )
+    outputs = {str(out) for stage in stages for out in stage.outs}
+
+    def changed(dependency: Any) -> bool:
+        if isinstance(dependency, ParamsDependency):
+            return bool(dependency.status())
+        state = dependency.workspace_status().get(str(dependency))
+        if state == "deleted":
+            return str(dependency) not in outputs | {INCOMING}
+        if str(dependency) == INCOMING:
+            return state is not None and name == WORKSPACE and incoming_changed()
+        return state is not None
+
+    stale = [
+        stage.name
+        for stage in stages
+        if stage.changed_stage()
+        or any(map(changed, stage.deps))
+        or any(set(out.workspace_status().values()) - {"deleted"} for out in stage.outs)
+    ]
+    if stale:
+        raise UserError(f"{name}: {', '.join(stale)}: changed since the last run; run `dvc repro`")
+
+
+def incoming_changed() -> bool:
+    """Tell whether the user's data that `dataset` names differ from their copy in data/raw."""
+    source = Path(dvc.api.params_show()["dataset"])
+    if INCOMING not in map(str, source.parents) or not source.exists():
+        return False
+
+    def digests(root: Path) -> dict[Path, str]:
+        return {
+            path.relative_to(root.parent): sha256(path)
+            for path in [root, *root.rglob("*")]
+            if path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(root.parent).parts)
+        }
+
+    return digests(source) != digests(RAW / source.name)
 
 
 def describe(side: Side) -> str:
@@ -338,9 +533,11 @@ def write(directory: Path, base: Side, current: Side, changes: list[Change]) -> 
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=jinja2.select_autoescape(["html"]),
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: "—" if value is None else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters["number"] = lambda value, form: None if value is None else form % value
     for template, out in (("review.html", "index.html"), ("review.md", "review.md")):
         with atomic_write(directory / out) as partial:
             partial.write_text(templates.get_template(template).render(facts), encoding="utf-8")
@@ -363,7 +560,7 @@ def tolerance(argument: str) -> tuple[str, float]:
 
 def main() -> int:
     """Compare, write, judge; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.review", description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument(
         "base", nargs="?", default="main", help="revision or experiment (%(default)s)"
     )
@@ -379,17 +576,22 @@ def main() -> int:
         "--out", type=Path, default=Path("review"), help="directory to write to (%(default)s)"
     )
     arguments = parser.parse_args()
+    # A terminal may lack the arrow of the verdict.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        if stages := stale():
-            raise UserError(f"{', '.join(stages)}: changed since the last run; run `dvc repro`")
-        base, current = Side.read(arguments.base, arguments.base), Side.read("workspace")
-        changes = compare(base, current, dict(arguments.tolerance))
-    except (UserError, DvcException) as error:
-        print(f"error: {error}", file=sys.stderr)
+        if not arguments.base:
+            raise UserError("the base is empty, expected a revision or experiment")
+        base, current = Side.read(arguments.base, arguments.base), Side.read(WORKSPACE)
+        changes = compare(base, current, read_seeds(arguments.base), dict(arguments.tolerance))
+        write(arguments.out, base, current, changes)
+        print(verdict(changes)[1])
+        print(arguments.out / "index.html", flush=True)
+    except Exception as error:
+        # Python's own exit status for an error, 1, means worse here.
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"error: {' '.join(str(error).split()) or repr(error)}", file=sys.stderr)
         return 2
-    write(arguments.out, base, current, changes)
-    print(verdict(changes)[1])
-    print(arguments.out / "index.html")
     return int(any(change.fails for change in changes))
 
 

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from dvc.api import metrics_show, params_show
+import yaml
+from dvc.api import DVCFileSystem, metrics_show, params_show
 from dvc.scm import RevError
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -21,6 +22,7 @@ from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 from autoencoder.params import Params
 from autoencoder.plots import save
+from tools.review import describe_data
 
 DIRECTORY = Path("sweeps")
 
@@ -66,7 +68,7 @@ def scores(name: str, experiments: list[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per experiment: the value of the parameter, then each metric.
+        One row per experiment: the value of the parameter, each metric, and the data.
 
     Raises
     ------
@@ -77,7 +79,9 @@ def scores(name: str, experiments: list[str]) -> pd.DataFrame:
     for experiment in experiments:
         try:
             value = params_show(rev=experiment)[name]
-            rows.append({name: value, **metrics_show(rev=experiment)})
+            lock = yaml.safe_load(DVCFileSystem(rev=experiment).read_text("dvc.lock"))
+            metrics = metrics_show(rev=experiment)
+            rows.append({name: value, **metrics, "data": describe_data(lock)})
         except RevError as error:
             raise UserError(
                 f"experiment {experiment} failed; see `dvc queue logs {experiment}`"

@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from conftest import ROOT, Project
+import yaml
+from conftest import ROOT, Digits, Project, refusal, write_pictures
 from playwright.sync_api import Browser, Page, ViewportSize
 
-from autoencoder.errors import UserError
-from tools.review import BETTER, Change, seed_noise, verdict
+from autoencoder.files import file_digest
+from tools.review import BETTER, Change, Side, compare, seed_noise, student_t, verdict
 
 
 def change(
@@ -77,36 +79,109 @@ def test_a_metric_that_is_worse_outweighs_one_that_is_better() -> None:
     assert "mse" in line
 
 
-def test_noise_is_that_of_two_runs(tmp_path: Path) -> None:
-    path = tmp_path / "seed.csv"
+def test_noise_is_that_of_two_runs() -> None:
     others = {metric: 1.0 for metric in BETTER if metric != "bce"}
     names, ones = ",".join(others), ",".join(map(str, others.values()))
     rows = [f"{seed},{bce},{ones}" for seed, bce in enumerate((1, 2, 3, 4, 5))]
-    path.write_text("\n".join([f"seed,bce,{names}", *rows]) + "\n")
-    noise = seed_noise(path)
+    noise = seed_noise("\n".join([f"seed,bce,{names}", *rows]) + "\n", "mnist")
     # Standard deviation sqrt(2.5); Student's t of 4 degrees of freedom at 97.5 %; two runs.
-    assert noise["bce"] == pytest.approx(2.5**0.5 * 2.776 * 2**0.5)
+    assert noise["bce"] == pytest.approx(2.5**0.5 * 2.776445 * 2**0.5)
     assert noise["mse"] == 0
 
 
-def test_seeds_that_were_not_measured_are_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=re.escape("make sweep PARAM=seed VALUES=0,1,2,3,4")):
-        seed_noise(tmp_path / "seed.csv")
+@pytest.mark.parametrize(
+    ("freedom", "published"), [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (30, 2.042)]
+)
+def test_students_t_has_the_published_quantiles(freedom: int, published: float) -> None:
+    assert student_t(freedom) == pytest.approx(published, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "seed,bce,mse\n",
+        "seed,bce,mse\n0,0.07,0.004\n",
+        "seed,bce\n0,0.07\n1,0.071\n",
+        "seed,bce,mse\n0,0.07,0.004\n1,,0.004\n",
+        "seed,bce,mse\n0,x,0.004\n1,y,0.004\n",
+    ],
+)
+def test_fewer_than_two_seeds_are_an_error(content: str) -> None:
+    assert "make sweep PARAM=seed VALUES=0,1,2,3,4" in refusal(lambda: seed_noise(content, "mnist"))
+
+
+def test_noise_is_that_of_the_data_it_was_measured_on() -> None:
+    table = "seed,bce,mse{}\n0,0.070,0.004{}\n1,0.071,0.005{}\n"
+    assert seed_noise(table.format("", "", ""), "mnist")
+    assert seed_noise(table.format("", "", ""), "kmnist") == {}
+    assert seed_noise(table.format(",data", ",kmnist", ",kmnist"), "kmnist")
+    assert seed_noise(table.format(",data", ",kmnist", ",kmnist"), "mnist") == {}
+    assert seed_noise(table.format(",data", ",kmnist", ",mnist"), "mnist") == {}
+
+
+def side(name: str, data: str = "mnist", test: str = "a", **metrics: float) -> Side:
+    empty = pd.Series(dtype=float)
+    scores = {"bce": 0.073, "mse": 0.004} | metrics
+    return Side(name, {}, scores, data, test, pd.DataFrame(), empty, b"")
+
+
+SEEDS = "seed,bce,mse\n0,0.073,0.004\n1,0.0731,0.0041\n"
+
+
+def test_other_test_images_are_not_compared() -> None:
+    message = refusal(lambda: compare(side("base"), side("current", test="b"), SEEDS, {}))
+    assert "base and current: the test images differ" in message
+
+
+def test_other_data_need_tolerances_and_the_verdict_says_why() -> None:
+    base, current = side("base", "mine"), side("current", "mine", bce=0.0735)
+    message = refusal(lambda: compare(base, current, SEEDS, {"bce": 0.001}))
+    assert "--tolerance mse=NUMBER" in message
+    assert "--tolerance bce" not in message
+    changes = compare(base, current, SEEDS, {"bce": 0.001, "mse": 0.001})
+    word, line = verdict(changes)
+    assert word == "even"
+    assert line.startswith("No difference beyond the tolerance of 0.00100: bce")
+    assert "Seed noise has not been measured on this data: `make sweep PARAM=seed" in line
+    assert [change.verdict for change in changes if change.metric == "mse"] == ["same"]
+    assert verdict(compare(base, current, SEEDS, {"bce": 0.0001, "mse": 0.001}))[0] == "worse"
+
+
+def test_metrics_that_one_side_lacks_are_not_judged() -> None:
+    base, current = side("base", bce_train=0.07), side("current")
+    changes = {change.metric: change for change in compare(base, current, SEEDS, {})}
+    assert (changes["bce_train"].current, changes["bce_train"].verdict) == (None, "")
+    assert not changes["bce_train"].fails
+    assert "bce_train is missing on one side" in refusal(
+        lambda: compare(base, current, SEEDS, {"bce_train": 1})
+    )
 
 
 def test_every_metric_has_its_direction() -> None:
     assert list(BETTER) == list(json.loads((ROOT / "metrics/test.json").read_text()))
 
 
+METRICS = "metrics/test.json"
+
+
 def review(project: Project, *arguments: str, status: int = 0) -> str:
     return project.run("python", "-m", "tools.review", *arguments, status=status)
 
 
-def with_metrics(project: Project, branch: str, **values: float) -> None:
-    """A branch whose last commit has other metrics."""
-    path = project.root / "metrics/test.json"
+def with_metrics(project: Project, branch: str, **values: float | None) -> None:
+    """A branch whose last commit has other metrics, and lacks those that are None."""
+    path = project.root / METRICS
     project.run("git", "checkout", "--quiet", "-b", branch)
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    metrics = json.loads(path.read_text()) | values
+    path.write_text(
+        json.dumps({name: metrics[name] for name in metrics if metrics[name] is not None})
+    )
+    # As if the stage had written them, for otherwise they are refused.
+    lock = yaml.safe_load((project.root / "dvc.lock").read_text())
+    (entry,) = (out for out in lock["stages"]["evaluate"]["outs"] if out["path"] == METRICS)
+    entry["md5"] = file_digest(path, "md5")
+    (project.root / "dvc.lock").write_text(yaml.safe_dump(lock))
     project.commit(branch)
     project.run("git", "checkout", "--quiet", "main")
 
@@ -119,9 +194,23 @@ def branches(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     with_metrics(project, "lower", bce=bce - 0.01)
     with_metrics(project, "higher", bce=bce + 0.01)
     with_metrics(project, "nan", bce=float("nan"))
-    project.run("git", "checkout", "--quiet", "-b", "bare")
-    project.run("git", "rm", "--quiet", "metrics/test.json")
-    project.run("git", "commit", "--quiet", "--message", "no metrics")
+    with_metrics(project, "fewer", bce_train=None, mse=None)
+    lock = (project.root / "dvc.lock").read_text()
+    test = yaml.safe_load(lock)["stages"]["convert"]["outs"][0]["md5"]
+    for branch, name, content in (
+        ("bare", METRICS, None),
+        ("one-seed", "sweeps/seed.csv", "seed,bce,mse\n0,0.073,0.004\n"),
+        ("no-seeds", "sweeps/seed.csv", None),
+        ("other-test", "dvc.lock", lock.replace(test, "f" * 32)),
+        ("code", "autoencoder/network/step.py", "# another version\n"),
+        ("parameter", "params.yaml", yaml.safe_dump(project.params() | {"z_size": 16})),
+    ):
+        project.run("git", "checkout", "--quiet", "-b", branch, "main")
+        if content is None:
+            (project.root / name).unlink()
+        else:
+            (project.root / name).write_text(content)
+        project.commit(branch)
     project.run("git", "checkout", "--quiet", "main")
     return project
 
@@ -143,6 +232,14 @@ def test_the_status_is_the_gate(branches: Project) -> None:
             "error: bare: cannot be compared: [Errno 2] No such file or directory: 'metrics/",
         ),
         (["nan"], "error: nan: metric bce is nan, expected a number"),
+        (["fewer"], "error: fewer: metric mse is missing"),
+        ([""], "error: the base is empty, expected a revision or experiment"),
+        (["one-seed"], "error: sweeps/seed.csv: seed noise has not been measured (1 rows, "),
+        (["no-seeds"], "error: no-seeds: sweeps/seed.csv cannot be read"),
+        (["other-test"], "error: other-test and workspace: the test images differ"),
+        (["code"], "error: code: train, evaluate, sanity_check: changed since the last run"),
+        (["parameter"], "error: parameter: train: changed since the last run"),
+        (["main", "--out", "params.yaml"], "error: "),
         (["main", "--tolerance", "bce=-1"], "'-1' for bce, expected a number from 0"),
         (["main", "--tolerance", "bce_floor=1"], "'bce_floor' is not one of bce, "),
     ],
@@ -158,7 +255,42 @@ def test_what_cannot_be_compared_is_status_2(
 def test_metrics_older_than_the_parameters_are_not_compared(project: Project) -> None:
     project.set_params(z_size=16)
     output = review(project, status=2)
-    assert "error: train: changed since the last run; run `dvc repro`" in output
+    assert "error: workspace: train: changed since the last run; run `dvc repro`" in output
+
+
+def test_a_missing_source_file_and_a_frozen_stage_are_refused(project: Project) -> None:
+    (project.root / "stages/train.py").unlink()
+    assert "error: workspace: train: changed since" in review(project, status=2)
+    project.run("git", "checkout", "stages/train.py")
+    project.run("dvc", "freeze", "evaluate")
+    assert "error: workspace: evaluate: frozen" in review(project, status=2)
+
+
+def test_user_data_that_are_missing_or_not_named_have_not_changed(
+    project: Project, train_digits: Digits, tmp_path: Path
+) -> None:
+    incoming = project.root / "data/incoming"
+    write_pictures(incoming / "mine", train_digits)
+    project.set_params(dataset="data/incoming/mine", epochs=2)
+    project.run("dvc", "repro")
+    project.commit("user data")
+    clone = Project(tmp_path / "clone")
+    project.run("git", "clone", "--quiet", str(project.root), str(clone.root))
+    output = review(clone, status=2)
+    assert "seed noise has not been measured on the data of workspace" in output
+    tolerances = ("main", "--tolerance", "bce=0.1", "--tolerance", "mse=0.1")
+    assert "Seed noise has not been measured" in review(clone, *tolerances)
+
+    (incoming / "stray.csv").write_text("not named by dataset")
+    assert "No difference" in review(project, *tolerances)
+    (incoming / "mine" / "digit 0" / "0000.png").unlink()
+    assert "error: workspace: fetch: changed since" in review(project, *tolerances, status=2)
+
+
+def test_a_terminal_without_arrows_gets_the_verdict(branches: Project) -> None:
+    terminal = Project(branches.root)
+    terminal.environment["PYTHONIOENCODING"] = "ascii"
+    assert "Worse: bce 0." in review(terminal, "lower", status=1)
 
 
 def test_it_works_in_a_clone_without_a_remote_and_changes_nothing(

@@ -13,7 +13,6 @@ from conftest import Project, refusal
 
 from autoencoder.files import sha256
 from autoencoder.network.model import Autoencoder, lineage
-from tools.review import seed_noise
 from tools.verify import METRICS, MODEL, distances, judge, outputs
 
 
@@ -40,23 +39,24 @@ def test_outputs_of_two_runs_are_put_beside_one_another() -> None:
 
 
 def test_differences_are_judged_by_what_may_differ() -> None:
-    scores, noise = {"bce": 0.07, "mse": 0.004}, seed_noise()
+    scores, noise = {"bce": 0.07, "mse": 0.004}, {"bce": 0.0002, "mse": 0.0001}
     same, rounded, other = (
         outputs(lock("a", "b"), lock(raw, model)) for raw, model in ("ab", "ac", "bb")
     )
     within = {name: scores[name] + 0.9 * noise[name] for name in scores}
-    assert judge(same, scores, scores) == "identical bytes in every output"
-    assert judge(rounded, scores, within).startswith("matches up to rounding")
-    assert refusal(lambda: judge(other, scores, scores)).startswith(
+    assert judge(same, scores, scores, noise) == "identical bytes in every output"
+    assert judge(rounded, scores, within, noise).startswith("matches up to rounding")
+    assert refusal(lambda: judge(other, scores, scores, noise)).startswith(
         "data/raw: differs from dvc.lock"
     )
     for name in scores:
         for sign in (-1, 1):
             beyond = scores | {name: scores[name] + sign * 1.1 * noise[name]}
-            assert refusal(partial(judge, rounded, scores, beyond)) == (
+            assert refusal(partial(judge, rounded, scores, beyond, noise)) == (
                 f"{name}: differs from the recorded value by more than the seed noise, which "
                 "rounding does not explain"
             )
+    assert "has not been measured" in refusal(lambda: judge(rounded, scores, within, {}))
 
 
 def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
