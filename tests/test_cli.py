@@ -103,7 +103,7 @@ def make_pickle(path: Path) -> None:
             "models/autoencoder.safetensors: not a model of this project",
         ),
         pytest.param(
-            *("sanity_check", "plots/loss.csv", cut_off, "plots/loss.csv: cut off after "),
+            *("sanity_check", "plots/loss.csv", cut_off, "plots/loss.csv: truncated after "),
             marks=pytest.mark.slow,
         ),
     ],

@@ -25,7 +25,7 @@ COLUMNS = ["label", *(f"{row + 1}x{column + 1}" for row in range(SIDE) for colum
 Chunk = tuple[NDArray[np.str_], NDArray[np.uint8]]
 
 # Rows per chunk, which bounds the memory for writing, and for reading in chunks.
-_ROWS = 4096
+_ROWS = 2048
 _MAX_LINE = 1 << 22  # bytes
 
 _LABEL_BYTES = 64
