@@ -1,4 +1,5 @@
-# All that `make repro` and `make test` need, but the checkout: that is mounted, see README.
+# What `make repro` and `make test` need, except the checkout, which is mounted: see
+# docs/development.md.
 FROM python:3.11-slim-bookworm
 
 # The browser is that of the tests, and the library that of the driver that Playwright brings.

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from autoencoder.errors import UserError
 
+# Matches the names of `atomic_write`'s temporary files.
+PARTIAL_PATTERN = ".*.partial"
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:

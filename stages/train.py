@@ -69,10 +69,9 @@ def train(world: World) -> None:
     }
     fingerprint = {"lineage": lineage, "code": source_digests()}
     # Different processors may train together, although they round differently.
-    portable = fingerprint | {
-        "lineage": {**lineage, "device": device.type, "instructions": None, "products": None}
-    }
-    if world.any_differs(hashlib.sha256(json.dumps(portable).encode()).digest()):
+    portable = {**lineage, "device": device.type, "instructions": None, "products": None}
+    compared = json.dumps([portable, fingerprint["code"]])
+    if world.any_differs(hashlib.sha256(compared.encode()).digest()):
         raise UserError(
             "the processes differ in parameters, table, code, packages or device; check out the "
             "same commit on each machine and run `dvc pull`"

@@ -12,12 +12,11 @@ from pathlib import Path
 
 from autoencoder.data.datasets import is_published
 from autoencoder.errors import UserError
-from autoencoder.files import atomic_write, sha256
+from autoencoder.files import PARTIAL_PATTERN, atomic_write, sha256
 
 log = logging.getLogger(__name__)
 
 _MAX_NAMES = 20  # listed in a message
-_PARTIAL = ".*.partial"  # what `atomic_write` names its temporary files
 
 
 class RawDirectory:
@@ -79,7 +78,7 @@ class RawDirectory:
         for path in self._extra_files(expected):
             log.info("deleting %s, a file of an earlier data set", path)
             path.unlink()
-        for partial in self.path.rglob(_PARTIAL):  # of a killed process
+        for partial in self.path.rglob(PARTIAL_PATTERN):  # of a killed process
             partial.unlink()
         for directory in sorted(self.path.rglob("*/"), reverse=True):
             if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
@@ -92,7 +91,7 @@ class RawDirectory:
         return path.relative_to(self.path).as_posix()
 
     def _extra_files(self, expected: Collection[Path]) -> list[Path]:
-        files = {path for path in _walk(self.path, set()) if not path.match(_PARTIAL)}
+        files = {path for path in _walk(self.path, set()) if not path.match(PARTIAL_PATTERN)}
         return sorted(files - set(expected))
 
     def _is_linked(self, path: Path) -> bool:

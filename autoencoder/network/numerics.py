@@ -105,7 +105,7 @@ class ThreadTuner:
 
     No fixed number is right: threads wait for each other by spinning, so that with another busy
     process on two cores a step with two threads takes three times as long as with one, and on a
-    quiet machine two thirds (facts measured on an AMD EPYC).
+    quiet machine two thirds (measured on an AMD EPYC).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The published data sets, held against torchvision's knowledge of them."""
+"""The published data sets, checked against torchvision's."""
 
 import dataclasses
 import gzip

@@ -1,4 +1,4 @@
-"""The IDX format, held against torchvision's reader."""
+"""The IDX format, checked against torchvision's reader."""
 
 import io
 import tracemalloc

@@ -66,7 +66,7 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
         choose_device("cuda", World(2, 3, 2, 3))
 
 
-def test_processes_started_anew_read_nothing_of_those_that_are_gone() -> None:
+def test_restarted_processes_read_nothing_of_killed_ones() -> None:
     store = HashStore()
     with ThreadPoolExecutor(3) as pool:
 
@@ -74,12 +74,12 @@ def test_processes_started_anew_read_nothing_of_those_that_are_gone() -> None:
             places = [World(rank, 3) for rank in range(3)]
             return [*pool.map(_restart_safe_store, repeat(store), places)]
 
-        gone, anew = start_all(), start_all()
+        gone, restarted = start_all(), start_all()
     gone[0].set("address", "old")
     assert all(part.check(["address"]) for part in gone)
-    assert not any(part.check(["address"]) for part in anew)
-    anew[1].set("address", "new")
-    assert [part.get("address") for part in anew] == 3 * [b"new"]
+    assert not any(part.check(["address"]) for part in restarted)
+    restarted[1].set("address", "new")
+    assert [part.get("address") for part in restarted] == 3 * [b"new"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The scores, held against direct computations."""
+"""The scores, checked against direct computations."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The step written out, held against that of autograd; and recorded, as it is for a GPU."""
+"""The manual step, compared with autograd, and recorded, as it is for a GPU."""
 
 import copy
 from collections.abc import Callable

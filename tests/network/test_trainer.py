@@ -1,4 +1,4 @@
-"""The training loop: schedule, epochs, early stopping, going on after a stop, divergence."""
+"""The training loop: schedule, epochs, early stopping, resuming, divergence."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def test_learning_rate_rises_to_the_peak_and_falls_to_zero() -> None:
 
 
 def test_an_epoch_is_plain_adamw_on_the_mean_bce(parts: tuple[Tensor, Tensor]) -> None:
-    """The loop held against the plainest way to write it, to rounding."""
+    """The loop matches the plainest way to write it, up to rounding."""
     training, validation = parts
     plain = build_model(training, 8, "sigmoid", seed=0)
     (epoch,) = finish(trainer(parts, epochs=1)).history

@@ -29,7 +29,7 @@ SEED = os.environ.get("SEED") or str(time.time_ns())
 KILLS = 100
 
 # DVC writes these in place. A kill in the few milliseconds that it takes leaves them empty, and the
-# next run says so; without them, it goes on from the run cache.
+# next run says so; without them, it restores the outputs from the run cache.
 WRITTEN_IN_PLACE = {
     "dvc.lock": "'./dvc.lock' validation failed",
     ".dvc/tmp/rwlock": "Unable to read RWLock-file",

@@ -1,4 +1,4 @@
-"""The train stage: the split, the device, and going on after it was killed."""
+"""The train stage: resuming after it was killed, and divergence."""
 
 import re
 import signal
@@ -65,7 +65,7 @@ def test_a_checkpoint_of_another_run_is_not_used(project: Project) -> None:
         project.set_params(epochs=10)
         checkpoint.write_bytes(whole)
         change()
-        assert "going on" not in project.run("python", *TRAIN), change.__name__
+        assert "resuming after" not in project.run("python", *TRAIN), change.__name__
 
 
 @pytest.mark.slow
