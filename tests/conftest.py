@@ -407,3 +407,11 @@ def no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
             pytest.fail("starts a process: mark the test with pytest.mark.process")
 
         monkeypatch.setattr(subprocess, "Popen", refuse)
+
+
+@pytest.fixture(autouse=True)
+def usual_numerics() -> Iterator[None]:
+    """Undo the settings of this process that `configure_numerics` changes."""
+    yield
+    torch.set_flush_denormal(False)  # hypothesis needs denormals
+    torch.backends.mkldnn.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]

@@ -62,14 +62,6 @@ def test_threads_are_bounded_by_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert available_threads() == 3
 
 
-@pytest.fixture(autouse=True)
-def usual_numerics() -> Iterator[None]:
-    """Undo the settings of this process that `configure_numerics` changes."""
-    yield
-    torch.set_flush_denormal(False)
-    torch.backends.mkldnn.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """A clock that tests set, and the number of threads as it was."""
