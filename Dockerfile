@@ -17,6 +17,8 @@ ENV VENV=/home/user/venv
 ENV PATH=$VENV/bin:$PATH
 WORKDIR /checkout
 COPY Makefile requirements.lock ./
+COPY tools/setup.py tools/
+# Neither pip nor uv keeps a cache in the image.
 RUN PIP_NO_CACHE_DIR=1 make setup
 
 CMD ["make", "repro", "test"]

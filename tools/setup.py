@@ -1,0 +1,286 @@
+"""Install the locked packages into a virtual environment: `make setup`.
+
+Run by the user's Python, whose version is only checked here: nothing but the standard library, and
+no syntax newer than Python 3.8. uv installs, through hard links to its cache; pip, if uv cannot.
+Both get nothing from outside but the settings that say where and how to download.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LOCK = Path(__file__).resolve().parent.parent / "requirements.lock"
+# PyTorch has wheels for these.
+OLDEST, NEWEST = (3, 11), (3, 14)
+# What a virtual environment contains at its top; with anything else in it, it is not deleted.
+CONTENTS = {
+    *("bin", "include", "lib", "lib64", "share", "etc", "man", "pyvenv.cfg", ".ready"),
+    *(".gitignore", ".lock", "CACHEDIR.TAG"),
+}
+# pip's settings that say where and how to download, and uv's variables for the same. The others
+# could install elsewhere or nothing at all (target, prefix, root, dry-run, …).
+DOWNLOADS = {
+    "index-url": ["UV_DEFAULT_INDEX"],
+    "extra-index-url": ["UV_INDEX"],
+    "find-links": ["UV_FIND_LINKS"],
+    "no-index": ["UV_NO_INDEX"],
+    "trusted-host": ["UV_INSECURE_HOST"],
+    "cert": ["SSL_CERT_FILE"],
+    "client-cert": ["SSL_CLIENT_CERT"],
+    "proxy": ["HTTP_PROXY", "HTTPS_PROXY"],
+    "timeout": ["UV_HTTP_TIMEOUT"],
+    "default-timeout": ["UV_HTTP_TIMEOUT"],
+    "retries": ["UV_HTTP_RETRIES"],
+    "no-cache-dir": ["UV_NO_CACHE"],
+    "cache-dir": [],
+    "keyring-provider": [],
+}
+KEPT_OF_UV = {"UV_CACHE_DIR", "UV_NO_CACHE", "UV_LINK_MODE", "UV_CONCURRENT_DOWNLOADS"}
+PYTHON_VARIABLES = {"PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"}
+CHECK = """
+import sys, dvc, torch
+for module in (dvc, torch):
+    if not module.__file__.startswith(sys.prefix):
+        sys.exit(f"{module.__name__} comes from {module.__file__}")
+"""
+
+
+def main() -> None:
+    """Set the environment up, unless it is as the lock wants it."""
+    parser = argparse.ArgumentParser(description="Install the locked packages.")
+    parser.add_argument("venv", type=Path, help="directory of the virtual environment")
+    parser.add_argument("--this-python", action="store_true", help="replace another version")
+    arguments = parser.parse_args()
+    try:
+        venv = arguments.venv.resolve()
+        if not is_ready(venv, arguments.this_python):
+            set_up(venv, arguments.this_python)
+    except OSError as error:
+        sys.exit(f"set-up failed: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def set_up(venv: Path, this_python: bool) -> None:
+    """Create or update the environment; the stamp is written last."""
+    if not is_usable(venv, this_python):
+        check_python()
+    try:
+        venv.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        sys.exit(f"{venv} is not a directory; choose another by `make VENV=…`")
+    # Of two set-ups at once, the second waits; the kernel releases the lock, whatever happens.
+    directory = os.open(venv, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"waiting for another set-up of {venv}", flush=True)
+        fcntl.flock(directory, fcntl.LOCK_EX)
+    if is_ready(venv, this_python):
+        return
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in PYTHON_VARIABLES and (not name.startswith("UV_") or name in KEPT_OF_UV)
+    }
+    digest = lock_digest()
+    print(f"installing {LOCK.name} into {venv}", flush=True)
+    if not is_usable(venv, this_python):
+        create(venv, environment)
+    stamp = {"location": str(venv), "python": python_version(venv)}
+    # If this fails, the environment can still be updated later.
+    write_stamp(venv, stamp)
+    install(venv, environment)
+    check = run([python(venv), "-I", "-c", CHECK], environment)
+    if check.returncode:
+        message = (check.stderr.strip() or f"exit status {check.returncode}").splitlines()[-1]
+        sys.exit(f"set-up failed: dvc and torch cannot be imported from {venv}: {message}")
+    write_stamp(venv, {**stamp, "lock": digest})
+
+
+def check_python() -> None:
+    """Exit unless this interpreter has wheels in the lock and can create environments."""
+    found = f"Python {sys.version.split()[0]} ({sys.executable})"
+    choose = "choose another by `make PYTHON=/path/to/python3.x`"
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        needed = "Python {}.{} to {}.{}".format(*OLDEST, *NEWEST)
+        sys.exit(f"{needed} is needed, found {found}; {choose}")
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        sys.exit(f"{found} cannot create virtual environments: install python3-venv, or {choose}")
+
+
+def python(venv: Path) -> str:
+    """Return the path of the environment's interpreter."""
+    return str(venv / "bin/python")
+
+
+def python_version(venv: Path) -> str | None:
+    """Return "3.11" or the like, as the environment's interpreter says, or None if it is broken."""
+    code = "import sys; print('{}.{}'.format(*sys.version_info))"
+    try:
+        return run([python(venv), "-I", "-c", code], None).stdout.strip() or None
+    except OSError:
+        return None
+
+
+def lock_digest() -> str:
+    """Return the SHA-256 of the lock."""
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+
+
+def read_stamp(venv: Path) -> dict[str, str | None]:
+    """Return what the last set-up left, or nothing."""
+    try:
+        stamp = json.loads((venv / ".ready").read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def write_stamp(venv: Path, stamp: dict[str, str | None]) -> None:
+    """Record the state of the environment."""
+    partial = venv / ".lock"
+    partial.write_text(json.dumps(stamp))
+    partial.replace(venv / ".ready")
+
+
+def is_usable(venv: Path, this_python: bool) -> bool:
+    """Tell whether the environment was created here and its Python is still the same and works."""
+    stamp = read_stamp(venv)
+    if not stamp or stamp.get("location") != str(venv):
+        return False
+    if this_python and stamp.get("python") != "{}.{}".format(*sys.version_info):
+        return False
+    return stamp.get("python") == python_version(venv)
+
+
+def is_ready(venv: Path, this_python: bool) -> bool:
+    """Tell whether the environment is usable and contains what the lock lists."""
+    return read_stamp(venv).get("lock") == lock_digest() and is_usable(venv, this_python)
+
+
+def create(venv: Path, environment: dict[str, str]) -> None:
+    """Create an empty environment; delete the one that is there, but nothing else."""
+    found = {path.name for path in venv.iterdir()}
+    foreign = sorted(found - CONTENTS)
+    if found and ("pyvenv.cfg" not in found or foreign):
+        what = f"contains {foreign[0]}" if foreign else "has no pyvenv.cfg"
+        sys.exit(
+            f"{venv} is not a virtual environment ({what}) and is left as it is; "
+            "choose another directory by `make VENV=…`"
+        )
+    created = run([sys.executable, "-I", "-m", "venv", "--clear", str(venv)], environment)
+    if created.returncode:
+        lines = (created.stderr.strip() or created.stdout.strip()).splitlines() or ["?"]
+        sys.exit(f"set-up failed: {sys.executable} -m venv {venv}: {lines[-1]}")
+
+
+def install(venv: Path, environment: dict[str, str]) -> None:
+    """Install what the lock lists, and remove other packages."""
+    settings = pip_settings(venv, environment)
+    for name in [name for name in environment if name.startswith("PIP_")]:
+        del environment[name]
+    environment["PIP_CONFIG_FILE"] = os.devnull
+    environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    for name, value in settings.items():
+        environment["PIP_" + name.upper().replace("-", "_")] = value
+    pip = [python(venv), "-m", "pip"]
+    hashed = ["install", "--require-hashes", "--no-deps"]
+
+    # uv, and what builds the source distributions: from the lock, so that they have hashes, too.
+    text = LOCK.read_text()
+    first = re.findall(r"^(?:uv|setuptools)==.*\n(?: .*\n)*", text, re.MULTILINE)
+    bootstrap = run(
+        [*pip, *hashed, "--quiet", "--requirement", "/dev/stdin"], environment, "".join(first)
+    )
+    uv = venv / "bin/uv"
+    if bootstrap.returncode == 0 and uv.exists():
+        sync = [str(uv), "pip", "sync", "--no-config", "--require-hashes"]
+        sync += ["--preview-features", "build-dependency-hashes", "--require-build-hashes"]
+        sync += ["--build-constraints", str(LOCK), "--python", python(venv), str(LOCK)]
+        status = subprocess.run(sync, env={**environment, **uv_variables(settings)}).returncode
+        if status == 0:
+            return
+        print(f"uv failed with exit status {status}; installing with pip", flush=True)
+    else:
+        print(f"uv cannot be installed ({reason(bootstrap.stderr)}); using pip", flush=True)
+
+    # The build dependency has been installed from its hash: no other one is downloaded.
+    isolated = ["--use-pep517", "--no-build-isolation"]
+    everything = run([*pip, *hashed, *isolated, "--requirement", str(LOCK)], environment)
+    if everything.returncode:
+        sys.exit(f"set-up failed: {reason(everything.stderr)}{free_space(everything.stderr, venv)}")
+    locked = set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE)) | {"pip"}
+    listed = json.loads(run([*pip, "list", "--format", "json"], environment).stdout)
+    names = {re.sub(r"[-_.]+", "-", package["name"]).lower() for package in listed}
+    if names - locked:
+        run([*pip, "uninstall", "--yes", *sorted(names - locked)], environment)
+
+
+def pip_settings(venv: Path, environment: dict[str, str]) -> dict[str, str]:
+    """Return those of pip's settings that are about downloads, by name."""
+    readable = {**environment, "PIP_QUIET": "0", "PIP_VERBOSE": "0"}
+    listed = run([python(venv), "-m", "pip", "config", "list"], readable)
+    if listed.returncode:
+        sys.exit(f"set-up failed: pip's configuration: {reason(listed.stderr)}")
+    settings = {}
+    for section in ("global", "install", ":env:"):  # the later ones win
+        pattern = rf"^{section}\.([\w-]+)=(.*)$"
+        for name, value in re.findall(pattern, listed.stdout, re.MULTILINE):
+            if name in DOWNLOADS and ast.literal_eval(value):
+                settings[name] = ast.literal_eval(value)
+    return settings
+
+
+def uv_variables(settings: dict[str, str]) -> dict[str, str]:
+    """Return pip's settings as uv's variables."""
+    # As with pip, all indexes count; the hashes say which file is the right one.
+    variables = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_PYTHON_DOWNLOADS": "never"}
+    for name, value in settings.items():
+        for variable in DOWNLOADS[name]:
+            separator = "," if name == "find-links" else " "
+            variables[variable] = separator.join(value.split())
+    return variables
+
+
+def reason(stderr: str) -> str:
+    """Return the line of pip's messages that says what went wrong."""
+    lines = stderr.strip().splitlines() or ["no message"]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines)[-1]
+
+
+def free_space(stderr: str, venv: Path) -> str:
+    """Return how much space is left where, if that is what was missing."""
+    if "No space left" not in stderr:
+        return ""
+    directories = [venv, Path(tempfile.gettempdir())]
+    free = [f"{path}: {shutil.disk_usage(path).free / 1e9:.1f} GB" for path in directories]
+    return f"; free are {', '.join(free)} (choose others by `make VENV=…` and TMPDIR)"
+
+
+def run(
+    command: list[str], environment: dict[str, str] | None, text: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command and capture its output."""
+    return subprocess.run(
+        command, env=environment, input=text, capture_output=True, text=True, check=False
+    )
+
+
+if __name__ == "__main__":
+    main()
