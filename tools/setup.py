@@ -1,11 +1,9 @@
 """Install the locked packages into a virtual environment: `make setup`.
 
 Run by the user's Python, whose version is only checked here: nothing but the standard library, and
-no syntax newer than Python 3.8. uv installs, through hard links to its cache; pip, if uv cannot.
+no syntax newer than Python 3.6. uv installs, through hard links to its cache; pip, if uv cannot.
 Both get nothing from outside but the settings that say where and how to download.
 """
-
-from __future__ import annotations
 
 import argparse
 import ast
@@ -34,7 +32,7 @@ DOWNLOADS = {
     "index-url": ["UV_DEFAULT_INDEX"],
     "extra-index-url": ["UV_INDEX"],
     "find-links": ["UV_FIND_LINKS"],
-    "no-index": ["UV_NO_INDEX"],
+    "no-index": [],
     "trusted-host": ["UV_INSECURE_HOST"],
     "cert": ["SSL_CERT_FILE"],
     "client-cert": ["SSL_CLIENT_CERT"],
@@ -42,7 +40,7 @@ DOWNLOADS = {
     "timeout": ["UV_HTTP_TIMEOUT"],
     "default-timeout": ["UV_HTTP_TIMEOUT"],
     "retries": ["UV_HTTP_RETRIES"],
-    "no-cache-dir": ["UV_NO_CACHE"],
+    "no-cache-dir": [],
     "cache-dir": [],
     "keyring-provider": [],
 }
@@ -95,9 +93,9 @@ def set_up(venv: Path, this_python: bool) -> None:
         if name not in PYTHON_VARIABLES and (not name.startswith("UV_") or name in KEPT_OF_UV)
     }
     digest = lock_digest()
-    print(f"installing {LOCK.name} into {venv}", flush=True)
     if not is_usable(venv, this_python):
         create(venv, environment)
+    print(f"installing {LOCK.name} into {venv}", flush=True)
     stamp = {"location": str(venv), "python": python_version(venv)}
     # If this fails, the environment can still be updated later.
     write_stamp(venv, stamp)
@@ -128,7 +126,7 @@ def python(venv: Path) -> str:
     return str(venv / "bin/python")
 
 
-def python_version(venv: Path) -> str | None:
+def python_version(venv: Path) -> "str | None":
     """Return "3.11" or the like, as the environment's interpreter says, or None if it is broken."""
     code = "import sys; print('{}.{}'.format(*sys.version_info))"
     try:
@@ -142,7 +140,7 @@ def lock_digest() -> str:
     return hashlib.sha256(LOCK.read_bytes()).hexdigest()
 
 
-def read_stamp(venv: Path) -> dict[str, str | None]:
+def read_stamp(venv: Path) -> "dict[str, str | None]":
     """Return what the last set-up left, or nothing."""
     try:
         stamp = json.loads((venv / ".ready").read_text())
@@ -151,7 +149,7 @@ def read_stamp(venv: Path) -> dict[str, str | None]:
     return stamp if isinstance(stamp, dict) else {}
 
 
-def write_stamp(venv: Path, stamp: dict[str, str | None]) -> None:
+def write_stamp(venv: Path, stamp: "dict[str, str | None]") -> None:
     """Record the state of the environment."""
     partial = venv / ".lock"
     partial.write_text(json.dumps(stamp))
@@ -173,7 +171,7 @@ def is_ready(venv: Path, this_python: bool) -> bool:
     return read_stamp(venv).get("lock") == lock_digest() and is_usable(venv, this_python)
 
 
-def create(venv: Path, environment: dict[str, str]) -> None:
+def create(venv: Path, environment: "dict[str, str]") -> None:
     """Create an empty environment; delete the one that is there, but nothing else."""
     found = {path.name for path in venv.iterdir()}
     foreign = sorted(found - CONTENTS)
@@ -189,7 +187,7 @@ def create(venv: Path, environment: dict[str, str]) -> None:
         sys.exit(f"set-up failed: {sys.executable} -m venv {venv}: {lines[-1]}")
 
 
-def install(venv: Path, environment: dict[str, str]) -> None:
+def install(venv: Path, environment: "dict[str, str]") -> None:
     """Install what the lock lists, and remove other packages."""
     settings = pip_settings(venv, environment)
     for name in [name for name in environment if name.startswith("PIP_")]:
@@ -211,6 +209,8 @@ def install(venv: Path, environment: dict[str, str]) -> None:
     if bootstrap.returncode == 0 and uv.exists():
         sync = [str(uv), "pip", "sync", "--no-config", "--require-hashes"]
         sync += ["--preview-features", "build-dependency-hashes", "--require-build-hashes"]
+        sync += ["--no-index"] * is_on(settings, "no-index")
+        sync += ["--no-cache"] * is_on(settings, "no-cache-dir")
         sync += ["--build-constraints", str(LOCK), "--python", python(venv), str(LOCK)]
         status = subprocess.run(sync, env={**environment, **uv_variables(settings)}).returncode
         if status == 0:
@@ -231,7 +231,7 @@ def install(venv: Path, environment: dict[str, str]) -> None:
         run([*pip, "uninstall", "--yes", *sorted(names - locked)], environment)
 
 
-def pip_settings(venv: Path, environment: dict[str, str]) -> dict[str, str]:
+def pip_settings(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
     """Return those of pip's settings that are about downloads, by name."""
     readable = {**environment, "PIP_QUIET": "0", "PIP_VERBOSE": "0"}
     listed = run([python(venv), "-m", "pip", "config", "list"], readable)
@@ -246,7 +246,12 @@ def pip_settings(venv: Path, environment: dict[str, str]) -> dict[str, str]:
     return settings
 
 
-def uv_variables(settings: dict[str, str]) -> dict[str, str]:
+def is_on(settings: "dict[str, str]", name: str) -> bool:
+    """Tell whether a switch of pip's is on."""
+    return settings.get(name, "no").lower() not in ("0", "false", "no", "off")
+
+
+def uv_variables(settings: "dict[str, str]") -> "dict[str, str]":
     """Return pip's settings as uv's variables."""
     # As with pip, all indexes count; the hashes say which file is the right one.
     variables = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_PYTHON_DOWNLOADS": "never"}
@@ -274,11 +279,17 @@ def free_space(stderr: str, venv: Path) -> str:
 
 
 def run(
-    command: list[str], environment: dict[str, str] | None, text: str | None = None
-) -> subprocess.CompletedProcess[str]:
+    command: "list[str]", environment: "dict[str, str] | None", text: "str | None" = None
+) -> "subprocess.CompletedProcess[str]":
     """Run a command and capture its output."""
-    return subprocess.run(
-        command, env=environment, input=text, capture_output=True, text=True, check=False
+    return subprocess.run(  # noqa: UP022 - as Python 3.6 has it
+        command,
+        env=environment,
+        input=text,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,  # noqa: UP021
+        check=False,
     )
 
 
