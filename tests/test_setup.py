@@ -200,6 +200,7 @@ def test_of_two_set_ups_at_once_the_second_waits(checkout: Checkout) -> None:
         assert "waiting" in process.stdout.readline()
         assert list(venv.iterdir()) == []
         os.close(holder)
+        process.stdout.read()
     assert process.returncode == 0
     assert "torch" in checkout.packages()
 
