@@ -10,6 +10,9 @@ from pathlib import Path
 
 from autoencoder import params
 from autoencoder.errors import UserError
+from autoencoder.inputs import Inputs
+
+_started: list[Inputs] = []  # of this program, if it has parsed its command line
 
 
 def make_parser(description: str, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -47,7 +50,7 @@ def parse_paths(
     Returns
     -------
     Namespace
-        A Path for each name in `reads` and `writes`.
+        A Path for each name in `reads` and `writes`, and `inputs`, the `Inputs` of the program.
 
     Raises
     ------
@@ -74,6 +77,8 @@ def parse_paths(
             raise UserError(
                 f"{path}: --{name} would overwrite --{other_name} {other}; choose another path"
             )
+    arguments.inputs = Inputs.read([path for _, path in inputs], uses)
+    _started.append(arguments.inputs)
     return arguments
 
 
@@ -85,10 +90,15 @@ def _contains(path: Path, other: Path) -> bool:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run `main`, reporting user errors in one line on standard error, with exit status 1."""
+    """Run `main`, reporting user errors in one line on standard error, with exit status 1.
+
+    It is an error, too, if the inputs that `parse_paths` recorded have changed at the end.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         main()
+        for inputs in _started:
+            inputs.check_unchanged()
     except (Exception, KeyboardInterrupt) as error:
         message = _describe(error)
         if message is None or "--debug" in sys.argv[1:]:

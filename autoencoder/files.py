@@ -109,6 +109,39 @@ def _create_partial(path: Path) -> tuple[int, Path]:
 
 
 @contextmanager
+def process_lock(path: Path) -> Iterator[None]:
+    """Let one process at a time run the block; the system frees the lock of a killed one.
+
+    Parameters
+    ----------
+    path : Path
+        The file to lock, which receives the process ID. It stays, because another process may
+        have opened it already.
+
+    Raises
+    ------
+    UserError
+        If another process holds the lock; the message contains its process ID.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = path.read_text().strip()
+            raise UserError(
+                f"{path}: another run is using these files, process {holder}; wait for it, or stop "
+                f"it by `kill {holder}`, and run again"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+@contextmanager
 def named_errors(path: Path) -> Iterator[None]:
     """Add the name of the file that the block reads or writes to I/O errors without one."""
     try:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from autoencoder.errors import UserError
 
@@ -46,11 +47,7 @@ Number = Annotated[float, BeforeValidator(_reject_bool), Field(allow_inf_nan=Fal
 
 
 class Params(BaseModel):
-    """Every parameter, without defaults: values are set in params.yaml alone.
-
-    A string that reads as a number counts as one: DVC writes ``-S learning_rate=0.00001`` as
-    ``1e-05``, which PyYAML reads as a string.
-    """
+    """Every parameter, without defaults: values are set in params.yaml alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -98,10 +95,11 @@ def read_params(names: Iterable[str], path: Path = FILE) -> Params:
         type or out of range. The message is one line and names every parameter at fault.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # DVC's parser. PyYAML reads some values differently: 010 is 8 there and 10 here.
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply, expected {_EXAMPLE}") from error
-    except (yaml.YAMLError, ValueError, LookupError) as error:  # of values such as 2026-13-01, too
+    except (YAMLError, ValueError, LookupError) as error:  # of values such as 2026-13-01, too
         raise UserError(f"{path}: {' '.join(str(error).split())}, expected {_EXAMPLE}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected {_EXAMPLE}, found {_short(values)}")
@@ -129,7 +127,7 @@ def _explain(error: Any) -> str:
         return (
             "threads is no longer a parameter, training chooses the number itself: delete the line"
         )
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "invalid_key"):
         near = difflib.get_close_matches(name, Params.model_fields, n=1, cutoff=0)
         return f"{_short(name)} is not a parameter; did you mean {near[0]}?"
     expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")

@@ -6,7 +6,6 @@ from autoencoder.cli import parse_paths, run
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, read_published_split
 from autoencoder.data.user_data import read_user_data
-from autoencoder.params import read_params
 
 USES = ["dataset", "test_fraction"]
 
@@ -19,7 +18,7 @@ def main() -> None:
         writes={"train": "training table, CSV", "test": "test table, CSV"},
         uses=USES,
     )
-    params = read_params(USES)
+    params = paths.inputs.params
     if dataset := DATASETS.get(params.dataset):
         train, test = (
             read_published_split(dataset, paths.raw, files)

@@ -7,16 +7,23 @@ import pandas as pd
 
 from autoencoder.cli import parse_paths, run
 from autoencoder.data import table
-from autoencoder.files import atomic_write
+from autoencoder.errors import UserError
+from autoencoder.files import atomic_write, file_digest
 from autoencoder.network.metrics import score
-from autoencoder.network.model import Autoencoder
+from autoencoder.network.model import Autoencoder, lineage
 from autoencoder.network.numerics import configure_numerics
+from autoencoder.provenance import differences
+from stages.train import USES
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Read model and tables; write the metrics and the BCE of each class."""
+    """Read model and tables; write the metrics, the BCE of each class and what they were made from.
+
+    A model that was trained with other parameters, code or rows than the current ones is refused:
+    `dvc commit` after an edit can put it in the place of the right one, also in the run cache.
+    """
     paths = parse_paths(
         __doc__,
         reads={
@@ -27,9 +34,20 @@ def main() -> None:
         writes={
             "metrics": "scores, JSON",
             "classes": "test BCE by class, CSV: label, images, bce",
+            "provenance": "what the model and the scores were made from, JSON",
         },
+        uses=USES,
     )
     configure_numerics()
+    made_from = lineage(paths.model)
+    inputs = paths.inputs
+    if found := differences(
+        made_from, inputs.params.model_dump(), file_digest(paths.train, "md5"), inputs.code
+    ):
+        raise UserError(
+            f"{paths.model}: {'; '.join(found)} when it was trained, so its scores would not "
+            "belong to the current run; train again by `dvc repro --force --single-item train`"
+        )
     model = Autoencoder.load(paths.model)
     _, train = table.read(paths.train)
     labels, test = table.read(paths.test)
@@ -42,6 +60,9 @@ def main() -> None:
     with atomic_write(paths.classes) as partial:
         classes = by_class.agg(images="size", bce="mean").reindex(in_order)
         classes.to_csv(partial, float_format="%.6f")
+    with atomic_write(paths.provenance) as partial:
+        made_from["test_md5"] = file_digest(paths.test, "md5")
+        partial.write_text(json.dumps(made_from, indent=2) + "\n")
     log.info(
         "test BCE %.5f (floor %.5f, mean image %.5f); MSE %.5f (PCA %.5f)",
         *(metrics[name] for name in ("bce", "bce_floor", "bce_mean_image", "mse", "mse_pca")),

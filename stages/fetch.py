@@ -21,7 +21,6 @@ from autoencoder.data.downloads import (
 from autoencoder.data.raw_directory import RawDirectory
 from autoencoder.data.user_data import copy_user_data
 from autoencoder.errors import UserError
-from autoencoder.params import read_params
 
 USES = ["dataset", "mirror"]
 
@@ -47,7 +46,7 @@ def main() -> None:
         },
         uses=USES,
     )
-    params = read_params(USES)
+    params = paths.inputs.params
     raw = RawDirectory(paths.raw, paths.record)
     if params.dataset in DATASETS:
         candidates = sources(params.dataset, params.mirror)

@@ -4,7 +4,7 @@ from autoencoder import plots
 from autoencoder.cli import parse_paths, run
 from autoencoder.data import table
 from autoencoder.network.losses import read_losses
-from autoencoder.network.model import Autoencoder, lineage
+from autoencoder.network.model import Autoencoder, training_noise
 from autoencoder.network.numerics import configure_numerics
 
 COLUMNS = 16  # images next to each other, at most
@@ -29,7 +29,7 @@ def main() -> None:
     labels, images = table.read(paths.test)
     losses = read_losses(paths.losses)
     shown = plots.evenly_spaced(table.first_row_per_label(labels), COLUMNS)
-    noise = lineage(paths.model)["parameters"]["noise"]
+    noise = training_noise(paths.model)
     figure = plots.draw_reconstructions(model, labels[shown], images[shown], noise)
     plots.save(figure, paths.reconstructions)
     plots.save(plots.draw_losses(losses), paths.curve)

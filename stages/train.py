@@ -5,11 +5,11 @@ parameters, data, code and machine, and ends with the same bytes. With several p
 rank 0 logs and writes; all of them read the table.
 """
 
-import hashlib
-import json
+import argparse
 import logging
 import os
 import sys
+from contextlib import nullcontext
 
 import torch
 from tqdm import tqdm
@@ -17,14 +17,13 @@ from tqdm import tqdm
 from autoencoder.cli import parse_paths, run
 from autoencoder.data import table
 from autoencoder.errors import UserError
-from autoencoder.files import sha256, source_digests
+from autoencoder.files import file_digest, process_lock
 from autoencoder.network import checkpoint
 from autoencoder.network.distributed import World, process_group
 from autoencoder.network.losses import write_losses
 from autoencoder.network.model import build_model
 from autoencoder.network.numerics import choose_device, configure_numerics, describe_environment
 from autoencoder.network.trainer import Trainer, split_validation
-from autoencoder.params import read_params
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +33,9 @@ USES = [
 ]
 
 
-def train(world: World) -> None:
+def train(paths: argparse.Namespace, world: World) -> None:
     """Read the training table; write the losses after each epoch, and the model at the end."""
-    paths = parse_paths(
-        __doc__,
-        reads={"table": "training table, CSV"},
-        writes={
-            "losses": "BCE of each epoch, CSV: epoch, train, validation",
-            "model": "trained network, safetensors",
-            "checkpoint": "state to resume an interrupted run from; deleted at the end",
-        },
-        uses=USES,
-    )
-    params = read_params(USES)
+    params = paths.inputs.params
     log.disabled = not world.is_rank_zero
     products = configure_numerics()
     if world.local_world_size > (cores := os.cpu_count() or 1):
@@ -64,25 +53,24 @@ def train(world: World) -> None:
     lineage = {
         "parameters": params.model_dump(),
         "processes": world.world_size,
-        "table_sha256": sha256(paths.table),
+        "train_md5": file_digest(paths.table, "md5"),  # as in dvc.lock
+        "code": paths.inputs.code,
         **describe_environment(device, products),
     }
-    fingerprint = {"lineage": lineage, "code": source_digests()}
     # Different processors may train together, although they round differently.
-    portable = {**lineage, "device": device.type, "instructions": None, "products": None}
-    compared = json.dumps([portable, fingerprint["code"]])
-    if world.any_differs(hashlib.sha256(compared.encode()).digest()):
-        raise UserError(
-            "the processes differ in parameters, table, code, packages or device; check out the "
-            "same commit on each machine and run `dvc pull`"
-        )
-    if world.is_rank_zero and (state := checkpoint.load(paths.checkpoint, fingerprint)) is not None:
+    local = {"device": device.type, "processor": None, "instructions": None, "products": None}
+    world.check_same({**lineage, **local})
+    if world.is_rank_zero and (state := checkpoint.load(paths.checkpoint, lineage)) is not None:
         trainer.restore(state)
         log.info("resuming after epoch %d", len(trainer.history))
     world.broadcast(trainer.state().values())
     log.info("training on %s, matrix products by %s", device, products)
 
-    def write_model() -> None:
+    def write_results() -> None:
+        paths.inputs.check_unchanged()
+        if not world.is_rank_zero:
+            return
+        write_losses(paths.losses, trainer.history)
         trainer.restore_best()
         model.cpu().save(paths.model, {**lineage, "best_epoch": trainer.best.epoch})
         log.info(
@@ -100,13 +88,13 @@ def train(world: World) -> None:
             try:
                 trainer.run_epoch(on_step=bar.update)
             except UserError:
-                if world.is_rank_zero and trainer.history:
-                    write_model()
+                if trainer.history:
+                    write_results()
                 raise
             if not world.is_rank_zero:
                 continue
             last = trainer.history[-1]
-            checkpoint.save(paths.checkpoint, trainer.state(), fingerprint)
+            checkpoint.save(paths.checkpoint, trainer.state(), lineage)
             write_losses(paths.losses, trainer.history)
             bar.set_postfix(epoch=last.epoch, train=last.train, validation=last.validation)
             if bar.disable:
@@ -114,16 +102,28 @@ def train(world: World) -> None:
                     "epoch %2d of %d: BCE %.5f, validation %.5f",
                     *(last.epoch, params.epochs, last.train, last.validation),
                 )
+    write_results()
     if world.is_rank_zero:
-        write_losses(paths.losses, trainer.history)
-        write_model()
         paths.checkpoint.unlink(missing_ok=True)
 
 
 def main() -> None:
     """Train, together with the other processes of the run if there are any."""
+    paths = parse_paths(
+        __doc__,
+        reads={"table": "training table, CSV"},
+        writes={
+            "losses": "BCE of each epoch, CSV: epoch, train, validation",
+            "model": "trained network, safetensors",
+            "checkpoint": "state to resume an interrupted run from; deleted at the end",
+        },
+        uses=USES,
+    )
     with process_group() as world:
-        train(world)
+        # A trainer whose dvc was killed goes on, and would write into the next one's files.
+        lock = process_lock(paths.checkpoint.with_suffix(".lock"))
+        with lock if world.is_rank_zero else nullcontext():
+            train(paths, world)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def test_two_outputs_in_one_file_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UserError, match="--train would overwrite --test"):
         parse_paths("", reads={}, writes={"train": "", "test": ""})
     monkeypatch.setattr("sys.argv", ["", "--train=/dev/null", "--test=/dev/null"])
-    parse_paths("", reads={}, writes={"train": "", "test": ""})
+    assert parse_paths("", reads={}, writes={"train": "", "test": ""}).train == Path("/dev/null")
 
 
 def user_error() -> None:

@@ -21,7 +21,7 @@ from autoencoder.data import table
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import Autoencoder, CentredLinear, lineage, to_unit_range
+from autoencoder.network.model import Autoencoder, CentredLinear, to_unit_range, training_noise
 
 log = logging.getLogger(__name__)
 
@@ -272,7 +272,7 @@ def main() -> None:
         )
     paths = parser.parse_args()
     model = Autoencoder.load(paths.model)
-    noise = float(lineage(paths.model).get("parameters", {}).get("noise", 0))
+    noise = training_noise(paths.model)
     labels, images = table.read(paths.test)
     write(paths.out, page_facts(model, labels, images, noise))
     log.info("%s: open it in a browser", paths.out)

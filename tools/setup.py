@@ -23,8 +23,8 @@ LOCK = Path(__file__).resolve().parent.parent / "requirements.lock"
 OLDEST, NEWEST = (3, 11), (3, 14)
 # What a virtual environment contains at its top; with anything else in it, it is not deleted.
 CONTENTS = {
-    *("bin", "include", "lib", "lib64", "share", "etc", "man", "pyvenv.cfg", ".ready"),
-    *(".gitignore", ".lock", "CACHEDIR.TAG"),
+    *("bin", "include", "lib", "lib64", "share", "etc", "man", "pyvenv.cfg"),
+    *(".ready", ".ready.partial", ".gitignore", ".lock", "CACHEDIR.TAG"),
 }
 # pip's settings that say where and how to download, and uv's variables for the same. The others
 # could install elsewhere or nothing at all (target, prefix, root, dry-run, …).
@@ -151,7 +151,7 @@ def read_stamp(venv: Path) -> "dict[str, str | None]":
 
 def write_stamp(venv: Path, stamp: "dict[str, str | None]") -> None:
     """Record the state of the environment."""
-    partial = venv / ".lock"
+    partial = venv / ".ready.partial"
     partial.write_text(json.dumps(stamp))
     partial.replace(venv / ".ready")
 

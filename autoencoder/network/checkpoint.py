@@ -1,6 +1,8 @@
 """The state of a training run on disk, so that an interrupted run resumes at its last epoch."""
 
+import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from safetensors.torch import save as encode
 from torch import Tensor
 
 from autoencoder.files import atomic_write
+
+log = logging.getLogger(__name__)
 
 _METADATA = "checkpoint"
 
@@ -26,8 +30,9 @@ def save(path: Path, state: Mapping[str, Tensor], fingerprint: Any) -> None:
         Whatever distinguishes this training run from others, as JSON values.
     """
     tensors = {name: value.cpu() for name, value in state.items()}
+    metadata = json.dumps({"fingerprint": fingerprint, "sha256": _digest(tensors)})
     with atomic_write(path) as partial:
-        partial.write_bytes(encode(tensors, {_METADATA: json.dumps(fingerprint)}))
+        partial.write_bytes(encode(tensors, {_METADATA: metadata}))
 
 
 def load(path: Path, fingerprint: Any) -> dict[str, Tensor] | None:
@@ -36,12 +41,29 @@ def load(path: Path, fingerprint: Any) -> dict[str, Tensor] | None:
     Returns
     -------
     dict of str to Tensor, or None
-        None if there is no readable checkpoint at `path` or it belongs to another run.
+        None if there is no checkpoint at `path`, it belongs to another run, or it is damaged, which
+        is logged.
     """
     try:
         with safe_open(path, "pt") as file:
-            if json.loads((file.metadata() or {})[_METADATA]) != fingerprint:
+            metadata = json.loads((file.metadata() or {})[_METADATA])
+            if metadata["fingerprint"] != fingerprint:
                 return None
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (FileNotFoundError, SafetensorError, ValueError, KeyError):
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata["sha256"] != _digest(state):
+            raise ValueError("its digest does not match")
+    except FileNotFoundError:
         return None
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s: damaged (%s), training starts at the first epoch", path, error)
+        return None
+    return state
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    """Compute the SHA-256 of the names and the contents of tensors on the CPU."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()

@@ -3,13 +3,16 @@
 A single process, started without torchrun, has no process group and waits for nobody.
 """
 
+import hashlib
+import json
 import os
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's documentation
@@ -61,12 +64,22 @@ class World:
             distributed.all_reduce(tensor)
         return tensor
 
-    def any_differs(self, digest: bytes) -> bool:
-        """Tell, in every process, whether any process passes other bytes than rank 0."""
-        mine = torch.tensor(list(digest))
+    def check_same(self, lineage: Mapping[str, Any]) -> None:
+        """Compare what each process trains with, as JSON values.
+
+        Raises
+        ------
+        UserError
+            In every process, if any of them differs from rank 0.
+        """
+        mine = torch.tensor(list(hashlib.sha256(json.dumps(lineage).encode()).digest()))
         rank_zero = mine.clone()
         self.broadcast([rank_zero])
-        return bool(self.all_reduce_sum((mine != rank_zero).any().int()))
+        if self.all_reduce_sum((mine != rank_zero).any().int()):
+            raise UserError(
+                "the processes differ in parameters, table, code, packages or device; check out "
+                "the same commit on each machine and run `dvc pull`"
+            )
 
 
 SINGLE = World()

@@ -183,10 +183,30 @@ class Autoencoder(nn.Module):
 
 
 def lineage(path: str | Path) -> dict[str, Any]:
-    """Read what a model was made from, out of a file that `Autoencoder.save` wrote."""
-    with safe_open(path, "pt") as file:
-        facts: dict[str, Any] = json.loads(file.metadata()[_METADATA])["lineage"]
+    """Read what a model was made from, out of a file that `Autoencoder.save` wrote.
+
+    Raises
+    ------
+    UserError
+        If the file has no lineage.
+    OSError
+        If the file cannot be read.
+    """
+    with Path(path).open("rb"):
+        pass  # see `load`
+    try:
+        with safe_open(path, "pt") as file:
+            facts: dict[str, Any] = dict(json.loads(file.metadata()[_METADATA])["lineage"])
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"{path}: does not say what it was made from; delete it and run `dvc repro`"
+        ) from error
     return facts
+
+
+def training_noise(path: str | Path) -> float:
+    """Read how much noise a model was trained to remove; 0 if its file does not say."""
+    return float(lineage(path).get("parameters", {}).get("noise", 0))
 
 
 def build_model(training: Tensor, z_size: int, activation: str, seed: int) -> Autoencoder:

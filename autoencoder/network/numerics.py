@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -78,15 +79,26 @@ def _product_error() -> float:
 
 
 def describe_environment(device: torch.device, products: str) -> dict[str, str]:
-    """Return what rounding depends on: packages, device, vector instructions and products."""
+    """Return what rounding depends on: packages, device, processor and products."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "products": products,
     }
+
+
+def _processor() -> str:
+    """Return the name of the processor, as Linux knows it, or at least its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def available_threads(world: World = SINGLE) -> int:

@@ -1,5 +1,6 @@
 """The training loop: epochs over the training images, the best weights, the state to resume."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -32,9 +33,19 @@ def split_validation(images: Tensor, fraction: float, seed: int) -> tuple[Tensor
     Returns
     -------
     training, validation : uint8 tensors of shape (n - v, 784) and (v, 784)
+
+    Raises
+    ------
+    UserError
+        If no image is left to train on.
     """
     order = torch.from_numpy(np.random.default_rng((seed, 0)).permutation(len(images)))
     held_out = max(1, round(fraction * len(images)))
+    if held_out >= len(images):
+        raise UserError(
+            f"params.yaml: validation_fraction is {fraction:g}, which holds out all {len(images)} "
+            "training rows; expected a smaller one, or more rows"
+        )
     return images[order[held_out:]], images[order[:held_out]]
 
 
@@ -164,16 +175,19 @@ class Trainer:
             on_step()
 
         losses = self.world.all_reduce_sum(losses).cpu()
-        if not losses.isfinite().all():
-            number = int(losses.isfinite().int().argmin())
-            raise UserError(
-                f"training diverged: the loss is {losses[number]} in epoch {epoch}, step "
-                f"{number + 1}; try a learning_rate below {self.params.learning_rate:g}"
-            )
         bce = per_image_losses(self.model, self.world.local_shard(self.validation))[0].sum()
+        validation = float(self.world.all_reduce_sum(bce)) / len(self.validation)
+        # The last step may have spoilt the weights, which only the validation shows.
+        for number, loss in enumerate([*losses.tolist(), validation], start=1):
+            if not math.isfinite(loss):
+                where = f"step {number}" if number <= self.batches else "validation"
+                raise UserError(
+                    f"training diverged: the loss is {loss} in epoch {epoch}, {where}; lower the "
+                    f"learning_rate ({self.params.learning_rate:g}) or the weight_decay "
+                    f"({self.params.weight_decay:g})"
+                )
         # In double precision, which the CPU has and Apple's GPUs do not.
-        self.losses[epoch - 1, 0] = losses.double().mean()
-        self.losses[epoch - 1, 1] = self.world.all_reduce_sum(bce) / len(self.validation)
+        self.losses[epoch - 1] = torch.tensor([losses.double().mean(), validation])
         if self.best.epoch == epoch:
             self.best_weights = self.weights.detach().clone()
 

@@ -164,7 +164,7 @@ def test_divergence_is_an_error_that_names_epoch_and_step(parts: tuple[Tensor, T
     good = weights(diverging).clone()
     with torch.no_grad():
         next(diverging.model.parameters()).fill_(torch.nan)
-    with pytest.raises(UserError, match="the loss is nan in epoch 2, step 1; try a learning_rate"):
+    with pytest.raises(UserError, match="the loss is nan in epoch 2, step 1; lower the learning"):
         diverging.run_epoch()
     assert len(diverging.history) == 1
     diverging.restore_best()

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT, Project, uses
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from autoencoder.params import Params
 
@@ -122,11 +123,12 @@ def test_only_the_launcher_reaches_a_shell() -> None:
 def test_layers_import_downwards_only() -> None:
     """Stages import the library; the library imports neither stages nor tools."""
     for stage in STAGES:
-        others = {path.parts[-2] for path in reachable(ROOT / f"stages/{stage}.py")}
-        assert not others & {"tools", "benchmarks"}
-        assert not {ROOT / f"stages/{other}.py" for other in STAGES if other != stage} & reachable(
-            ROOT / f"stages/{stage}.py"
-        )
+        packages = {path.parts[-2] for path in reachable(ROOT / f"stages/{stage}.py")}
+        assert not packages & {"tools", "benchmarks"}
+        # evaluate refuses models that the current train would not have made.
+        checked = {"train"} if stage == "evaluate" else set()
+        others = {ROOT / f"stages/{other}.py" for other in STAGES if other not in {stage} | checked}
+        assert not others & reachable(ROOT / f"stages/{stage}.py")
     for module in (ROOT / "autoencoder").rglob("*.py"):
         assert {path.relative_to(ROOT).parts[0] for path in imports(module)} <= {"autoencoder"}
 
@@ -195,4 +197,4 @@ def test_every_direct_dependency_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(), re.M))
     for group in [project["dependencies"], *project["optional-dependencies"].values()]:
-        assert {Requirement(line).name for line in group} <= locked
+        assert {canonicalize_name(Requirement(line).name) for line in group} <= locked

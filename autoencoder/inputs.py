@@ -1,0 +1,104 @@
+"""What a program computes from, and whether that is still the same when it ends.
+
+DVC records parameters, files and code as they are when a stage ends. A stage that computed with
+others must fail instead, or dvc.lock would vouch for a run that never happened.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoencoder.errors import UserError
+from autoencoder.files import source_digests
+from autoencoder.params import FILE, Params, read_params
+
+# Size, time of the last change and inode of a file.
+Signature = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a program when it started.
+
+    Attributes
+    ----------
+    params : Params
+        The parameters that it uses.
+    paths : tuple of Path
+        The files and directories that it reads.
+    files : dict of Path to Signature
+        The regular files among them and in them.
+    code : dict of str to str
+        SHA-256 of each module of this project that it had loaded, by relative path.
+    """
+
+    params: Params
+    paths: tuple[Path, ...]
+    files: dict[Path, Signature]
+    code: dict[str, str]
+
+    @classmethod
+    def read(cls, paths: Iterable[Path], uses: Sequence[str]) -> "Inputs":
+        """Record the current inputs.
+
+        Parameters
+        ----------
+        paths : iterable of Path
+            Files and directories that the program reads; they may be missing.
+        uses : sequence of str
+            The parameters that it uses. If there are none, params.yaml is not needed.
+
+        Raises
+        ------
+        UserError
+            If params.yaml is not valid.
+        """
+        paths = tuple(paths)
+        return cls(
+            read_params(uses) if uses else Params.model_construct(),
+            paths,
+            {file: signature for path in paths for file, signature in _walk(path)},
+            source_digests(),
+        )
+
+    def check_unchanged(self) -> None:
+        """Compare the inputs with the current ones.
+
+        Raises
+        ------
+        UserError
+            If one of them has changed.
+        """
+        before = self.params.model_dump()
+        now = Inputs.read(self.paths, list(before))
+        changed = [
+            f"{FILE}: {name} is {value!r}, was {before[name]!r}"
+            for name, value in now.params.model_dump().items()
+            if value != before[name]
+        ]
+        changed += [
+            f"{file} has changed"
+            for file in self.files | now.files
+            if self.files.get(file) != now.files.get(file)
+        ]
+        changed += [
+            f"{file} has changed"
+            for file, digest in self.code.items()
+            if now.code.get(file) != digest
+        ]
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise UserError(
+                f"{'; '.join(changed[:3])}{more}, so that the result would not match its inputs; "
+                "run it again, or undo the change and then run it again to keep its progress"
+            )
+
+
+def _walk(path: Path) -> Iterator[tuple[Path, Signature]]:
+    """Yield each regular file at or below a path, with its signature."""
+    inside = (Path(root, name) for root, _, names in os.walk(path) for name in names)
+    for file in inside if path.is_dir() else [path]:
+        if file.is_file():
+            status = file.stat()
+            yield file, (status.st_size, status.st_mtime_ns, status.st_ino)
