@@ -166,9 +166,10 @@ def file_digest(path: Path, algorithm: str) -> str:
 def source_digests() -> dict[str, str]:
     """Compute the SHA-256 of each module of this project that is loaded, by its relative path."""
     root = Path(__file__).parents[1]
+    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
     files = {
-        Path(module.__file__)
-        for name, module in list(sys.modules.items())
-        if name.partition(".")[0] in ("__main__", "autoencoder", "stages") and module.__file__
+        Path(spec.origin)
+        for spec in specs
+        if spec and spec.origin and spec.name.partition(".")[0] in ("autoencoder", "stages")
     }
     return {file.relative_to(root).as_posix(): sha256(file) for file in sorted(files)}

@@ -39,16 +39,16 @@ def main() -> None:
         uses=USES,
     )
     configure_numerics()
+    model = Autoencoder.load(paths.model)
     made_from = lineage(paths.model)
     inputs = paths.inputs
     if found := differences(
         made_from, inputs.params.model_dump(), file_digest(paths.train, "md5"), inputs.code
     ):
         raise UserError(
-            f"{paths.model}: {'; '.join(found)} when it was trained, so its scores would not "
-            "belong to the current run; train again by `dvc repro --force --single-item train`"
+            f"{paths.model}: was trained with other inputs: {'; '.join(found)}; train again by "
+            "`dvc repro --force --single-item train`, then `dvc repro`"
         )
-    model = Autoencoder.load(paths.model)
     _, train = table.read(paths.train)
     labels, test = table.read(paths.test)
     metrics, bce = score(model, train, test)

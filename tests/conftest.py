@@ -4,15 +4,18 @@ import dataclasses
 import fcntl
 import gzip
 import importlib
+import logging
 import os
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+import traceback
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -232,6 +235,58 @@ class Project:
                 process.kill()
         assert process.returncode == status, f"{' '.join(command)}: {process.returncode}\n{output}"
         return output
+
+    def run_module(self, name: str, *arguments: str, status: int = 0) -> str:
+        """Run ``python -m name`` like `run`, in a fork of this process.
+
+        The fork has the libraries in memory, whose import takes seconds; the modules of the project
+        are imported anew, from its directory.
+        """
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            self._become(name, arguments, writer)
+        os.close(writer)
+        with open(reader, encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
+            output = stream.read()
+        found = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert found == status, f"{name} {' '.join(arguments)}: {found}\n{output}"
+        return output
+
+    def _become(self, name: str, arguments: tuple[str, ...], writer: int) -> NoReturn:
+        """Run a module instead of pytest and exit."""
+        status: object = 1
+        try:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            for descriptor in (1, 2):
+                os.dup2(writer, descriptor)
+            os.close(writer)
+            sys.stdin, sys.stdout, sys.stderr = (
+                os.fdopen(descriptor, mode, buffering=1)
+                for descriptor, mode in ((0, "r"), (1, "w"), (2, "w"))
+            )
+            logging.root.handlers.clear()
+            os.chdir(self.root)
+            os.environ.clear()
+            os.environ.update(self.environment)
+            for module in list(sys.modules):
+                if module.partition(".")[0] in ("autoencoder", "benchmarks", "stages", "tools"):
+                    del sys.modules[module]
+            sys.path[:] = [str(self.root), *(path for path in sys.path if path != str(ROOT))]
+            sys.argv = [name, *arguments]
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+            status = 0
+        except SystemExit as error:
+            status = error.code or 0
+            if not isinstance(status, int):
+                print(status, file=sys.stderr)
+                status = 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status if isinstance(status, int) else 1)
 
     def copy(self, target: Path) -> "Project":
         """Copy the whole directory."""

@@ -11,7 +11,7 @@ import yaml
 from conftest import ROOT, Project
 
 from autoencoder.params import Params
-from tools.review import seed_noise
+from tools.seed_noise import seed_noise
 
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()

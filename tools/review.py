@@ -6,10 +6,10 @@ such as two sides that cannot be compared.
 """
 
 import argparse
-import base64
+import hashlib
 import io
+import json
 import math
-import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -18,75 +18,34 @@ from pathlib import Path
 from typing import Any
 
 import dvc.api
-import jinja2
-import matplotlib as mpl
 import pandas as pd
 import yaml
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from autoencoder.cli import make_parser
-from autoencoder.data.datasets import DATASETS
 from autoencoder.errors import UserError
-from autoencoder.files import atomic_write, sha256
+from autoencoder.files import sha256
+from autoencoder.provenance import differences
+from tools import report
+from tools.seed_noise import (
+    BETTER,
+    GATED,
+    MEASURE,
+    SEEDS,
+    describe_data,
+    read_seeds,
+    seed_noise,
+    table_digests,
+)
 
-# The sign of an improvement; 0 for metrics that describe the data and the baselines.
-BETTER = {
-    "bce": -1,
-    "bce_train": -1,
-    "bce_gap": -1,
-    "bce_floor": 0,
-    "bce_excess": -1,
-    "bce_mean_image": 0,
-    "mse": -1,
-    "mse_pca": 0,
-}
-
-# Metrics that can fail the gate; `--tolerance` adds others.
-GATED = ("bce", "mse")
-
-SEEDS = "sweeps/seed.csv"
-MEASURE = "`make sweep PARAM=seed VALUES=0,1,2,3,4`"
-
+TRAIN = "data/train.csv"
 TEST = "data/test.csv"
+RECORD = "metrics/provenance.json"
 INCOMING = "data/incoming"  # the user's data, of which `dataset` names a part
 RAW = Path("data/raw")
 
 WORKSPACE = "workspace"  # the name of the side that is not a revision
-
-# Placeholders in the figures for the colours of the page, in its light or dark scheme.
-TEXT, LINE, BASE, CURRENT = "#000001", "#000002", "#000003", "#000004"
-COLOURS = {TEXT: "var(--text)", LINE: "var(--line)", BASE: "var(--base)", CURRENT: "var(--current)"}
-STYLE: Any = {
-    **dict.fromkeys(
-        ["text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"], TEXT
-    ),
-    **dict.fromkeys(["axes.edgecolor", "grid.color", "xtick.color", "ytick.color"], LINE),
-    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True},
-    **{"axes.grid.axis": "y", "axes.axisbelow": True, "legend.frameon": False},
-    **{"figure.constrained_layout.use": True, "figure.figsize": (5.4, 3.6)},
-    **{"svg.fonttype": "none", "svg.hashsalt": "review", "text.parse_math": False},
-}
-
-
-def table_digests(lock: Mapping[str, Any]) -> dict[str, str]:
-    """Return the MD5 of the training and the test table in the contents of dvc.lock, by path."""
-    return {out["path"]: out["md5"] for out in lock["stages"]["convert"]["outs"]}
-
-
-def describe_data(lock: Mapping[str, Any]) -> str:
-    """Return what identifies the data of a run: the published name, or the user's and digests.
-
-    Parameters
-    ----------
-    lock : mapping
-        The contents of dvc.lock.
-    """
-    dataset = str(lock["stages"]["fetch"]["params"]["params.yaml"]["dataset"])
-    digests = table_digests(lock)
-    return dataset if dataset in DATASETS else " ".join([dataset, *sorted(digests.values())])
 
 
 @dataclass(frozen=True)
@@ -106,8 +65,11 @@ class Side:
         Columns epoch, train and validation.
     classes : Series
         Test BCE by label.
-    picture : bytes
-        The sanity check, PNG.
+    pictures : dict of str to bytes
+        The pictures of `report.PICTURES` that it has, PNG, by path.
+    provenance : dict
+        What the model and the scores were made from, as evaluate recorded it; empty for a run of
+        a version that did not record it.
     """
 
     name: str
@@ -117,7 +79,8 @@ class Side:
     test: str
     losses: pd.DataFrame
     classes: pd.Series
-    picture: bytes
+    pictures: dict[str, bytes]
+    provenance: dict[str, Any]
 
     @classmethod
     def read(cls, name: str, revision: str | None = None) -> "Side":
@@ -126,8 +89,9 @@ class Side:
         Raises
         ------
         UserError
-            If a stage is frozen or changed since it was run, bce, mse or a plot is missing, or a
-            metric is not a finite number.
+            If a stage is frozen or changed since it was run, its results were made from other
+            parameters, code or tables, bce, mse or a plot is missing, or a metric is not a finite
+            number.
         DvcException
             If there is no such revision.
         """
@@ -143,6 +107,13 @@ class Side:
                 dtype={"label": str},
                 keep_default_na=False,
             )
+            recorded = {out["path"] for out in lock["stages"]["evaluate"]["outs"]}
+            provenance = json.loads(files.read_bytes(RECORD)) if RECORD in recorded else {}
+            code = {
+                module: hashlib.sha256(files.read_bytes(module)).hexdigest()
+                for module in provenance.get("code", {})
+            }
+            drawn = {out["path"] for out in lock["stages"]["sanity_check"]["outs"]}
             side = cls(
                 name,
                 dvc.api.params_show(rev=revision),
@@ -151,8 +122,19 @@ class Side:
                 table_digests(lock)[TEST],
                 losses[["epoch", "train", "validation"]],
                 classes.set_index("label")["bce"],
-                files.read_bytes("plots/sanity_check.png"),
+                {path: files.read_bytes(path) for path in report.PICTURES if path in drawn},
+                provenance,
             )
+            if provenance:
+                tables = table_digests(lock)
+                found = differences(provenance, side.params, tables[TRAIN], code)
+                if provenance["test_md5"] != tables[TEST]:
+                    found.append("the test table was another one")
+                if found:
+                    raise UserError(
+                        f"{name}: its results were made from other inputs: {'; '.join(found)}; "
+                        "train again by `dvc repro --force --single-item train`, then `dvc repro`"
+                    )
         except (OSError, KeyError, ValueError) as error:
             raise UserError(f"{name}: cannot be compared: {error}") from error
         for metric in GATED:
@@ -224,90 +206,6 @@ class Change:
             f"{self.metric} {self.base:.5f} → {self.current:.5f} "
             f"({self.difference:+.5f}, {percent:+.1f} %)"
         )
-
-
-def student_t(freedom: int) -> float:
-    """Return how many standard errors from the mean 95 % of Student's t distribution reach.
-
-    The probability of a distance for an integer number of degrees of freedom is a finite sum:
-    Abramowitz and Stegun, "Handbook of mathematical functions", 26.7.3 and 26.7.4.
-    """
-
-    def probability(angle: float) -> float:
-        cosine, odd = math.cos(angle), freedom % 2
-        term, total = (cosine if odd else 1.0), 0.0
-        for power in range(odd, freedom - 1, 2):
-            total += term
-            term *= cosine**2 * (power + 1) / (power + 2)
-        total *= math.sin(angle)
-        return 2 / math.pi * (angle + total) if odd else total
-
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if probability(middle) < 0.95 else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
-
-
-def seed_noise(content: str, data: str) -> dict[str, float]:
-    """Compute the seed noise of each metric: how far apart two runs with different seeds may be.
-
-    With a probability of 95 %, two runs that differ only in their seeds are at most this far apart:
-    Student's t for the number of measured seeds, times the square root of 2 for a difference, times
-    the standard deviation.
-
-    Parameters
-    ----------
-    content : str
-        The table that `tools.sweep` wrote for the parameter seed. Without the column data, it was
-        measured on MNIST.
-    data : str
-        `Side.data` of the runs to compare.
-
-    Returns
-    -------
-    dict of str to float
-        Of the metrics in the table; empty if it was measured on other data.
-
-    Raises
-    ------
-    UserError
-        If fewer than two seeds were measured, or bce or mse is missing.
-    """
-    try:
-        table = pd.read_csv(io.StringIO(content))
-        if len(table) < 2:
-            raise ValueError(f"{len(table)} rows, expected at least 2")
-        measured_on = table["data"] if "data" in table else pd.Series("mnist", table.index)
-        rows = table[measured_on == data]
-        if len(rows) < 2:
-            return {}
-        deviations = rows[[metric for metric in BETTER if metric in rows]].std()
-        for metric in GATED:
-            if not math.isfinite(deviations[metric]):
-                raise ValueError(f"{metric} is not a number")
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{SEEDS}: seed noise has not been measured ({error}); measure it with {MEASURE}"
-        ) from error
-    factor = student_t(len(rows) - 1) * math.sqrt(2)
-    return {str(metric): factor * value for metric, value in deviations.dropna().items()}
-
-
-def read_seeds(revision: str) -> str:
-    """Read the table of measured seeds of a revision.
-
-    Raises
-    ------
-    UserError
-        If it has none.
-    """
-    try:
-        return str(dvc.api.DVCFileSystem(rev=revision).read_text(SEEDS, encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{revision}: {SEEDS} cannot be read; measure the seed noise with {MEASURE}"
-        ) from error
 
 
 def compare(base: Side, current: Side, seeds: str, tolerances: Mapping[str, float]) -> list[Change]:
@@ -450,99 +348,6 @@ def incoming_changed() -> bool:
     return digests(source) != digests(RAW / source.name)
 
 
-def describe(side: Side) -> str:
-    """Describe the loss curve of a side in words."""
-    last, best = side.losses.iloc[-1], side.losses.iloc[side.losses["validation"].argmin()]
-    return (
-        f"{side.name}: {last['epoch']:.0f} epochs, best validation BCE {best['validation']:.5f} "
-        f"in epoch {best['epoch']:.0f}, training BCE {last['train']:.5f} in the last"
-    )
-
-
-def draw_losses(base: Side, current: Side) -> Figure:
-    """Draw the loss of each epoch of both sides."""
-    figure = Figure()
-    axis = figure.subplots()
-    for side, colour in ((base, BASE), (current, CURRENT)):
-        for series, line in (("train", "--"), ("validation", "-")):
-            axis.plot(
-                *(side.losses["epoch"], side.losses[series], line),
-                color=colour,
-                label=f"{side.name}, {series}",
-            )
-    axis.set(xlabel="epoch", ylabel="BCE, mean over pixels")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside upper center", ncols=2)
-    return figure
-
-
-def draw_classes(base: Side, current: Side) -> Figure:
-    """Draw the test loss of each class of both sides."""
-    figure = Figure()
-    both = pd.DataFrame({side.name: side.classes for side in (base, current)})
-    axis = both.plot.bar(
-        ax=figure.subplots(), color=[BASE, CURRENT], width=0.8, rot=0, grid=False, legend=False
-    )
-    axis.grid(axis="y")
-    axis.set(xlabel="class", ylabel="test BCE, mean over pixels")
-    figure.legend(loc="outside upper center", ncols=2)
-    return figure
-
-
-def svg(figure: Figure, name: str) -> str:
-    """Render a figure as an SVG element in the colours of the page.
-
-    Parameters
-    ----------
-    figure : Figure
-    name : str
-        Prefix of the ids in it, because several figures share the page.
-    """
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(["Creator", "Date", "Format", "Type"])
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    _, start, rest = buffer.getvalue().partition("<svg ")
-    element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", start + rest)
-    for placeholder, colour in COLOURS.items():
-        element = element.replace(placeholder, colour)
-    return element
-
-
-def write(directory: Path, base: Side, current: Side, changes: list[Change]) -> None:
-    """Write the page, index.html, and the summary, review.md."""
-    word, line = verdict(changes)
-    with mpl.rc_context(STYLE):
-        losses = svg(draw_losses(base, current), "losses")
-        classes = svg(draw_classes(base, current), "classes")
-    names = sorted(base.params.keys() | current.params.keys())
-    values = [(name, base.params.get(name, "—"), current.params.get(name, "—")) for name in names]
-    facts = {
-        "word": word,
-        "line": line,
-        "base": base,
-        "current": current,
-        "changes": changes,
-        "params": [row for row in values if row[1] != row[2]],
-        "classes": pd.DataFrame({"base": base.classes, "current": current.classes}),
-        "losses_figure": losses,
-        "classes_figure": classes,
-        "losses_text": [describe(side) for side in (base, current)],
-        "pictures": [(side, base64.b64encode(side.picture).decode()) for side in (base, current)],
-    }
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: "—" if value is None else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["number"] = lambda value, form: None if value is None else form % value
-    for template, out in (("review.html", "index.html"), ("review.md", "review.md")):
-        with atomic_write(directory / out) as partial:
-            partial.write_text(templates.get_template(template).render(facts), encoding="utf-8")
-
-
 def tolerance(argument: str) -> tuple[str, float]:
     """Read a tolerance from the command line, such as ``bce=0.0005``."""
     metric, _, value = argument.partition("=")
@@ -583,8 +388,9 @@ def main() -> int:
             raise UserError("the base is empty, expected a revision or experiment")
         base, current = Side.read(arguments.base, arguments.base), Side.read(WORKSPACE)
         changes = compare(base, current, read_seeds(arguments.base), dict(arguments.tolerance))
-        write(arguments.out, base, current, changes)
-        print(verdict(changes)[1])
+        judged = verdict(changes)
+        report.write(arguments.out, base, current, changes, judged)
+        print(judged[1])
         print(arguments.out / "index.html", flush=True)
     except Exception as error:
         # Python's own exit status for an error, 1, means worse here.

@@ -22,7 +22,7 @@ from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 from autoencoder.params import Params
 from autoencoder.plots import save
-from tools.review import describe_data
+from tools.seed_noise import describe_data
 
 DIRECTORY = Path("sweeps")
 

@@ -20,14 +20,13 @@ from dvc.api import DVCFileSystem
 
 from autoencoder.cli import run
 from autoencoder.errors import UserError
-from autoencoder.network.model import Autoencoder, lineage
-from tools.review import GATED, describe_data, read_seeds, seed_noise
+from autoencoder.network.model import Autoencoder
+from tools.seed_noise import GATED, describe_data, read_seeds, seed_noise
 
 MODEL = "models/autoencoder.safetensors"
 METRICS = "metrics/test.json"
+PROVENANCE = "metrics/provenance.json"
 PACKAGES = "requirements.lock"
-# The part of a model's lineage that rounding depends on.
-ENVIRONMENT = ("python", "torch", "numpy", "device", "instructions")
 
 
 @dataclass(frozen=True)
@@ -86,13 +85,13 @@ def distances(recorded: Path, found: Path) -> Iterator[str]:
     for name, before in scores[0].items():
         if before != (after := scores[1][name]):
             yield f"{name}: {before} recorded, {after} found"
+    made = [json.loads((side / PROVENANCE).read_text()) for side in (recorded, found)]
+    for fact in made[0] | made[1]:
+        before, after = (side.get(fact) for side in made)
+        if before != after:
+            yield f"{fact}: {before} recorded, {after} here"
     if not (recorded / MODEL).exists():
-        made_here = lineage(found / MODEL)
-        yield f"here: {', '.join(f'{fact} {made_here[fact]}' for fact in ENVIRONMENT)}"
-        yield (
-            "the recorded model, which contains the same facts, is missing here; "
-            "`dvc pull` downloads it if there is a remote"
-        )
+        yield "weights: the recorded model is missing here; `dvc pull` downloads it from a remote"
         return
     weights = [Autoencoder.load(side / MODEL).state_dict() for side in (recorded, found)]
     furthest = max(
@@ -100,11 +99,6 @@ def distances(recorded: Path, found: Path) -> Iterator[str]:
         for before, after in zip(*(side.values() for side in weights), strict=True)
     )
     yield f"weights: at most {furthest:.1e} apart"
-    made = [lineage(side / MODEL) for side in (recorded, found)]
-    for fact in made[0] | made[1]:
-        before, after = (side.get(fact) for side in made)
-        if before != after:
-            yield f"{fact}: {before} recorded, {after} here"
 
 
 def judge(
@@ -160,7 +154,7 @@ def main() -> None:
             if subprocess.run(command, check=False).returncode:
                 raise UserError(f"`{' '.join(command)}` failed, see above")
         committed = DVCFileSystem(rev="HEAD")
-        for name in ("dvc.lock", METRICS, MODEL):
+        for name in ("dvc.lock", METRICS, PROVENANCE, MODEL):
             (recorded / name).parent.mkdir(parents=True, exist_ok=True)
             try:
                 (recorded / name).write_bytes(committed.read_bytes(name))

@@ -1,7 +1,6 @@
 """The anomaly score and its AUROC."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,7 @@ def test_negatives_are_detected(ran: Project, tmp_path: Path, test_digits: Digit
             shutil.copy(ran.root / name, project.root / name)
     labels, images = named(test_digits)
     table.write(tmp_path / "negatives.csv", [(labels[:40], 255 - images[:40])])
-    output = project.run(sys.executable, "-m", "benchmarks.anomaly", "../negatives.csv")
+    output = project.run_module("benchmarks.anomaly", "../negatives.csv")
     (report,) = pd.read_csv(project.root / "benchmarks/anomaly.csv").to_dict("records")
     assert str(report) == output.strip()
     assert (report["other"], report["rows"]) == ("negatives", 40)
@@ -44,6 +43,5 @@ def test_negatives_are_detected(ran: Project, tmp_path: Path, test_digits: Digit
 
 
 def test_missing_file_is_reported_in_one_line(ran: Project) -> None:
-    command = (sys.executable, "-m", "benchmarks.anomaly", "nowhere.csv")
-    output = ran.run(*command, status=1)
+    output = ran.run_module("benchmarks.anomaly", "nowhere.csv", status=1)
     assert output == "error: nowhere.csv: No such file or directory\n"

@@ -171,6 +171,14 @@ def test_divergence_is_an_error_that_names_epoch_and_step(parts: tuple[Tensor, T
     assert torch.equal(weights(diverging), good)
 
 
+def test_a_last_step_that_spoils_the_weights_is_divergence(parts: tuple[Tensor, Tensor]) -> None:
+    """With one step in all, no later loss shows it."""
+    spoilt = trainer(parts, epochs=1, batch_size=540, learning_rate=1e38)
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) in epoch 1, valid"):
+        spoilt.run_epoch()
+    assert spoilt.history == []
+
+
 def test_split_takes_every_row_once() -> None:
     numbered = torch.arange(100, dtype=torch.uint8)[:, None]
     training, validation = split_validation(numbered, 0.1, seed=0)
@@ -179,3 +187,8 @@ def test_split_takes_every_row_once() -> None:
     assert torch.equal(split_validation(numbered, 0.1, seed=0)[1], validation)
     assert not torch.equal(split_validation(numbered, 0.1, seed=1)[1], validation)
     assert len(split_validation(numbered, 0.001, seed=0)[1]) == 1
+
+
+def test_a_split_that_leaves_nothing_to_train_on_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"validation_fraction is 0\.9, which holds out all 2"):
+        split_validation(torch.zeros(2, 1, dtype=torch.uint8), 0.9, seed=0)

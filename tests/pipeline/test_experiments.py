@@ -90,7 +90,8 @@ def test_an_experiment_is_removed_but_not_its_run(with_experiment: Project) -> N
     project = with_experiment
     project.run("dvc", "exp", "remove", "small-code")
     assert "small-code" not in z_sizes(project)
-    assert project.stages_run(project.run("dvc", "exp", "run", "-S", "z_size=16")) == []
+    output = project.run("dvc", "exp", "run", "-S", "z_size=16")
+    assert project.stages_run(output) == ["evaluate"]
 
 
 @pytest.mark.slow
@@ -170,3 +171,24 @@ def test_losses_are_whole_whenever_they_are_read(project: Project) -> None:
     assert process.returncode == 0
     assert seen[-1] == epochs
     assert len(set(seen)) > epochs / 2
+
+
+@pytest.mark.slow
+def test_a_model_that_was_committed_after_an_edit_is_refused(project: Project) -> None:
+    """`dvc commit` puts it into the run cache, from where it would come back later."""
+    project.set_params(seed=5)
+    project.run("dvc", "commit", "--force")
+    project.run("git", "checkout", "--quiet", ".")
+    assert project.stages_run(project.run("dvc", "repro")) == []
+    output = project.run("dvc", "exp", "run", "-S", "seed=5", status=255)
+    assert project.stages_run(output) == ["evaluate"]
+    assert (
+        "autoencoder.safetensors: was trained with other inputs: seed was 0, is 5; train" in output
+    )
+    project.set_params(seed=5)
+    project.run("dvc", "repro", "--force", "--single-item", "train")
+    project.run("dvc", "repro")
+    assert (
+        json.loads((project.root / "metrics/provenance.json").read_text())["parameters"]["seed"]
+        == 5
+    )

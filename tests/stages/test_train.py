@@ -1,5 +1,7 @@
 """The train stage: resuming after it was killed, and divergence."""
 
+import json
+import os
 import re
 import signal
 
@@ -7,8 +9,10 @@ import pytest
 import torch
 from conftest import TRAIN, Project, train_outputs
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from autoencoder.files import process_lock
+from autoencoder.network import checkpoint
 from autoencoder.network.model import Autoencoder
 
 
@@ -23,6 +27,7 @@ def train_until(project: Project, epoch: int, how: signal.Signals) -> None:
     assert process.returncode != 0
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_bytes(project: Project) -> None:
     project.set_params(epochs=12)
     project.run("python", *TRAIN)
@@ -40,12 +45,46 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(project: Project) -> None:
     assert not (project.root / "checkpoint").exists()
 
 
+def test_an_edit_during_a_run_is_an_error_that_keeps_the_checkpoint(project: Project) -> None:
+    """Whether by hand or by `dvc exp run`, which edits params.yaml before it waits for the lock."""
+    project.set_params(epochs=60, seed=1)
+    project.commit("a longer run")
+    lock = (project.root / "dvc.lock").read_text()
+    with project.start("dvc", "repro") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch  1 "):
+                break
+        project.run("dvc", "exp", "run", "-S", "seed=2", status=255)
+        with (project.root / "autoencoder/network/step.py").open("a") as file:
+            file.write("# edited\n")
+        output = process.stdout.read()
+    assert process.returncode == 255
+    expected = "error: params.yaml: seed is 2, was 1; autoencoder/network/step.py has changed, so"
+    assert expected in output
+    assert (project.root / "models/.checkpoint.safetensors").exists()
+    assert (project.root / "dvc.lock").read_text() == lock
+    project.set_params(seed=1)
+    project.run("git", "checkout", "autoencoder")
+    assert "resuming after epoch 60" in project.run("dvc", "repro")
+
+
+def test_a_second_trainer_is_refused_and_a_damaged_checkpoint_ignored(project: Project) -> None:
+    (project.root / "checkpoint").write_text("damaged")
+    with process_lock(project.root / "checkpoint.lock"):
+        output = project.run_module("stages.train", *TRAIN[2:], status=1)
+    assert f"process {os.getpid()};" in output
+    assert output.count("\n") == 1
+    assert not (project.root / "loss.csv").exists()
+    assert "checkpoint: damaged" in project.run_module("stages.train", *TRAIN[2:])
+
+
 @pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_not_used(project: Project) -> None:
     project.set_params(epochs=10)
     train_until(project, 2, signal.SIGKILL)
-    checkpoint = project.root / "checkpoint"
-    whole = checkpoint.read_bytes()
+    state = project.root / "checkpoint"
+    whole = state.read_bytes()
 
     def other_parameter() -> None:
         project.set_params(weight_decay=0.5)
@@ -63,7 +102,7 @@ def test_a_checkpoint_of_another_run_is_not_used(project: Project) -> None:
     for change in (other_parameter, other_code, other_data):
         project.run("git", "checkout", "--quiet", ".")
         project.set_params(epochs=10)
-        checkpoint.write_bytes(whole)
+        state.write_bytes(whole)
         change()
         assert "resuming after" not in project.run("python", *TRAIN), change.__name__
 
@@ -78,9 +117,11 @@ def test_divergence_leaves_the_last_good_model(project: Project) -> None:
     tensors = load_file(state)
     good = tensors["best_weights"]
     tensors["weights"] = torch.full_like(good, torch.nan)
-    save_file(tensors, state, metadata)
+    checkpoint.save(state, tensors, json.loads(metadata["checkpoint"])["fingerprint"])
 
     output = project.run("python", *TRAIN, status=1)
-    assert re.search(r"error: training diverged: the loss is nan in epoch \d+, step 1; try", output)
+    assert re.search(
+        r"error: training diverged: the loss is nan in epoch \d+, step 1; lower", output
+    )
     saved = Autoencoder.load(project.root / "m.safetensors")
     assert torch.equal(torch.nn.utils.parameters_to_vector(saved.parameters()), good)

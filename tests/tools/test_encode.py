@@ -1,7 +1,6 @@
 """Codes of a table and of pictures: those of the model, to the last bit, in bounded memory."""
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,8 @@ OPTIONS = ("--model", "models/autoencoder.safetensors", "--images")
 
 
 def encode(project: Project, images: Path | str, codes: Path, status: int = 0) -> str:
-    command = (sys.executable, "-m", "tools.encode", *OPTIONS, str(images), "--codes", str(codes))
-    return project.run(*command, status=status)
+    arguments = (*OPTIONS, str(images), "--codes", str(codes))
+    return project.run_module("tools.encode", *arguments, status=status)
 
 
 def test_codes_are_those_of_the_model(ran: Project, tmp_path: Path) -> None:
@@ -95,5 +94,5 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
 
 @pytest.mark.process
 def test_help_lists_inputs_and_outputs() -> None:
-    output = Project(ROOT).run(sys.executable, "-m", "tools.encode", "--help")
+    output = Project(ROOT).run_module("tools.encode", "--help")
     assert re.findall(r"^  --(\w+) PATH", output, re.MULTILINE) == ["model", "images", "codes"]

@@ -1,7 +1,6 @@
 """Reconstructions and scores: those of the model, as a table or a picture, in bounded memory."""
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ def reconstruct(
     project: Project, images: Path | str, made: Path, scores: Path, status: int = 0
 ) -> str:
     paths = ("--images", str(images), "--reconstructions", str(made), "--scores", str(scores))
-    return project.run(sys.executable, "-m", "tools.reconstruct", *MODEL, *paths, status=status)
+    return project.run_module("tools.reconstruct", *MODEL, *paths, status=status)
 
 
 def test_a_table_and_scores_are_those_of_the_model(ran: Project, tmp_path: Path) -> None:
@@ -110,6 +109,6 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
 
 @pytest.mark.process
 def test_help_lists_inputs_and_outputs() -> None:
-    output = Project(ROOT).run(sys.executable, "-m", "tools.reconstruct", "--help")
+    output = Project(ROOT).run_module("tools.reconstruct", "--help")
     options = re.findall(r"^  --(\w+) PATH", output, re.MULTILINE)
     assert options == ["model", "images", "reconstructions", "scores"]

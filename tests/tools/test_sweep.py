@@ -44,12 +44,12 @@ def test_a_sweep_done_before_trains_nothing(swept: tuple[Project, str]) -> None:
 @pytest.mark.slow
 def test_a_value_that_fails_is_named(project: Project) -> None:
     before = (project.root / "sweeps/seed.csv").read_text()
-    output = project.run("python", "-m", "tools.sweep", "seed", "-1", status=1)
+    output = project.run_module("tools.sweep", "seed", "-1", status=1)
     assert "error: experiment " in output
     assert "failed; see `dvc queue logs " in output
     assert (project.root / "sweeps/seed.csv").read_text() == before
 
 
 def test_an_unknown_parameter_is_refused(ran: Project) -> None:
-    output = ran.run("python", "-m", "tools.sweep", "z-size", "8", status=2)
+    output = ran.run_module("tools.sweep", "z-size", "8", status=2)
     assert "invalid choice: 'z-size'" in output

@@ -11,9 +11,9 @@ import torch
 import yaml
 from conftest import Project, refusal
 
-from autoencoder.files import sha256
+from autoencoder.files import file_digest, sha256
 from autoencoder.network.model import Autoencoder, lineage
-from tools.verify import METRICS, MODEL, distances, judge, outputs
+from tools.verify import METRICS, MODEL, PROVENANCE, distances, judge, outputs
 
 
 def lock(raw: str, model: str) -> dict[str, object]:
@@ -79,23 +79,34 @@ def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
 
 def test_without_the_recorded_model_it_says_what_to_do(ran: Project, tmp_path: Path) -> None:
     shutil.copytree(ran.root / "metrics", tmp_path / "metrics")
-    here, advice = distances(tmp_path, ran.root)
-    assert f"torch {torch.__version__}, " in here
+    record = tmp_path / PROVENANCE
+    record.write_text(record.read_text().replace(torch.__version__, "1.0"))
+    environment, advice = distances(tmp_path, ran.root)
+    assert environment == f"torch: 1.0 recorded, {torch.__version__} here"
     assert "`dvc pull`" in advice
 
 
 def test_where_the_model_came_from_is_in_its_file(ran: Project) -> None:
     made = lineage(ran.root / MODEL)
     assert made["parameters"]["z_size"] == 32
-    assert made["table_sha256"] == sha256(ran.root / "data/train.csv")
+    assert made["train_md5"] == file_digest(ran.root / "data/train.csv", "md5")
+    assert made["code"]["stages/train.py"] == sha256(ran.root / "stages/train.py")
     assert made["torch"] == torch.__version__
-    assert {"python", "numpy", "device", "instructions", "best_epoch"} <= made.keys()
+    assert {
+        "python",
+        "numpy",
+        "device",
+        "processor",
+        "instructions",
+        "products",
+        "best_epoch",
+    } <= made.keys()
 
 
 @pytest.mark.slow
 def test_a_run_is_the_same_from_nothing(project: Project) -> None:
     output = project.run("python", "-m", "tools.verify")
-    assert output.count(" same\n") == 9
+    assert output.count(" same\n") == 10
     assert output.splitlines()[-1] == "identical bytes in every output"
 
 

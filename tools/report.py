@@ -1,0 +1,181 @@
+"""The report of a review: a page that opens without a network, and a summary in Markdown."""
+
+import base64
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import matplotlib as mpl
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from autoencoder.files import atomic_write
+
+if TYPE_CHECKING:
+    from tools.review import Change, Side
+
+# The pictures of sanity_check that the page shows, and their headings.
+PICTURES = {
+    "plots/sanity_check.png": "Images, latent codes and reconstructions",
+    "plots/worst.png": "Worst reconstructions",
+}
+
+# Placeholders in the figures for the colours of the page, in its light or dark scheme.
+TEXT, LINE, BASE, CURRENT = "#000001", "#000002", "#000003", "#000004"
+COLOURS = {TEXT: "var(--text)", LINE: "var(--line)", BASE: "var(--base)", CURRENT: "var(--current)"}
+STYLE: Any = {
+    **dict.fromkeys(
+        ["text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"], TEXT
+    ),
+    **dict.fromkeys(["axes.edgecolor", "grid.color", "xtick.color", "ytick.color"], LINE),
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True},
+    **{"axes.grid.axis": "y", "axes.axisbelow": True, "legend.frameon": False},
+    **{"figure.constrained_layout.use": True, "figure.figsize": (5.4, 3.6)},
+    **{"svg.fonttype": "none", "svg.hashsalt": "review", "text.parse_math": False},
+}
+
+
+def describe(side: "Side") -> str:
+    """Describe the loss curve of a side in words."""
+    last, best = side.losses.iloc[-1], side.losses.iloc[side.losses["validation"].argmin()]
+    return (
+        f"{side.name}: {last['epoch']:.0f} epochs, best validation BCE {best['validation']:.5f} "
+        f"in epoch {best['epoch']:.0f}, training BCE {last['train']:.5f} in the last"
+    )
+
+
+def draw_losses(base: "Side", current: "Side") -> Figure:
+    """Draw the loss of each epoch of both sides."""
+    figure = Figure()
+    axis = figure.subplots()
+    for side, colour in ((base, BASE), (current, CURRENT)):
+        for series, line in (("train", "--"), ("validation", "-")):
+            axis.plot(
+                *(side.losses["epoch"], side.losses[series], line),
+                color=colour,
+                label=f"{side.name}, {series}",
+            )
+    axis.set(xlabel="epoch", ylabel="BCE, mean over pixels")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def draw_classes(base: "Side", current: "Side") -> Figure:
+    """Draw the test loss of each class of both sides."""
+    figure = Figure()
+    both = pd.DataFrame({side.name: side.classes for side in (base, current)})
+    axis = both.plot.bar(
+        ax=figure.subplots(), color=[BASE, CURRENT], width=0.8, rot=0, grid=False, legend=False
+    )
+    axis.grid(axis="y")
+    axis.set(xlabel="class", ylabel="test BCE, mean over pixels")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def svg(figure: Figure, name: str) -> str:
+    """Render a figure as an SVG element in the colours of the page.
+
+    Parameters
+    ----------
+    figure : Figure
+    name : str
+        Prefix of the ids in it, because several figures share the page.
+    """
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(["Creator", "Date", "Format", "Type"])
+    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    _, start, rest = buffer.getvalue().partition("<svg ")
+    element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", start + rest)
+    for placeholder, colour in COLOURS.items():
+        element = element.replace(placeholder, colour)
+    return element
+
+
+def changed_inputs(base: "Side", current: "Side") -> list[tuple[str, Any, Any]]:
+    """List the parameters, environment and code that differ: name, base and current."""
+    names = sorted(base.params.keys() | current.params.keys())
+    rows = [(name, base.params.get(name), current.params.get(name)) for name in names]
+    before, now = base.provenance, current.provenance
+    if before and now:
+        facts = [name for name in now if name not in ("parameters", "code", "best_epoch")]
+        rows += [(name, before.get(name), now[name]) for name in facts if "md5" not in name]
+        code = (before["code"], now["code"])
+        files = [name for name in code[0] | code[1] if code[0].get(name) != code[1].get(name)]
+        rows += [(name, "other code", "this code") for name in files]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def markdown(value: object) -> object:
+    """Escape text so that Markdown shows it as it is, without markup, links or mentions."""
+    if value is None:
+        return "—"
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    special = r"[\\`*\[\]<>|~@#&$]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])|:(?=//)|(?<=www)\."
+    escaped = re.sub(special, lambda match: f"&#{ord(match[0])};", value)
+    # GitHub looks for mentions and issues in the text of the page.
+    return re.sub(r"&#(64|35);", r"\g<0><!-- -->", escaped).replace("\n", " ")
+
+
+def write(
+    directory: Path,
+    base: "Side",
+    current: "Side",
+    changes: list["Change"],
+    verdict: tuple[str, str],
+) -> None:
+    """Write the page, index.html, and the summary, review.md.
+
+    Parameters
+    ----------
+    directory : Path
+        Where to write them; created if it is missing.
+    base, current : Side
+    changes : list of Change
+    verdict : tuple of str
+        As `tools.review.verdict` returns it.
+    """
+    with mpl.rc_context(STYLE):
+        losses = svg(draw_losses(base, current), "losses")
+        classes = svg(draw_classes(base, current), "classes")
+    facts = {
+        "word": verdict[0],
+        "line": verdict[1],
+        "base": base,
+        "current": current,
+        "changes": changes,
+        "inputs": changed_inputs(base, current),
+        "classes": pd.DataFrame({"base": base.classes, "current": current.classes}),
+        "losses_figure": losses,
+        "classes_figure": classes,
+        "losses_text": [describe(side) for side in (base, current)],
+        "pictures": [
+            (title, side, base64.b64encode(side.pictures[path]).decode())
+            for path, title in PICTURES.items()
+            for side in (base, current)
+            if path in side.pictures
+        ],
+    }
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["number"] = lambda value, form: (
+        None if value is None else Markup("{}").format(form % value)
+    )
+    for template, out, shown in (
+        ("review.html", "index.html", lambda value: "—" if value is None else value),
+        ("review.md", "review.md", markdown),
+    ):
+        text = templates.overlay(finalize=shown).get_template(template).render(facts)
+        with atomic_write(directory / out) as partial:
+            partial.write_text(text, encoding="utf-8")
