@@ -2,8 +2,12 @@
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import pandas as pd
 import torch
@@ -17,6 +21,13 @@ from autoencoder.files import atomic_write
 from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def default_style() -> Iterator[None]:
+    """Draw with matplotlib's defaults, whatever the user's matplotlibrc says, and text as it is."""
+    with mpl.style.context(["default", {"text.parse_math": False}]):
+        yield
 
 
 def evenly_spaced(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
@@ -43,8 +54,9 @@ def code_image(z: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(z, (0, height * width - len(z)), constant_values=np.nan).reshape(height, width)
 
 
+@default_style()
 def draw_reconstructions(
-    model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8], noise: float
+    model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8], noise: float = 0
 ) -> Figure:
     """Draw images, their latent codes and their reconstructions in three rows.
 
@@ -96,6 +108,7 @@ def draw_reconstructions(
     return figure
 
 
+@default_style()
 def draw_losses(losses: pd.DataFrame) -> Figure:
     """Draw the loss of each epoch.
 
@@ -122,6 +135,7 @@ def draw_losses(losses: pd.DataFrame) -> Figure:
     return figure
 
 
+@default_style()
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG whose bytes depend on the figure alone, not on matplotlib's version."""
     with atomic_write(path) as partial:

@@ -49,8 +49,8 @@ def main() -> None:
             f"{paths.model}: was trained with other inputs: {'; '.join(found)}; train again by "
             "`dvc repro --force --single-item train`, then `dvc repro`"
         )
-    _, train = table.read(paths.train)
-    labels, test = table.read(paths.test)
+    train, test = table.read(paths.train), table.read(paths.test)
+    labels = test[0]
     metrics, bce = score(model, train, test)
     with atomic_write(paths.metrics) as partial:
         rounded = {name: round(value, 6) for name, value in metrics.items()}

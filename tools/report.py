@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import matplotlib as mpl
+import matplotlib.style
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -141,7 +142,7 @@ def write(
     verdict : tuple of str
         As `tools.review.verdict` returns it.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.style.context(["default", STYLE]):
         losses = svg(draw_losses(base, current), "losses")
         classes = svg(draw_classes(base, current), "classes")
     facts = {

@@ -21,6 +21,8 @@ BETTER = {
     "bce_mean_image": 0,
     "mse": -1,
     "mse_pca": 0,
+    "probe_accuracy": 1,
+    "probe_accuracy_pca": 0,
 }
 
 # Metrics that can fail the gate; `--tolerance` adds others.

@@ -21,7 +21,7 @@ from autoencoder.cli import make_parser, run
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 from autoencoder.params import Params
-from autoencoder.plots import save
+from autoencoder.plots import default_style, save
 from tools.seed_noise import describe_data
 
 DIRECTORY = Path("sweeps")
@@ -89,6 +89,7 @@ def scores(name: str, experiments: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@default_style()
 def draw(table: pd.DataFrame) -> Figure:
     """Plot the test loss of each value, and the squared error next to that of PCA.
 

@@ -8,12 +8,16 @@ import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's docum
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autoencoder.data.table import Chunk
 from autoencoder.errors import UserError
 from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.probe import probe_accuracy
 
 # Images per batch, which bounds the memory for activations and for copies in wider types.
 _BATCH = 1000
 _NUMPY_BATCH = 5000
+
+Components = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @torch.no_grad()
@@ -75,36 +79,93 @@ def entropy(images: NDArray[np.uint8]) -> float:
     return float(counts @ entropies / images.size)
 
 
-def pca_mse(train: NDArray[np.uint8], test: NDArray[np.uint8], components: int) -> float:
-    """Compute the mean squared error of PCA, the best linear code of the same size.
-
-    The principal components are the leading eigenvectors of the covariance of the training pixels
-    (Bourlard and Kamp, "Auto-association by multilayer perceptrons", 1988: no linear autoencoder
-    does better on the images it was fitted to).
+def principal_components(images: NDArray[np.uint8]) -> Components:
+    """Compute the mean and the principal components of images.
 
     Parameters
     ----------
-    train, test : uint8 arrays of shapes (n, 784) and (m, 784)
-        Images to fit, and images to reconstruct.
-    components : int
+    images : uint8 array of shape (n, 784)
+
+    Returns
+    -------
+    mean : float64 array of shape (784,)
+        Grey values in 0..1.
+    components : float64 array of shape (784, 784)
+        Eigenvectors of the covariance, in columns, the leading one first.
+    """
+    mean = images.mean(0) / 255
+    centred = (batch / 255 - mean for batch in _batches(images))
+    covariance = sum(batch.T @ batch for batch in centred)
+    _, vectors = np.linalg.eigh(covariance)  # ascending
+    return mean, np.ascontiguousarray(vectors[:, ::-1])
+
+
+def pca_mse(pca: Components, images: NDArray[np.uint8], size: int) -> float:
+    """Compute the mean squared error of PCA, the best linear code of the same size.
+
+    No linear autoencoder does better on the images it was fitted to (Bourlard and Kamp,
+    "Auto-association by multilayer perceptrons", 1988).
+
+    Parameters
+    ----------
+    pca : tuple of mean and components
+        Of the training images, see `principal_components`.
+    images : uint8 array of shape (n, 784)
+        Test images.
+    size : int
         Size of the code; from 784 on the error is 0.
 
     Returns
     -------
     float
-        Mean over the test images and pixels, grey values in 0..1.
+        Mean over the images and pixels, grey values in 0..1.
     """
-    mean = train.mean(0) / 255
-    centred = (batch / 255 - mean for batch in _batches(train))
-    covariance = sum(batch.T @ batch for batch in centred)
-    _, vectors = np.linalg.eigh(covariance)  # ascending: the leading ones come last
-    dropped = vectors[:, : max(0, len(mean) - components)]
-    squares = sum(np.square((batch / 255 - mean) @ dropped).sum() for batch in _batches(test))
-    return float(squares / test.size)
+    mean, components = pca
+    dropped = components[:, size:]
+    squares = sum(np.square((batch / 255 - mean) @ dropped).sum() for batch in _batches(images))
+    return float(squares / images.size)
+
+
+def probe_accuracies(
+    model: Autoencoder, pca: Components, train: Chunk, test: Chunk
+) -> dict[str, float]:
+    """Compute the accuracy of a linear classifier on latent codes, and on PCA codes.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        On the CPU.
+    pca : tuple of mean and components
+        Of the training images, see `principal_components`.
+    train, test : tuples of labels, str arrays of shape (n,), and images, uint8 (n, 784)
+
+    Returns
+    -------
+    dict of str to float
+        probe_accuracy and probe_accuracy_pca, 0..1; empty if all training labels are the same.
+    """
+    if len(np.unique(train[0])) < 2:
+        return {}
+    mean, components = pca
+    kept = components[:, : model.z_size]
+
+    def latent(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float64]]:
+        with torch.no_grad():
+            for batch in torch.from_numpy(images).split(_BATCH):
+                yield model.encode(to_unit_range(batch)).double().numpy()
+
+    def linear(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float64]]:
+        for batch in _batches(images):
+            yield (batch / 255 - mean) @ kept
+
+    return {
+        name: probe_accuracy(codes(train[1]), train[0], codes(test[1]), test[0])
+        for name, codes in (("probe_accuracy", latent), ("probe_accuracy_pca", linear))
+    }
 
 
 def score(
-    model: Autoencoder, train: NDArray[np.uint8], test: NDArray[np.uint8]
+    model: Autoencoder, train: Chunk, test: Chunk
 ) -> tuple[dict[str, float], NDArray[np.float64]]:
     """Score a model on the test images, next to its baselines.
 
@@ -112,7 +173,7 @@ def score(
     ----------
     model : Autoencoder
         On the CPU.
-    train, test : uint8 arrays of shapes (n, 784) and (m, 784)
+    train, test : tuples of labels, str arrays of shape (n,), and images, uint8 (n, 784)
 
     Returns
     -------
@@ -126,18 +187,21 @@ def score(
     UserError
         If the model is no better than the mean training image as every reconstruction.
     """
-    bce_train, _ = per_image_losses(model, torch.from_numpy(train))
-    bce, mse = per_image_losses(model, torch.from_numpy(test))
-    floor = entropy(test)
+    train_images, images = train[1], test[1]
+    bce_train, _ = per_image_losses(model, torch.from_numpy(train_images))
+    bce, mse = per_image_losses(model, torch.from_numpy(images))
+    floor = entropy(images)
+    pca = principal_components(train_images)
     metrics = {
         "bce": bce.mean().item(),
         "bce_train": bce_train.mean().item(),
         "bce_gap": (bce.mean() - bce_train.mean()).item(),
         "bce_floor": floor,
         "bce_excess": bce.mean().item() - floor,
-        "bce_mean_image": cross_entropy(test.mean(0) / 255, train.mean(0) / 255),
+        "bce_mean_image": cross_entropy(images.mean(0) / 255, train_images.mean(0) / 255),
         "mse": mse.mean().item(),
-        "mse_pca": pca_mse(train, test, model.z_size),
+        "mse_pca": pca_mse(pca, images, model.z_size),
+        **probe_accuracies(model, pca, train, test),
     }
     if not metrics["bce"] < metrics["bce_mean_image"]:
         raise UserError(

@@ -7,8 +7,16 @@ import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own docu
 from conftest import Digits, parameters
 from numpy.typing import NDArray
 
+from autoencoder.data import table
 from autoencoder.errors import UserError
-from autoencoder.network.metrics import cross_entropy, entropy, pca_mse, score
+from autoencoder.network.metrics import (
+    cross_entropy,
+    entropy,
+    pca_mse,
+    principal_components,
+    probe_accuracies,
+    score,
+)
 from autoencoder.network.model import Autoencoder, build_model, to_unit_range
 from autoencoder.network.trainer import Trainer
 
@@ -51,12 +59,19 @@ def test_pca_is_that_of_a_singular_value_decomposition(
     axes = axes[:components]
     centred = test / 255 - mean
     expected = np.square(centred - centred @ axes.T @ axes).mean()
-    assert pca_mse(train, test, components) == pytest.approx(expected, rel=1e-9)
+    assert pca_mse(principal_components(train), test, components) == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 def test_pca_with_all_components_loses_nothing(train: Images, test: Images) -> None:
-    assert pca_mse(train, test, 784) == 0
-    assert pca_mse(train, test, 1000) == 0
+    assert pca_mse(principal_components(train), test, 784) == 0
+    assert pca_mse(principal_components(train), test, 1000) == 0
+
+
+def labelled(images: Images) -> table.Chunk:
+    """The images with labels in turn."""
+    return (np.arange(len(images)) % 2).astype(str), images
 
 
 def test_scores_agree_with_what_training_measured(train: Images, test: Images) -> None:
@@ -67,12 +82,12 @@ def test_scores_agree_with_what_training_measured(train: Images, test: Images) -
         trainer.run_epoch()
     last = trainer.history[-1]
 
-    metrics, bce = score(model, train, test)
+    metrics, bce = score(model, labelled(train), labelled(test))
     assert metrics["bce"] == last.validation == pytest.approx(bce.mean(), rel=1e-12)
     assert metrics["bce_floor"] < metrics["bce_train"]
     assert metrics["bce_gap"] == metrics["bce"] - metrics["bce_train"]
     assert metrics["bce_excess"] == metrics["bce"] - metrics["bce_floor"]
-    assert metrics["mse_pca"] == pca_mse(train, test, 8)
+    assert metrics["mse_pca"] == pca_mse(principal_components(train), test, 8)
     x = to_unit_range(validation)
     with torch.no_grad():
         assert metrics["mse"] == pytest.approx(
@@ -84,4 +99,13 @@ def test_scores_agree_with_what_training_measured(train: Images, test: Images) -
 
 def test_a_model_that_learned_nothing_is_an_error(train: Images, test: Images) -> None:
     with pytest.raises(UserError, match=r"no better than the mean training image"):
-        score(Autoencoder(8, "sigmoid").eval(), train, test)
+        score(Autoencoder(8, "sigmoid").eval(), labelled(train), labelled(test))
+
+
+def test_the_probe_needs_two_classes(train: Images, test: Images) -> None:
+    model = build_model(torch.from_numpy(train), 8, "sigmoid", seed=0)
+    pca = principal_components(train)
+    one = (np.full(len(train), "unlabelled"), train)
+    assert probe_accuracies(model, pca, one, labelled(test)) == {}
+    both = probe_accuracies(model, pca, labelled(train), labelled(test))
+    assert list(both) == ["probe_accuracy", "probe_accuracy_pca"]
