@@ -27,6 +27,7 @@ from tools.seed_noise import describe_data
 DIRECTORY = Path("sweeps")
 
 POLL_S = 2  # between two queries of the queue
+WORKERLESS_S = 20  # after which workers that are not active are not just starting
 
 
 def dvc(*arguments: str) -> str:
@@ -38,22 +39,79 @@ def dvc(*arguments: str) -> str:
         If it fails.
     """
     # A file, not a pipe: the workers that `dvc queue start` starts would keep a pipe open.
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryFile("w+") as file:
         command = [sys.executable, "-m", "dvc", *arguments]
-        if subprocess.run(command, stdout=output, check=False).returncode:
-            raise UserError(f"`dvc {' '.join(arguments)}` failed, see above")
-        output.seek(0)
-        return output.read()
+        status = subprocess.run(command, stdout=file, stderr=file, check=False).returncode
+        file.seek(0)
+        output = file.read()
+    if status:
+        print(output, file=sys.stderr)
+        raise UserError(f"`dvc {' '.join(arguments)}` failed, see above")
+    return output
+
+
+def queue() -> tuple[list[str], int]:
+    """Return the experiments that are queued or running, and the number of active workers."""
+    status = dvc("queue", "status")
+    unfinished = re.findall(r"^\S+ +(\S+) .* (?:Queued|Running)$", status, re.M)
+    (workers,) = re.findall(r"^Worker status: (\d+) active", status, re.M)
+    return unfinished, int(workers)
+
+
+def check_repository() -> None:
+    """Check that experiments can be queued and their results found.
+
+    Raises
+    ------
+    UserError
+        If the clone is shallow, or other experiments are queued, which would run, too.
+    """
+    command = ["git", "rev-parse", "--is-shallow-repository"]
+    if subprocess.run(command, capture_output=True, text=True, check=False).stdout == "true\n":
+        raise UserError(
+            "this clone is shallow, and DVC would lose the results of its queue: "
+            "run `git fetch --unshallow` first"
+        )
+    if others := queue()[0]:
+        raise UserError(
+            f"other experiments are queued or running: {', '.join(others)}; let them finish by "
+            f"`dvc queue start`, or drop them by `dvc queue remove {' '.join(others)}` (running "
+            "ones by `dvc queue kill`)"
+        )
 
 
 def wait(experiments: list[str]) -> None:
-    """Wait until none of the experiments is queued or running, with a progress bar."""
-    with tqdm(total=len(experiments), unit="run") as bar:
-        while bar.n < len(experiments):
-            time.sleep(POLL_S)
-            states = re.findall(r"^\S+ +(\S+) .*(Queued|Running)$", dvc("queue", "status"), re.M)
-            bar.n = len(set(experiments) - {name for name, _ in states})
-            bar.refresh()
+    """Wait until none of the experiments is queued or running, with a progress bar.
+
+    Raises
+    ------
+    UserError
+        On Ctrl-C, or if no worker is left to run them.
+    """
+    left = experiments
+    last_active = time.monotonic()
+    try:
+        with tqdm(total=len(experiments), unit="run") as bar:
+            while left and time.monotonic() - last_active < WORKERLESS_S:
+                time.sleep(POLL_S)
+                unfinished, workers = queue()
+                left = [name for name in experiments if name in unfinished]
+                if workers:
+                    last_active = time.monotonic()
+                bar.n = len(experiments) - len(left)
+                bar.refresh()
+    except KeyboardInterrupt as error:
+        raise UserError(
+            f"interrupted; {', '.join(left)} go on in the background: `dvc queue status` shows "
+            f"them, `dvc queue kill {' '.join(left)}` stops them, and this command, typed again "
+            "when they are done, collects the results"
+        ) from error
+    if left:
+        raise UserError(
+            f"the workers of the queue have died, {', '.join(left)} did not finish: drop them by "
+            f"`dvc queue kill {' '.join(left)}`, then run this command again; it trains only what "
+            "is missing"
+        )
 
 
 def scores(name: str, experiments: list[str]) -> pd.DataFrame:
@@ -123,6 +181,7 @@ def main() -> None:
     parser.add_argument("values", metavar="VALUES", help="comma-separated values: 8,16,32")
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (%(default)s)")
     arguments = parser.parse_args()
+    check_repository()
     swept = f"{arguments.parameter}={arguments.values}"
     queued = dvc("exp", "run", "--queue", "-S", swept)
     experiments = re.findall("Queued experiment '(.+)'", queued)

@@ -1,6 +1,14 @@
 """Sweeps through the real DVC queue."""
 
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
 import pandas as pd
+import psutil
 import pytest
 from conftest import Project
 from PIL import Image
@@ -53,3 +61,59 @@ def test_a_value_that_fails_is_named(project: Project) -> None:
 def test_an_unknown_parameter_is_refused(ran: Project) -> None:
     output = ran.run_module("tools.sweep", "z-size", "8", status=2)
     assert "invalid choice: 'z-size'" in output
+
+
+def test_a_shallow_clone_is_refused_before_anything_is_queued(ran: Project, tmp_path: Path) -> None:
+    shallow = Project(tmp_path / "shallow")
+    ran.run("git", "clone", "--quiet", "--depth=1", ran.root.as_uri(), str(shallow.root))
+    assert "`git fetch --unshallow` first" in shallow.run_module(
+        "tools.sweep", "seed", "1", status=1
+    )
+    assert "No experiment tasks in the queue" in shallow.run("dvc", "queue", "status")
+
+
+def kill_workers(project: Project) -> None:
+    """Kill the workers of a project's queue with all that they started."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            work = {"queue-worker", "exec-run", "stages.train"} & set(process.cmdline())
+            if work and Path(process.cwd()).is_relative_to(project.root):
+                process.kill()
+
+
+@pytest.fixture
+def endless(project: Project) -> Iterator[tuple[Project, subprocess.Popen[str]]]:
+    """A sweep whose two trainings run, and would not end."""
+    project.set_params(epochs=1_000_000, patience=0)
+    project.commit("an endless training")
+    with project.start("python", "-m", "tools.sweep", "seed", "1,2") as sweep:
+        while project.run("dvc", "queue", "status").count("Running") < 2:
+            assert sweep.poll() is None
+        yield project, sweep
+        kill_workers(project)
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_says_what_goes_on(
+    endless: tuple[Project, subprocess.Popen[str]],
+) -> None:
+    project, sweep = endless
+    sweep.send_signal(signal.SIGINT)
+    line = sweep.communicate(timeout=60)[0].splitlines()[-1]
+    assert sweep.returncode == 1
+    match = re.search(
+        r"interrupted; (\S+), (\S+) go on .* `dvc queue kill (\S+) (\S+)` stops", line
+    )
+    assert match
+    refused = project.run_module("tools.sweep", "seed", "3", status=1)
+    assert f"error: other experiments are queued or running: {match[1]}, {match[2]};" in refused
+    project.run("dvc", "queue", "kill", match[3], match[4])
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_workers_died_ends(endless: tuple[Project, subprocess.Popen[str]]) -> None:
+    project, sweep = endless
+    kill_workers(project)
+    output = sweep.communicate(timeout=60)[0]
+    assert sweep.returncode == 1
+    assert "error: the workers of the queue have died, " in output.splitlines()[-1]
