@@ -31,6 +31,7 @@ def parse_paths(
     reads: Mapping[str, str],
     writes: Mapping[str, str],
     uses: Sequence[str] = (),
+    flags: Mapping[str, str] | None = None,
 ) -> argparse.Namespace:
     """Parse the command line of a stage or tool.
 
@@ -43,11 +44,13 @@ def parse_paths(
         becomes a required option ``--name PATH``.
     uses : sequence of str
         The parameters that the program reads from params.yaml, for ``--help``.
+    flags : mapping of str to str, optional
+        Name of each ``--name`` without a value, and its help text.
 
     Returns
     -------
     Namespace
-        A Path for each name in `reads` and `writes`.
+        A Path for each name in `reads` and `writes`, a bool for each in `flags`.
 
     Raises
     ------
@@ -65,6 +68,8 @@ def parse_paths(
             group.add_argument(
                 f"--{name}", type=Path, required=True, metavar="PATH", help=help_text
             )
+    for name, help_text in (flags or {}).items():
+        parser.add_argument(f"--{name}", action="store_true", help=help_text)
     arguments = parser.parse_args()
     outputs = [(name, getattr(arguments, name)) for name in writes]
     inputs = [(name, getattr(arguments, name)) for name in reads]

@@ -5,10 +5,10 @@ from pathlib import Path
 from autoencoder.cli import parse_paths, run
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, read_published_split
-from autoencoder.data.user_data import read_user_data
+from autoencoder.data.user_data import invert_chunks, read_user_data
 from autoencoder.params import read_params
 
-USES = ["dataset", "test_fraction"]
+USES = ["dataset", "test_fraction", "invert"]
 
 
 def main() -> None:
@@ -25,9 +25,13 @@ def main() -> None:
             read_published_split(dataset, paths.raw, files)
             for files in (dataset.train, dataset.test)
         )
+        if params.invert:
+            train, test = invert_chunks(train), invert_chunks(test)
     else:
-        user_data = paths.raw / Path(params.dataset).name
-        train, test = read_user_data(user_data, params.test_fraction)
+        original = Path(params.dataset)
+        train, test = read_user_data(
+            paths.raw / original.name, params.test_fraction, params.invert, shown_as=original
+        )
     table.write(paths.train, train)
     table.write(paths.test, test)
 

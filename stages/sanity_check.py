@@ -1,5 +1,7 @@
 """Draw the pictures to judge a run by: a reconstruction of each class, and the losses."""
 
+import numpy as np
+
 from autoencoder import plots
 from autoencoder.cli import parse_paths, run
 from autoencoder.data import table
@@ -11,7 +13,7 @@ COLUMNS = 16  # images next to each other, at most
 
 
 def main() -> None:
-    """Read model, test table and losses; draw the first image of each label, and the losses."""
+    """Read model, test table and losses; draw an image of each label, and the losses."""
     paths = parse_paths(
         __doc__,
         reads={
@@ -28,7 +30,10 @@ def main() -> None:
     model = Autoencoder.load(paths.model)
     labels, images = table.read(paths.test)
     losses = read_losses(paths.losses)
-    shown = plots.evenly_spaced(table.first_row_per_label(labels), COLUMNS)
+    rows = table.first_row_per_label(labels)
+    if len(rows) == 1:  # images without labels
+        rows = np.arange(len(labels))
+    shown = plots.evenly_spaced(rows, COLUMNS)
     noise = lineage(paths.model)["parameters"]["noise"]
     figure = plots.draw_reconstructions(model, labels[shown], images[shown], noise)
     plots.save(figure, paths.reconstructions)

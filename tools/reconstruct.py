@@ -1,7 +1,7 @@
 """Reconstruct images, and score each by its reconstruction error: an anomaly score.
 
-Images are a table (any header or none), a picture, or a directory of pictures. An image unlike the
-training images is reconstructed badly: its BCE is high.
+Images are a table, an array, a picture, or a directory of them, as for `dataset:`. An image unlike
+the training images is reconstructed badly: its BCE is high.
 """
 
 import logging
@@ -137,13 +137,14 @@ def main() -> None:
         __doc__,
         reads={
             "model": "trained network, safetensors",
-            "images": "a table, CSV; a picture; or a directory of pictures, by class or flat",
+            "images": "what `dataset:` takes, or a picture: see docs/data.md",
         },
         writes={
             "reconstructions": f"a table, NAME.csv; or up to {MAX_IMAGES} images next to their "
             "reconstructions, NAME.png",
             "scores": "BCE of each image, CSV: label, bce",
         },
+        flags={"invert": "exchange black and white of the images"},
     )
     suffix = paths.reconstructions.suffix.lower()
     if suffix not in (".csv", ".png"):
@@ -151,7 +152,7 @@ def main() -> None:
     configure_numerics()
     model = Autoencoder.load(paths.model)
     with atomic_write(paths.scores) as partial, partial.open("w", encoding="utf-8") as file:
-        results = iter_reconstructions(model, iter_images(paths.images), file)
+        results = iter_reconstructions(model, iter_images(paths.images, paths.invert), file)
         if suffix == ".csv":
             reconstructions = ((labels, made) for labels, _, made in results)
             table.write(paths.reconstructions, reconstructions)
