@@ -65,6 +65,7 @@ def train(world: World) -> None:
         "parameters": params.model_dump(),
         "processes": world.world_size,
         "table_sha256": sha256(paths.table),
+        "mean_border": round(table.mean_border(training.cpu().numpy()), 2),
         **describe_environment(device, products),
     }
     fingerprint = {"lineage": lineage, "code": source_digests()}

@@ -15,7 +15,7 @@ from autoencoder.cli import parse_paths, run
 from autoencoder.data.table import Chunk
 from autoencoder.data.user_data import iter_images
 from autoencoder.files import atomic_write
-from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.model import Autoencoder, lineage, to_unit_range
 from autoencoder.network.numerics import configure_numerics
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,13 @@ def main() -> None:
     )
     configure_numerics()
     model = Autoencoder.load(paths.model)
+    images = iter_images(
+        paths.images, paths.invert, usual_border=lineage(paths.model).get("mean_border", 0)
+    )
     count = 0
     with atomic_write(paths.codes) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(",".join(["label", *(f"z{number}" for number in range(model.z_size))]) + "\n")
-        for labels, codes in iter_codes(model, iter_images(paths.images, paths.invert)):
+        for labels, codes in iter_codes(model, images):
             # Nine digits distinguish any two float32 values.
             pd.DataFrame(codes, labels).to_csv(file, header=False, float_format="%.9g")
             count += len(labels)

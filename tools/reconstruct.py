@@ -22,7 +22,7 @@ from autoencoder.data.user_data import iter_images
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.model import Autoencoder, lineage, to_unit_range
 from autoencoder.network.numerics import configure_numerics
 
 log = logging.getLogger(__name__)
@@ -151,8 +151,11 @@ def main() -> None:
         raise UserError(f"{paths.reconstructions}: expected a name that ends in .csv or .png")
     configure_numerics()
     model = Autoencoder.load(paths.model)
+    images = iter_images(
+        paths.images, paths.invert, usual_border=lineage(paths.model).get("mean_border", 0)
+    )
     with atomic_write(paths.scores) as partial, partial.open("w", encoding="utf-8") as file:
-        results = iter_reconstructions(model, iter_images(paths.images, paths.invert), file)
+        results = iter_reconstructions(model, images, file)
         if suffix == ".csv":
             reconstructions = ((labels, made) for labels, _, made in results)
             table.write(paths.reconstructions, reconstructions)

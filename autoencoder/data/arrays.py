@@ -15,7 +15,7 @@ from PIL import Image
 
 from autoencoder.data import idx, table
 from autoencoder.data.names import Split, split_of, words
-from autoencoder.data.pictures import flatten_alpha
+from autoencoder.data.pictures import flatten_alpha, shrink
 from autoencoder.errors import UserError
 from autoencoder.files import named_errors
 
@@ -169,8 +169,6 @@ def iter_values(path: Path, array: UserArray) -> Iterator[NDArray[Any]]:
 
 def _shrink(image: NDArray[Any]) -> NDArray[Any]:
     """Convert an image of any size, grey or colour, to grey of 28x28, as pictures are."""
-    from torchvision.transforms import Resize  # here, because it takes more than a second
-
     is_float = image.dtype.kind == "f"
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
@@ -181,4 +179,4 @@ def _shrink(image: NDArray[Any]) -> NDArray[Any]:
         picture = Image.fromarray(image.astype(np.float32))
     else:
         picture = flatten_alpha(Image.fromarray(image.astype(np.uint8))).convert("L")
-    return np.asarray(Resize((table.SIDE, table.SIDE))(picture))
+    return np.asarray(shrink(picture))

@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -145,15 +145,12 @@ def _label(path: Path) -> str:
 
 def _read(samples: list[tuple[str, Path]]) -> Iterator[table.Chunk]:
     """Read pictures with their labels."""
-    from torchvision.transforms import Compose, Grayscale, Resize  # here, as above
-
-    transform = Compose([Grayscale(), Resize((table.SIDE, table.SIDE))])
     failures: dict[Path, UserError] = {}
     for start in range(0, len(samples), _CHUNK):
         labels, images = [], []
         for label, path in samples[start : start + _CHUNK]:
             try:
-                images.append(_read_picture(path, transform))
+                images.append(_read_picture(path))
                 labels.append(label)
             except UserError as error:
                 failures[path] = error
@@ -168,7 +165,7 @@ def _read(samples: list[tuple[str, Path]]) -> Iterator[table.Chunk]:
         )
 
 
-def _read_picture(path: Path, transform: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
+def _read_picture(path: Path) -> NDArray[np.uint8]:
     """Read a picture as an image, uint8 (784,)."""
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about odd metadata
@@ -179,7 +176,7 @@ def _read_picture(path: Path, transform: Callable[[Image.Image], Image.Image]) -
             picture.load()
             picture = ImageOps.exif_transpose(picture)
             picture = _scale_16_bits(picture) if has_16_bits else flatten_alpha(picture)
-            return np.asarray(transform(picture)).reshape(table.PIXELS)
+            return np.asarray(shrink(picture.convert("L"))).reshape(table.PIXELS)
         except UnidentifiedImageError as error:
             expected = ", ".join(sorted(set(FORMATS.values())))
             raise UserError(
@@ -213,6 +210,11 @@ def _scale_16_bits(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture)
     opaque = values != picture.info.get("transparency", -1)
     return Image.fromarray((opaque * np.round(values / 257)).astype(np.uint8))
+
+
+def shrink(picture: Image.Image) -> Image.Image:
+    """Resize a grey picture of any size to 28x28, with antialiasing."""
+    return picture.resize((table.SIDE, table.SIDE), Image.Resampling.BILINEAR)
 
 
 def flatten_alpha(picture: Image.Image) -> Image.Image:

@@ -38,7 +38,7 @@ COMPRESSIONS: dict[str, Callable[[IO[bytes]], Any]] = {
 
 _LABEL_NAMES = {"label", "class", "target", "y"}
 _INDEX_NAMES = {"", "id", "index"}
-_ROWS = 4096  # per chunk
+_ROWS = 1024  # per chunk; pandas needs 8 bytes a pixel
 _MAX_LINE = 1 << 20  # bytes of the first line
 _MAX_DISTINCT = 256  # values of a column to remember
 
@@ -197,8 +197,8 @@ def _layout(path: Path, file: IO[bytes]) -> _Layout:
         label, *rest = rest
     if len(rest) != table.PIXELS:
         raise UserError(
-            f"{path}: line 1 has {len(cells)} cells, of which {len(rest)} are no label or index, "
-            f"expected {table.PIXELS} grey values, with or without a label"
+            f"{path}: line 1 has {len(cells)} cells, expected {len(table.COLUMNS)}: a label and "
+            f"{table.PIXELS} grey values, or these alone"
         )
     for column in index:
         log.info("%s: column %s is an index, dropped", path.name, names[column] or column + 1)
