@@ -1,5 +1,6 @@
 """Convert the raw files to CSV tables, one to train on and one to test on."""
 
+import logging
 from pathlib import Path
 
 from autoencoder.cli import parse_paths, run
@@ -7,6 +8,8 @@ from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, read_published_split
 from autoencoder.data.user_data import invert_chunks, read_user_data
 from autoencoder.params import read_params
+
+log = logging.getLogger(__name__)
 
 USES = ["dataset", "test_fraction", "invert"]
 
@@ -32,8 +35,8 @@ def main() -> None:
         train, test = read_user_data(
             paths.raw / original.name, params.test_fraction, params.invert, shown_as=original
         )
-    table.write(paths.train, train)
-    table.write(paths.test, test)
+    for path, chunks in ((paths.train, train), (paths.test, test)):
+        log.info("%s: %s", path, table.describe_classes(table.write(path, chunks)))
 
 
 if __name__ == "__main__":

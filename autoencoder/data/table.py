@@ -49,7 +49,7 @@ _CSV_FORMAT: dict[str, Any] = {
 }
 
 
-def write(path: Path, chunks: Iterable[Chunk]) -> None:
+def write(path: Path, chunks: Iterable[Chunk]) -> Counter[str]:
     """Write labels and images as a table, in the order given.
 
     Parameters
@@ -58,6 +58,11 @@ def write(path: Path, chunks: Iterable[Chunk]) -> None:
         The CSV file to create or replace.
     chunks : iterable of (str array of shape (n,), uint8 array of shape (n, 28, 28) or (n, 784))
         Labels, and grey values from 0 black to 255 white.
+
+    Returns
+    -------
+    Counter
+        Number of images of each label.
 
     Raises
     ------
@@ -85,15 +90,16 @@ def write(path: Path, chunks: Iterable[Chunk]) -> None:
                 cells = np.hstack([first.view(np.uint8).reshape(len(first), -1), pixels, last])
                 file.write(cells[cells != 0].tobytes())
             count += len(labels)
-    log.info("%s: %d images%s", path, count, _describe(classes))
+    log.info("%s: %d images", path, count)
+    return classes
 
 
-def _describe(classes: Counter[str]) -> str:
-    """List classes with their numbers of images, unless nearly each image has a label to itself."""
-    if len(classes) > _MAX_CLASSES:
-        return f" with {len(classes)} labels"
+def describe_classes(classes: Counter[str]) -> str:
+    """List classes with their numbers of images, the first of many."""
     names = sorted(classes, key=lambda name: (len(name), name) if name.isdecimal() else (99, name))
-    return f" ({', '.join(f'{name}: {classes[name]}' for name in names)})"
+    listed = ", ".join(f"{name}: {classes[name]}" for name in names[:_MAX_CLASSES])
+    more = f" and {len(names) - _MAX_CLASSES} more" if len(names) > _MAX_CLASSES else ""
+    return f"{len(names)} classes: {listed}{more}"
 
 
 def read(path: Path) -> Chunk:

@@ -315,7 +315,7 @@ def _parts(path: Path, split: Split | None = None, file_labels: bool = False) ->
 
 
 def _has_pictures(directory: Path) -> bool:
-    return any(entry.suffix.lower() in pictures.FORMATS for entry in directory.iterdir())
+    return any(entry.suffix.lower() in pictures.FORMATS for entry in visible_entries(directory))
 
 
 def _files(paths: list[Path], split: Split | None, file_labels: bool) -> Iterator[_Part]:

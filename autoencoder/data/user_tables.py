@@ -38,7 +38,7 @@ COMPRESSIONS: dict[str, Callable[[IO[bytes]], Any]] = {
 
 _LABEL_NAMES = {"label", "class", "target", "y"}
 _INDEX_NAMES = {"", "id", "index"}
-_ROWS = 1024  # per chunk; pandas needs 8 bytes a pixel
+_ROWS = 2048  # per chunk; pandas needs 8 bytes a pixel
 _MAX_LINE = 1 << 20  # bytes of the first line
 _MAX_DISTINCT = 256  # values of a column to remember
 
@@ -264,7 +264,7 @@ def _frames(path: Path, layout: _Layout) -> Iterator[tuple[int, pd.DataFrame]]:
                     raise UserError(f"{path}: line {line - blank} is blank, expected an image")
                 blank += len(frame) - rows
                 if rows:
-                    yield line, frame.iloc[:rows].infer_objects()
+                    yield line, frame.iloc[:rows]
                 line += len(frame)
         except pd.errors.EmptyDataError:
             return
@@ -320,7 +320,7 @@ def _is_label(text: str) -> bool:
 
 def _values(path: Path, layout: _Layout, frame: pd.DataFrame, start: int) -> Values:
     pixels = frame[layout.pixels]
-    texts = [column for column in layout.pixels if pixels[column].dtype.kind not in "iuf"]
+    texts = [column for column, kind in pixels.dtypes.items() if kind.kind not in "iuf"]
     if texts:
         if layout.is_guess and layout.pixels[-1] in texts and len(texts) == 1:
             numbers = pd.to_numeric(pixels[texts[0]], errors="coerce")

@@ -146,6 +146,9 @@ def test_16_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
         assert (image(tmp_path / name) == expected).all(), name
     Image.frombytes("I;16B", (28, 28), values.astype(">u2").tobytes()).save(tmp_path / "b.tif")
     assert (image(tmp_path / "b.tif") == expected).all()
+    for maximum, found in ((255, 1), (4095, 16)):  # of 8 and 12 bits: a range without white
+        Image.fromarray(values // (65535 // maximum)).save(tmp_path / "narrow.png")
+        assert image(tmp_path / "narrow.png").max() == found
     (tmp_path / "odd.pgm").write_bytes(b"P5 28 28 1000\n" + bytes([1, 244]) * 784)
     assert (image(tmp_path / "odd.pgm") == 128).all()  # 500 of 1000
 

@@ -22,6 +22,12 @@ def path(tmp_path: Path, test_digits: Digits) -> Path:
     return tmp_path / "digits.csv"
 
 
+def test_classes_are_counted(tmp_path: Path) -> None:
+    labels = np.array(["10", "9", "b", "9"])
+    classes = table.write(tmp_path / "t.csv", [(labels, np.zeros((4, 784), np.uint8))])
+    assert table.describe_classes(classes) == "3 classes: 9: 2, 10: 1, b: 1"
+
+
 @pytest.mark.parametrize("count", [1, 4096, 4097])
 def test_round_trip(tmp_path: Path, count: int) -> None:
     rng = np.random.default_rng(0)

@@ -17,8 +17,11 @@ from autoencoder.network.model import Autoencoder, to_unit_range
 OPTIONS = ("--model", "models/autoencoder.safetensors", "--images")
 
 
-def encode(project: Project, images: Path | str, codes: Path, status: int = 0) -> str:
-    command = (sys.executable, "-m", "tools.encode", *OPTIONS, str(images), "--codes", str(codes))
+def encode(project: Project, images: Path | str, codes: Path, *flags: str, status: int = 0) -> str:
+    command = (
+        *(sys.executable, "-m", "tools.encode", *OPTIONS, str(images)),
+        *("--codes", str(codes), *flags),
+    )
     return project.run(*command, status=status)
 
 
@@ -79,6 +82,20 @@ def test_what_has_no_images_is_one_line(
     assert output.startswith(f"error: {message}")
     assert output.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_opposite_of_the_training_images_is_reported_and_inverted(
+    ran: Project, tmp_path: Path
+) -> None:
+    labels, images = table.read(ran.root / "data/test.csv")
+    table.write(tmp_path / "white.csv", [(labels, 255 - images)])
+    codes = tmp_path / "codes.csv"
+    encode(ran, "data/test.csv", codes)
+    expected = codes.read_text()
+    assert "opposite of what the model was trained on" in encode(ran, tmp_path / "white.csv", codes)
+    output = encode(ran, tmp_path / "white.csv", codes, "--invert")
+    assert "opposite of" not in output
+    assert codes.read_text() == expected
 
 
 @pytest.mark.slow
