@@ -209,7 +209,7 @@ class _Images:
         self._file, self._invert = file, invert
         self._blocks: list[tuple[int, bool]] = []  # rows, whether they were fractions
         labels, splits = [], []
-        maximum = border = constant = 0.0
+        maximum = brightest = border = constant = 0.0
         progress = tqdm(unit=" images", disable=not sys.stderr.isatty())
         for split, chunks in parts:
             for names, values in chunks:
@@ -217,8 +217,10 @@ class _Images:
                 pixels = np.rint(values * 255 if is_fraction else values).astype(np.uint8)
                 file.write(pixels.tobytes())
                 self._blocks.append((len(pixels), bool(is_fraction)))
-                if not is_fraction:
-                    maximum = max(maximum, int(pixels.max()))
+                if is_fraction:
+                    brightest = max(brightest, float(values.max()))
+                else:
+                    maximum = max(maximum, float(pixels.max()))
                 constant += int((pixels == pixels[:, :1]).all(axis=1).sum())
                 border += table.mean_border(pixels) * len(pixels)
                 labels.append(names)
@@ -243,13 +245,15 @@ class _Images:
                 f"{path}: some images have fractions in 0..1, others values up to {maximum:g}, "
                 "expected the same range in all; scale them to 0..255"
             )
+        white = 1 if self._fractions else 255
+        brightest = max(brightest, maximum)
+        if brightest < white * _MIDDLE / 255:
+            raise UserError(
+                f"{path}: the maximum of all pixels is {brightest:.4g}, expected {white} (white); "
+                f"multiply all values by {white / brightest:.4g}"
+            )
         if self._fractions:
             log.info("%s: fractions in 0..1, multiplied by 255 and rounded", path.name)
-        elif maximum < _MIDDLE:
-            raise UserError(
-                f"{path}: the maximum of all pixels is {maximum:g}, expected 255 (white); multiply "
-                f"all values by {255 / maximum:.4g}"
-            )
         border /= count
         self.border = 255 - border if invert else border
 

@@ -124,6 +124,15 @@ def test_a_range_without_white_is_refused(tmp_path: Path, maximum: int, factor: 
     assert message.endswith(f"multiply all values by {factor}")
 
 
+def test_fractions_without_white_are_refused(tmp_path: Path) -> None:
+    digits = frame()
+    digits[NAMES] = IMAGES / 510 + 0.001
+    digits[NAMES] /= 2
+    digits.to_csv(tmp_path / "t.csv", index=False)
+    message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
+    assert "is 0.2505, expected 1 (white); multiply all values by 3.992" in message
+
+
 def test_no_labels(tmp_path: Path) -> None:
     for header in (True, False):
         frame()[NAMES].to_csv(tmp_path / "t.csv", index=False, header=header)
