@@ -231,3 +231,14 @@ def test_chunks_are_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     check(tmp_path / "t.csv")
     frame().to_csv(tmp_path / "t.csv", header=False)
     check(tmp_path / "t.csv")
+
+
+def test_a_chunk_of_zeros_and_ones_among_fractions_is_scaled_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoencoder.data.user_tables._ROWS", 1)
+    images = (IMAGES / 255)[:5]
+    images[2] = images[2] > 0.5
+    pd.DataFrame(images).to_csv(tmp_path / "t.csv", index=False, header=False)
+    _, found = concatenate(iter_images(tmp_path / "t.csv"))
+    assert (found == np.rint(images * 255)).all()
