@@ -34,6 +34,7 @@ def parse_paths(
     reads: Mapping[str, str],
     writes: Mapping[str, str],
     uses: Sequence[str] = (),
+    flags: Mapping[str, str] | None = None,
 ) -> argparse.Namespace:
     """Parse the command line of a stage or tool.
 
@@ -46,11 +47,14 @@ def parse_paths(
         becomes a required option ``--name PATH``.
     uses : sequence of str
         The parameters that the program reads from params.yaml, for ``--help``.
+    flags : mapping of str to str, optional
+        Name of each ``--name`` without a value, and its help text.
 
     Returns
     -------
     Namespace
-        A Path for each name in `reads` and `writes`, and `inputs`, the `Inputs` of the program.
+        A Path for each name in `reads` and `writes`, a bool for each in `flags`, and `inputs`, the
+        `Inputs` of the program.
 
     Raises
     ------
@@ -68,6 +72,8 @@ def parse_paths(
             group.add_argument(
                 f"--{name}", type=Path, required=True, metavar="PATH", help=help_text
             )
+    for name, help_text in (flags or {}).items():
+        parser.add_argument(f"--{name}", action="store_true", help=help_text)
     arguments = parser.parse_args()
     outputs = [(name, getattr(arguments, name)) for name in writes]
     inputs = [(name, getattr(arguments, name)) for name in reads]

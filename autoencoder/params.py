@@ -56,6 +56,7 @@ class Params(BaseModel):
     test_fraction: Number = Field(
         gt=0, lt=1, description="share of the user's images to test on, unless they are split"
     )
+    invert: bool = Field(strict=True, description="exchange black and white")
     z_size: Integer = Field(ge=1, le=4096, description="numbers in the latent code")
     activation: Activation = Field(description="activation of the hidden layers")
     seed: Integer = Field(

@@ -1,13 +1,16 @@
 """Convert the raw files to CSV tables, one to train on and one to test on."""
 
+import logging
 from pathlib import Path
 
 from autoencoder.cli import parse_paths, run
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, read_published_split
-from autoencoder.data.user_data import read_user_data
+from autoencoder.data.user_data import invert_chunks, read_user_data
 
-USES = ["dataset", "test_fraction"]
+log = logging.getLogger(__name__)
+
+USES = ["dataset", "test_fraction", "invert"]
 
 
 def main() -> None:
@@ -24,11 +27,15 @@ def main() -> None:
             read_published_split(dataset, paths.raw, files)
             for files in (dataset.train, dataset.test)
         )
+        if params.invert:
+            train, test = invert_chunks(train), invert_chunks(test)
     else:
-        user_data = paths.raw / Path(params.dataset).name
-        train, test = read_user_data(user_data, params.test_fraction)
-    table.write(paths.train, train)
-    table.write(paths.test, test)
+        original = Path(params.dataset)
+        train, test = read_user_data(
+            paths.raw / original.name, params.test_fraction, params.invert, shown_as=original
+        )
+    for path, chunks in ((paths.train, train), (paths.test, test)):
+        log.info("%s: %s", path, table.describe_classes(table.write(path, chunks)))
 
 
 if __name__ == "__main__":

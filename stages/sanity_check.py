@@ -33,7 +33,10 @@ def main() -> None:
     model = Autoencoder.load(paths.model)
     labels, images = table.read(paths.test)
     losses = read_losses(paths.losses)
-    shown = plots.evenly_spaced(table.first_row_per_label(labels), COLUMNS)
+    rows = table.first_row_per_label(labels)
+    if len(rows) == 1:  # images without labels
+        rows = np.arange(len(labels))
+    shown = plots.evenly_spaced(rows, COLUMNS)
     noise = training_noise(paths.model)
     figure = plots.draw_reconstructions(model, labels[shown], images[shown], noise)
     plots.save(figure, paths.reconstructions)

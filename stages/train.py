@@ -53,8 +53,8 @@ def train(paths: argparse.Namespace, world: World) -> None:
     lineage = {
         "parameters": params.model_dump(),
         "processes": world.world_size,
-        "train_md5": file_digest(paths.table, "md5"),  # as in dvc.lock
-        "code": paths.inputs.code,
+        **{"train_md5": file_digest(paths.table, "md5"), "code": paths.inputs.code},
+        "mean_border": round(table.mean_border(training.cpu().numpy()), 2),
         **describe_environment(device, products),
     }
     # Different processors may train together, although they round differently.
@@ -120,7 +120,7 @@ def main() -> None:
         uses=USES,
     )
     with process_group() as world:
-        # A trainer whose dvc was killed goes on, and would write into the next one's files.
+        # A trainer goes on when its dvc is killed, and would write into the next one's files.
         lock = process_lock(paths.checkpoint.with_suffix(".lock"))
         with lock if world.is_rank_zero else nullcontext():
             train(paths, world)

@@ -134,7 +134,7 @@ def test_metrics_are_those_of_the_committed_run(name: str) -> None:
 @pytest.mark.parametrize("name", Params.model_fields)
 def test_parameters_are_those_of_params_yaml(name: str) -> None:
     value = yaml.safe_load((ROOT / "params.yaml").read_text())[name]
-    shown = "null" if value is None else value
+    shown = json.dumps(value) if value is None or isinstance(value, bool) else value
     page = PAGES["docs/parameters.md"]
     assert re.search(rf"^\| `{name}` \| `{shown}` \|", page, re.MULTILINE)
 

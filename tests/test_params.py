@@ -121,7 +121,8 @@ def test_damaged_files_are_named(path: Path, text: str, message: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_value_of_another_kind_is_named(path: Path, name: str) -> None:
-    for value in ([GOOD[name]], {"a": 1}, True, "", b"\xff"):
+    other = 1 if name == "invert" else True
+    for value in ([GOOD[name]], {"a": 1}, other, "", b"\xff"):
         path.write_text(yaml.safe_dump(GOOD | {name: value}))
         with pytest.raises(UserError, match=f"params.yaml: {name} is .*, expected ") as caught:
             params.read_params([], path)

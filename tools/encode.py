@@ -1,6 +1,6 @@
 """Encode images as latent codes, for search, visualization or classification.
 
-Images are a table (any header or none), a picture, or a directory of pictures.
+Images are a table, an array, a picture, or a directory of them, as for `dataset:`.
 """
 
 import logging
@@ -15,7 +15,7 @@ from autoencoder.cli import parse_paths, run
 from autoencoder.data.table import Chunk
 from autoencoder.data.user_data import iter_images
 from autoencoder.files import atomic_write
-from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.model import Autoencoder, lineage, to_unit_range
 from autoencoder.network.numerics import configure_numerics
 
 log = logging.getLogger(__name__)
@@ -51,16 +51,20 @@ def main() -> None:
         __doc__,
         reads={
             "model": "trained network, safetensors",
-            "images": "a table, CSV; a picture; or a directory of pictures, by class or flat",
+            "images": "what `dataset:` takes, or a picture: see docs/data.md",
         },
         writes={"codes": "latent code of each image, CSV: label, z0, z1, ..."},
+        flags={"invert": "exchange black and white of the images"},
     )
     configure_numerics()
     model = Autoencoder.load(paths.model)
+    images = iter_images(
+        paths.images, paths.invert, usual_border=lineage(paths.model).get("mean_border", 0)
+    )
     count = 0
     with atomic_write(paths.codes) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(",".join(["label", *(f"z{number}" for number in range(model.z_size))]) + "\n")
-        for labels, codes in iter_codes(model, iter_images(paths.images)):
+        for labels, codes in iter_codes(model, images):
             # Nine digits distinguish any two float32 values.
             pd.DataFrame(codes, labels).to_csv(file, header=False, float_format="%.9g")
             count += len(labels)

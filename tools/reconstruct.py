@@ -1,7 +1,7 @@
 """Reconstruct images, and score each by its reconstruction error: an anomaly score.
 
-Images are a table (any header or none), a picture, or a directory of pictures. An image unlike the
-training images is reconstructed badly: its BCE is high.
+Images are a table, an array, a picture, or a directory of them, as for `dataset:`. An image unlike
+the training images is reconstructed badly: its BCE is high.
 """
 
 import logging
@@ -22,7 +22,7 @@ from autoencoder.data.user_data import iter_images
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.model import Autoencoder, lineage, to_unit_range
 from autoencoder.network.numerics import configure_numerics
 
 log = logging.getLogger(__name__)
@@ -137,21 +137,25 @@ def main() -> None:
         __doc__,
         reads={
             "model": "trained network, safetensors",
-            "images": "a table, CSV; a picture; or a directory of pictures, by class or flat",
+            "images": "what `dataset:` takes, or a picture: see docs/data.md",
         },
         writes={
             "reconstructions": f"a table, NAME.csv; or up to {MAX_IMAGES} images next to their "
             "reconstructions, NAME.png",
             "scores": "BCE of each image, CSV: label, bce",
         },
+        flags={"invert": "exchange black and white of the images"},
     )
     suffix = paths.reconstructions.suffix.lower()
     if suffix not in (".csv", ".png"):
         raise UserError(f"{paths.reconstructions}: expected a name that ends in .csv or .png")
     configure_numerics()
     model = Autoencoder.load(paths.model)
+    images = iter_images(
+        paths.images, paths.invert, usual_border=lineage(paths.model).get("mean_border", 0)
+    )
     with atomic_write(paths.scores) as partial, partial.open("w", encoding="utf-8") as file:
-        results = iter_reconstructions(model, iter_images(paths.images), file)
+        results = iter_reconstructions(model, images, file)
         if suffix == ".csv":
             reconstructions = ((labels, made) for labels, _, made in results)
             table.write(paths.reconstructions, reconstructions)

@@ -18,7 +18,11 @@ _REDOWNLOAD_HINT = "delete it and run `dvc repro` again"
 
 
 def iter_chunks(
-    file: IO[bytes], name: str, item: tuple[int, ...], dtype: Any = np.uint8
+    file: IO[bytes],
+    name: str,
+    item: tuple[int, ...],
+    dtype: Any = np.uint8,
+    hint: str = _REDOWNLOAD_HINT,
 ) -> Iterator[NDArray[Any]]:
     """Read an IDX file in chunks and bounded memory.
 
@@ -35,6 +39,8 @@ def iter_chunks(
     item : tuple of int
         Shape of one item: (28, 28) for an image, () for a label.
     dtype : uint8 or big-endian int32
+    hint : str
+        What to do if the file is damaged, for messages.
 
     Yields
     ------
@@ -52,7 +58,7 @@ def iter_chunks(
     if magic != expected:
         raise UserError(
             f"{name}: starts with {magic.hex(' ') or 'nothing'}, expected {expected.hex(' ')}: not "
-            f"an IDX file of such items; {_REDOWNLOAD_HINT}"
+            f"an IDX file of such items; {hint}"
         )
     header = file.read(4 * (1 + len(item)))
     count, *sizes = (int(size) for size in np.frombuffer(header.ljust(16, b"\0"), ">u4"))
@@ -60,7 +66,7 @@ def iter_chunks(
         shape = (count, *sizes[: len(item)])
         raise UserError(
             f"{name}: shape {shape}, expected {('n', *item)} with n > 0".replace("'", "")
-            + f"; {_REDOWNLOAD_HINT}"
+            + f"; {hint}"
         )
     item_bytes = dtype.itemsize * math.prod(item)
     read_items = 0
@@ -70,17 +76,23 @@ def iter_chunks(
         if len(block) < items * item_bytes:
             raise UserError(
                 f"{name}: ends after {read_items + len(block) // item_bytes} items, expected "
-                f"{count} as in its header; {_REDOWNLOAD_HINT}"
+                f"{count} as in its header; {hint}"
             )
         yield np.frombuffer(block, dtype).reshape(items, *item)
         read_items += items
     if file.read(1):
-        raise UserError(f"{name}: trailing data after {count} items; {_REDOWNLOAD_HINT}")
+        raise UserError(f"{name}: trailing data after {count} items; {hint}")
 
 
-def read(file: IO[bytes], name: str, item: tuple[int, ...], dtype: Any = np.uint8) -> NDArray[Any]:
+def read(
+    file: IO[bytes],
+    name: str,
+    item: tuple[int, ...],
+    dtype: Any = np.uint8,
+    hint: str = _REDOWNLOAD_HINT,
+) -> NDArray[Any]:
     """Read an IDX file as `iter_chunks` does, into one array of shape (n, *item)."""
-    return np.concatenate(list(iter_chunks(file, name, item, dtype)))
+    return np.concatenate(list(iter_chunks(file, name, item, dtype, hint)))
 
 
 def encode(array: NDArray[Any]) -> bytes:

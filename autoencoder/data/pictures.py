@@ -1,7 +1,9 @@
 """Picture files of any size and colour, as grey images of 28x28."""
 
+import logging
+import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from autoencoder.data import table
+from autoencoder.data.names import is_visible, visible_entries
 from autoencoder.errors import UserError
+
+log = logging.getLogger(__name__)
 
 # The suffixes that torchvision takes for pictures, and Pillow's formats for them. Pillow's other
 # formats are never tried: some of them start programs.
@@ -19,47 +24,49 @@ FORMATS = {
     **{".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"},
 }
 
+# Pictures that Pillow does not read, or only with frames that would be lost.
+OTHER_FORMATS = {
+    ".gif": "GIF; convert it with `magick NAME.gif[0] NAME.png`",
+    ".heic": "HEIC; convert it with `magick NAME.heic NAME.png`",
+    ".avif": "AVIF; convert it with `magick NAME.avif NAME.png`",
+    ".svg": "SVG; convert it with `magick NAME.svg NAME.png`",
+    ".pdf": "PDF; convert it with `pdftoppm -png NAME.pdf NAME`",
+}
+
 _CHUNK = 256  # pictures
+_MAX_LISTED = 20  # files in a message
 
 
-def iter_chunks(path: Path) -> Iterator[table.Chunk]:
-    """Read a picture or a directory of pictures, in chunks and bounded memory.
+def iter_files(paths: list[Path]) -> Iterator[table.Chunk]:
+    """Read picture files, in chunks and bounded memory.
 
     A picture is converted to grey (luma) and resized to 28x28 as torchvision's Grayscale and Resize
     do. Its EXIF orientation is applied, transparent parts become black, and 16-bit grey values are
-    divided by 257. Of a file with several pictures, the first is used. Grey values are kept as they
-    are: a network trained on MNIST expects white on black.
+    divided by 257. If some pixels are transparent and all others have the same colour, the picture
+    is its alpha channel: ink on a transparent canvas. Of a file with several pictures, the first is
+    used. Grey values are kept as they are: a network trained on MNIST expects white on black.
 
     Parameters
     ----------
-    path : Path
-        A picture, labelled by its file name; a directory of pictures, in the order of their names,
-        which are the labels; or a directory that `iter_classes` takes.
+    paths : list of Path
 
     Yields
     ------
     labels : str array of shape (n,)
+        File names.
     images : uint8 array of shape (n, 784)
         Grey values, 0 black to 255 white; n is a few hundred at most.
 
     Raises
     ------
     UserError
-        If a file cannot be read as a picture or, in a directory, does not have a picture's suffix
-        (hidden files and Windows' Thumbs.db are skipped), if a name cannot be a label, or if there
-        is no picture.
+        If a file does not have a picture's suffix or its name cannot be a label, or, after the last
+        chunk, if files cannot be read as pictures.
     OSError
-        If a file or directory cannot be read.
+        If a file cannot be read.
     """
-    if not path.is_dir():
-        yield from _read([(_label(path), path)])
-    elif any(entry.is_dir() and _is_visible(entry, path) for entry in path.iterdir()):
-        yield from iter_classes(path)
-    else:
-        found = [entry for entry in sorted(path.iterdir()) if _is_picture(entry, path)]
-        if not found:
-            raise UserError(f"{path}: no picture in it, expected some: {' '.join(FORMATS)}")
-        yield from _read([(_label(picture), picture) for picture in found])
+    _check_suffixes(paths)
+    yield from _read([(_label(path), path) for path in paths])
 
 
 def iter_classes(directory: Path) -> Iterator[table.Chunk]:
@@ -69,83 +76,96 @@ def iter_classes(directory: Path) -> Iterator[table.Chunk]:
     ----------
     directory : Path
         The labels are the names of the directories in it. Classes are read in the order of their
-        names, and the pictures of each, also those in subdirectories, in the order of theirs.
+        names, and the pictures of each, also those in subdirectories, in the order of theirs. Empty
+        class directories are skipped.
 
     Yields
     ------
     labels, images
-        As `iter_chunks` does.
+        As `iter_files` does.
 
     Raises
     ------
     UserError
-        As `iter_chunks` does, and if there is no class directory, no picture in one, or a file next
-        to them.
+        As `iter_files` does, and if there is no class directory, one contains only directories, or
+        there is a file next to them.
     OSError
         If a file or directory cannot be read.
     """
-    from torchvision.datasets import ImageFolder  # here, because it takes more than a second
-
-    names = []
-    for entry in sorted(directory.iterdir()):
-        if entry.is_dir() and _is_visible(entry, directory):
-            names.append(_label(entry))
-        elif _is_visible(entry, directory):
-            raise UserError(f"{entry}: a file next to the class directories; remove it")
-    if not names:
+    samples = []
+    entries = visible_entries(directory)
+    if stray := [entry for entry in entries if not entry.is_dir()]:
+        raise UserError(f"{_listed(stray)}: next to the class directories; remove or move it")
+    if not entries:
         raise UserError(
             f"{directory}: no directory in it, expected a directory of pictures for each class"
         )
-    found = ImageFolder(
-        directory, is_valid_file=lambda name: _is_picture(Path(name), directory), allow_empty=True
-    )
-    samples = [(found.classes[number], Path(name)) for name, number in found.samples]
-    if empty := set(names) - {label for label, _ in samples}:
-        raise UserError(
-            f"{directory / min(empty)}: no picture in it, expected some: {' '.join(FORMATS)}"
-        )
+    labels = {entry: _label(entry) for entry in entries}
+    for entry, label in labels.items():
+        inside = visible_entries(entry)
+        if inside and all(path.is_dir() for path in inside):
+            raise UserError(
+                f"{entry}: only directories in it, expected the pictures of a class; move the "
+                "class directories up, or name the directory that contains them as data set"
+            )
+        if not inside:
+            log.info("%s: skipped, nothing in it", entry.name)
+        for folder, _, names in sorted(os.walk(entry)):
+            paths = [Path(folder, name) for name in sorted(names)]
+            samples += [(label, path) for path in paths if is_visible(path, directory)]
+    _check_suffixes([path for _, path in samples])
     yield from _read(samples)
 
 
-def _is_visible(path: Path, directory: Path) -> bool:
-    """Tell whether an entry of `directory` is the user's, not one of a file manager or tool."""
-    hidden = any(part.startswith(".") for part in path.relative_to(directory).parts)
-    return not hidden and path.name.lower() != "thumbs.db"
-
-
-def _is_picture(path: Path, directory: Path) -> bool:
-    """Tell whether to read a file in `directory`; refuse files that are not pictures."""
-    if not _is_visible(path, directory):
-        return False
-    if path.suffix.lower() not in FORMATS:
+def _check_suffixes(paths: list[Path]) -> None:
+    """Refuse files that are not pictures by their names."""
+    if strange := [path for path in paths if path.suffix.lower() not in FORMATS]:
+        known = [text for path in strange if (text := OTHER_FORMATS.get(path.suffix.lower()))]
+        reason = known[0] if known else "remove it"
         raise UserError(
-            f"{path}: not a picture by its suffix, expected {' '.join(FORMATS)}; remove it"
+            f"{_listed(strange)}: not a picture by its suffix, expected {' '.join(FORMATS)}; "
+            f"{reason}"
         )
-    return True
+
+
+def _listed(paths: list[Path]) -> str:
+    """List paths, the first twenty of many."""
+    more = f" and {len(paths) - _MAX_LISTED} more" if len(paths) > _MAX_LISTED else ""
+    return ", ".join(map(str, paths[:_MAX_LISTED])) + more
 
 
 def _label(path: Path) -> str:
     """Return the name of a file or directory as a label."""
-    if not table.is_valid_label(path.name):
+    if fault := table.label_fault(path.name):
         raise UserError(
-            f"{path.parent}: the name {path.name!r:.80} cannot be a label, expected "
-            f"{table.LABEL_RULE}; rename it"
+            f"{path.parent}: the name {path.name!r:.80} cannot be a label: {fault}; rename it"
         )
     return path.name
 
 
 def _read(samples: list[tuple[str, Path]]) -> Iterator[table.Chunk]:
     """Read pictures with their labels."""
-    from torchvision.transforms import Compose, Grayscale, Resize  # here, as above
-
-    transform = Compose([Grayscale(), Resize((table.SIDE, table.SIDE))])
+    failures: dict[Path, UserError] = {}
     for start in range(0, len(samples), _CHUNK):
-        chunk = samples[start : start + _CHUNK]
-        images = np.stack([_read_picture(path, transform) for _, path in chunk])
-        yield np.array([label for label, _ in chunk]), images
+        labels, images = [], []
+        for label, path in samples[start : start + _CHUNK]:
+            try:
+                images.append(_read_picture(path))
+                labels.append(label)
+            except UserError as error:
+                failures[path] = error
+        if images:
+            yield np.array(labels), np.stack(images)
+    if len(failures) == 1:
+        raise next(iter(failures.values()))
+    if failures:
+        raise UserError(
+            f"{_listed(list(failures))}: cannot be read as pictures; fix or remove them; the "
+            f"first: {next(iter(failures.values()))}"
+        )
 
 
-def _read_picture(path: Path, transform: Callable[[Image.Image], Image.Image]) -> NDArray[np.uint8]:
+def _read_picture(path: Path) -> NDArray[np.uint8]:
     """Read a picture as an image, uint8 (784,)."""
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about odd metadata
@@ -155,8 +175,8 @@ def _read_picture(path: Path, transform: Callable[[Image.Image], Image.Image]) -
             has_16_bits = _has_16_bits(picture)
             picture.load()
             picture = ImageOps.exif_transpose(picture)
-            picture = _scale_16_bits(picture) if has_16_bits else _flatten_alpha(picture)
-            return np.asarray(transform(picture)).reshape(table.PIXELS)
+            picture = _scale_16_bits(picture) if has_16_bits else flatten_alpha(picture)
+            return np.asarray(shrink(picture.convert("L"))).reshape(table.PIXELS)
         except UnidentifiedImageError as error:
             expected = ", ".join(sorted(set(FORMATS.values())))
             raise UserError(
@@ -192,9 +212,22 @@ def _scale_16_bits(picture: Image.Image) -> Image.Image:
     return Image.fromarray((opaque * np.round(values / 257)).astype(np.uint8))
 
 
-def _flatten_alpha(picture: Image.Image) -> Image.Image:
-    """Composite a picture that may be transparent on black."""
+def shrink(picture: Image.Image) -> Image.Image:
+    """Resize a grey picture of any size to 28x28, with antialiasing."""
+    return picture.resize((table.SIDE, table.SIDE), Image.Resampling.BILINEAR)
+
+
+def flatten_alpha(picture: Image.Image) -> Image.Image:
+    """Composite a picture that may be transparent on black.
+
+    If some pixels are transparent and all others have the same colour, return the alpha channel:
+    black ink on a transparent canvas would vanish.
+    """
     if not picture.has_transparency_data:
         return picture
-    black = Image.new("RGBA", picture.size, "black")
-    return Image.alpha_composite(black, picture.convert("RGBA"))
+    picture = picture.convert("RGBA")
+    pixels = np.asarray(picture).reshape(-1, 4)
+    visible = pixels[pixels[:, 3] > 0, :3]
+    if 0 < len(visible) < len(pixels) and (visible == visible[0]).all():
+        return picture.getchannel("A")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)

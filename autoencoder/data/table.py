@@ -5,6 +5,7 @@ import io
 import logging
 import re
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,11 @@ _ROWS = 2048  # to write at a time
 # Bytes to read at a time. pandas takes about 20 ms for each block on top of the time for its rows.
 _SMALL_BLOCK, _FAST_BLOCK = 1 << 22, 1 << 24
 _MAX_LINE = 1 << 22  # bytes
+_MAX_CLASSES = 100  # to list in the log
 
-_LABEL_BYTES = 64
-LABEL_RULE = (
-    f"1 to {_LABEL_BYTES} bytes of printable text without comma, quotation mark or outer spaces"
-)
+LABEL_RULE = "printable text without comma, quotation mark, outer spaces, or = + - @ at its start"
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 # Python's parser of rows is slow, so it only looks for the fault once there is one.
 _PIXEL = re.compile(rb"0*(?:[0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])")
@@ -50,7 +51,7 @@ _CSV_FORMAT: dict[str, Any] = {
 }
 
 
-def write(path: Path, chunks: Iterable[Chunk]) -> None:
+def write(path: Path, chunks: Iterable[Chunk]) -> Counter[str]:
     """Write labels and images as a table, in the order given.
 
     Parameters
@@ -59,6 +60,11 @@ def write(path: Path, chunks: Iterable[Chunk]) -> None:
         The CSV file to create or replace.
     chunks : iterable of (str array of shape (n,), uint8 array of shape (n, 28, 28) or (n, 784))
         Labels, and grey values from 0 black to 255 white.
+
+    Returns
+    -------
+    Counter
+        Number of images of each label.
 
     Raises
     ------
@@ -69,11 +75,15 @@ def write(path: Path, chunks: Iterable[Chunk]) -> None:
     # with NUL to one width so that they can be an array; the padding is dropped at the end.
     text = np.array([f",{value}" for value in range(256)], dtype="S4")
     count = 0
+    classes: Counter[str] = Counter()
     with atomic_write(path) as partial, partial.open("wb") as file:
         file.write(",".join(COLUMNS).encode() + b"\n")
         for labels, images in chunks:
-            if bad := [str(label) for label in np.unique(labels) if not is_valid_label(str(label))]:
-                raise UserError(f"{path}: the label {bad[0]!r:.80}, expected {LABEL_RULE}")
+            names, counts = np.unique(labels, return_counts=True)
+            for name in names.tolist():
+                if fault := label_fault(name):
+                    raise UserError(f"{path}: label {name!r:.80}: {fault}")
+            classes.update(dict(zip(names.tolist(), counts.tolist(), strict=True)))
             for start in range(0, len(labels), _ROWS):
                 rows = slice(start, start + _ROWS)
                 pixels = text[images[rows].reshape(-1, PIXELS)].view(np.uint8)
@@ -83,9 +93,18 @@ def write(path: Path, chunks: Iterable[Chunk]) -> None:
                 file.write(cells[cells != 0].tobytes())
             count += len(labels)
     log.info("%s: %d images", path, count)
+    return classes
 
 
-def read(path: Path, *, any_header: bool = False) -> Chunk:
+def describe_classes(classes: Counter[str]) -> str:
+    """List classes with their numbers of images, the first of many."""
+    names = sorted(classes, key=lambda name: (len(name), name) if name.isdecimal() else (99, name))
+    listed = ", ".join(f"{name}: {classes[name]}" for name in names[:_MAX_CLASSES])
+    more = f" and {len(names) - _MAX_CLASSES} more" if len(names) > _MAX_CLASSES else ""
+    return f"{len(names)} classes: {listed}{more}"
+
+
+def read(path: Path) -> Chunk:
     """Read a table, checking every cell.
 
     Parameters
@@ -93,9 +112,6 @@ def read(path: Path, *, any_header: bool = False) -> Chunk:
     path : Path
         A CSV file with the header `COLUMNS`, and a label and integers 0..255 in each row. A
         byte-order mark and Windows line ends are accepted.
-    any_header : bool
-        Accept other column names, and none: a first line with a number after its first cell is a
-        row.
 
     Returns
     -------
@@ -115,19 +131,19 @@ def read(path: Path, *, any_header: bool = False) -> Chunk:
     # Allocated once, and filled: pandas' frame of a whole table takes several times its memory.
     images = np.empty((_count_lines(path), PIXELS), np.uint8)
     labels, count = [], 0
-    for chunk_labels, chunk in _read(path, any_header, _FAST_BLOCK):
+    for chunk_labels, chunk in _read(path, _FAST_BLOCK):
         labels.append(chunk_labels)
         images[count : count + len(chunk)] = chunk
         count += len(chunk)
     return np.concatenate(labels), images[:count]
 
 
-def iter_chunks(path: Path, *, any_header: bool = False) -> Iterator[Chunk]:
+def iter_chunks(path: Path) -> Iterator[Chunk]:
     """Read a table as `read` does, in chunks and bounded memory.
 
     A fault is raised after the chunks before it.
     """
-    return _read(path, any_header, _SMALL_BLOCK)
+    return _read(path, _SMALL_BLOCK)
 
 
 def first_row_per_label(labels: NDArray[np.str_]) -> NDArray[np.intp]:
@@ -138,20 +154,43 @@ def first_row_per_label(labels: NDArray[np.str_]) -> NDArray[np.intp]:
     return first
 
 
+def mean_border(images: NDArray[np.uint8]) -> float:
+    """Return the mean of the outermost rows and columns of images (n, 784): dark or bright."""
+    square = images.reshape(-1, SIDE, SIDE)
+    inner = square[:, 1:-1, 1:-1]
+    total = int(square.sum(dtype=np.int64)) - int(inner.sum(dtype=np.int64))
+    return total / (square.size - inner.size)
+
+
 def is_valid_label(text: str) -> bool:
     """Tell whether a text may be a label, by `LABEL_RULE`."""
-    return (
-        0 < len(text.encode(errors="replace")) <= _LABEL_BYTES
-        and text.isprintable()
-        and "\N{REPLACEMENT CHARACTER}" not in text  # bytes that are not UTF-8
-        and text == text.strip()
-        and not set(text) & set(',"')
-    )
+    return label_fault(text) is None
 
 
-def _read(path: Path, any_header: bool, block_bytes: int) -> Iterator[Chunk]:
+def is_number(text: str) -> bool:
+    """Tell whether a text is a decimal number."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def label_fault(text: str) -> str | None:
+    """Say why a text cannot be a label, in a phrase; None if it can."""
+    if not text.strip():
+        return "a blank label"
+    if text != text.strip():
+        return "spaces around the label"
+    for character in text:
+        if character in ',"' or not character.isprintable():
+            return f"the character {character!r} cannot be in a label"
+        if character == "\N{REPLACEMENT CHARACTER}":
+            return "bytes that are not UTF-8"
+    if text[0] in "=+-@" and not is_number(text):
+        return f"a spreadsheet would execute it, because it starts with {text[0]}"
+    return None
+
+
+def _read(path: Path, block_bytes: int) -> Iterator[Chunk]:
     """Parse a table in blocks of whole lines; if one is unusual, look for the fault."""
-    header = _check_header(path, any_header)
+    header = _check_header(path)
     checked = False
     with path.open("rb") as file, named_errors(path):
         file.seek(len(header))
@@ -197,17 +236,13 @@ def _count_lines(path: Path) -> int:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(_MAX_LINE), b""))
 
 
-def _check_header(path: Path, any_header: bool) -> bytes:
-    """Check the header and return its bytes; none if the first line is a row."""
+def _check_header(path: Path) -> bytes:
+    """Check the header and return its bytes."""
     with path.open("rb") as file, named_errors(path):
-        line = file.readline(_MAX_LINE if any_header else 2 * len(",".join(COLUMNS)))
+        line = file.readline(2 * len(",".join(COLUMNS)))
         has_rows = bool(file.read(1))
     cells = line.removeprefix(BOM_UTF8).rstrip(b"\r\n").decode("latin-1").split(",")
-    if any_header and any(cell.isascii() and cell.isdecimal() for cell in cells[1:]):
-        return b""
-    if any_header and len(cells) != len(COLUMNS):
-        raise UserError(f"{path}: line 1 has {len(cells)} cells, expected {len(COLUMNS)}")
-    if not any_header and cells != COLUMNS:
+    if cells != COLUMNS:
         raise UserError(f"{path}: {_header_difference(cells)}")
     if not has_rows:
         raise UserError(f"{path}: no row below the header, expected at least one image")
@@ -232,14 +267,13 @@ def _raise_fault(path: Path, header: bytes) -> None:
     with path.open("rb") as file, named_errors(path):
         file.seek(len(header))
         lines = iter(lambda: file.readline(_MAX_LINE), b"")
-        for number, line in enumerate(lines, start=2 if header else 1):
+        for number, line in enumerate(lines, start=2):
             place = f"{path}: line {number}"
             if len(line) == _MAX_LINE:
                 raise UserError(f"{place} has over {_MAX_LINE} bytes, expected 785 cells")
             if not line.endswith(b"\n"):
                 raise UserError(f"{place}: file is truncated (no final newline)")
-            text = line.removeprefix(BOM_UTF8) if number == 1 else line
-            label, *pixels = text.removesuffix(b"\n").removesuffix(b"\r").split(b",")
+            label, *pixels = line.removesuffix(b"\n").removesuffix(b"\r").split(b",")
             if 1 + len(pixels) != len(COLUMNS):
                 raise UserError(f"{place} has {1 + len(pixels)} cells, expected {len(COLUMNS)}")
             for column, cell in zip(COLUMNS[1:], pixels, strict=True):

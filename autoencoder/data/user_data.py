@@ -1,18 +1,29 @@
-"""A user's own images: a table, or a directory of pictures."""
+"""A user's images: tables, arrays or pictures, checked as a whole and split."""
 
 import filecmp
 import logging
 import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from autoencoder.data import pictures, table
+from autoencoder.data import arrays, pictures, table, user_tables
+from autoencoder.data.names import (
+    Split,
+    is_visible,
+    split_of,
+    split_of_directory,
+    visible_entries,
+)
 from autoencoder.data.raw_directory import RawDirectory
+from autoencoder.data.user_tables import UNLABELLED
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 
@@ -21,13 +32,31 @@ log = logging.getLogger(__name__)
 # Seed of the split into training and test images. Not the parameter `seed`, so that runs with
 # different weights are scored on the same test images.
 SPLIT_SEED = 0
-_ROWS = 4096  # per chunk
+
+# A maximum below it is no white; a mean border from it on is that of black ink on white.
+_MIDDLE = 128
+_MAX_DISTINCT_ROWS = 20
+
+_CONVERT = {
+    ".parquet": "Parquet; write it as CSV, for instance with pandas' read_parquet and to_csv",
+    ".arff": "ARFF; write it as CSV, for instance with scipy.io.arff.loadarff and pandas' to_csv",
+    ".xlsx": "Excel; save it as CSV",
+    ".mat": "MATLAB; write it as .npz, for instance with scipy.io.loadmat and numpy.savez",
+    ".h5": "HDF5; write it as .npz, for instance with h5py and numpy.savez",
+    ".pkl": "pickle, which may run any code; write it as .npz with numpy.savez",
+    ".zst": "Zstandard; unpack it with `zstd -d`",
+    ".7z": "7-Zip; unpack it with `7z x`",
+    ".tar": "tar; unpack it with `tar xf`",
+}
+
+# Labels, their values of shape (n, 784), and the split they come from.
+_Part = tuple[Split | None, Iterable[tuple[NDArray[np.str_], NDArray[Any]]]]
 
 
 def copy_user_data(source: Path, raw: RawDirectory) -> None:
     """Make `raw` contain a copy of a user's file or directory, and nothing else.
 
-    Hidden files are skipped.
+    Hidden files and those of file managers are skipped.
 
     Parameters
     ----------
@@ -44,9 +73,7 @@ def copy_user_data(source: Path, raw: RawDirectory) -> None:
         If a file cannot be read or `raw` cannot be written to.
     """
     found = [
-        path
-        for path in [source, *sorted(source.rglob("*"))]
-        if not any(part.startswith(".") for part in path.relative_to(source.parent).parts)
+        path for path in [source, *sorted(source.rglob("*"))] if is_visible(path, source.parent)
     ]
     for path in found[1:]:
         if path.is_symlink() and path.is_dir():
@@ -71,56 +98,296 @@ def copy_user_data(source: Path, raw: RawDirectory) -> None:
     log.info("%s: %d files from %s", raw.path, len(copies), source)
 
 
-def iter_images(path: Path) -> Iterator[table.Chunk]:
-    """Read images from a table or from pictures, in chunks and bounded memory.
+def iter_images(path: Path, invert: bool = False, usual_border: float = 0) -> Iterator[table.Chunk]:
+    """Read images of any kind that `read_user_data` takes, in chunks and bounded memory.
 
     Parameters
     ----------
     path : Path
-        What `pictures.iter_chunks` takes if it is a directory or has a picture's suffix; otherwise
-        a table, with any header or none.
+        In a flat directory of pictures, and of a single picture, the file name is the label.
+    invert : bool
+        Exchange black and white.
+    usual_border : float
+        Mean grey value of the borders of the images that a model was trained on. If theirs is far
+        from it, a warning is logged.
+
+    Yields
+    ------
+    labels : str array of shape (n,)
+    images : uint8 array of shape (n, 784)
+        Grey values, 0 black to 255 white.
 
     Raises
     ------
     UserError, OSError
-        As `pictures.iter_chunks` and `table.iter_chunks` do.
+        As `read_user_data` does.
     """
-    if path.is_dir() or path.suffix.lower() in pictures.FORMATS:
-        return pictures.iter_chunks(path)
-    return table.iter_chunks(path, any_header=True)
+    with tempfile.TemporaryFile() as file:
+        images = _Images(path, _parts(path, file_labels=True), file, invert)
+        if (images.border >= _MIDDLE) != (usual_border >= _MIDDLE):
+            log.warning(
+                "%s: the ink is %s, the opposite of what the model was trained on; %s --invert",
+                path.name,
+                "black on white" if images.border >= _MIDDLE else "white on black",
+                "remove" if invert else "add",
+            )
+        yield from images.chunks()
 
 
 def read_user_data(
-    path: Path, test_fraction: float
+    path: Path, test_fraction: float, invert: bool = False, shown_as: Path | None = None
 ) -> tuple[Iterator[table.Chunk], Iterator[table.Chunk]]:
-    """Read a user's table or directory of pictures, split into training and test images.
+    """Read a user's images, split into training and test images.
+
+    The images go to a temporary file first, because the range of their values is checked as a
+    whole; so memory stays bounded.
 
     Parameters
     ----------
     path : Path
-        A table, with any header or none; a directory with a directory of pictures for each class;
-        or a directory with two of these, ``train`` and ``test``.
+        A table, see `user_tables.iter_table`; a .npy, .npz or IDX file; a directory of pictures,
+        flat or with a directory for each class; or a directory with such a training and test split,
+        validation images being added to training.
     test_fraction : float
         Share of the images to test on, unless `path` is split already.
+    invert : bool
+        Exchange black and white.
+    shown_as : Path, optional
+        Path of the original of `path`, for messages.
 
     Returns
     -------
     train, test : iterators of (labels, images)
-        str arrays of shape (n,), uint8 arrays of shape (n, 28, 28) or (n, 784).
+        str arrays of shape (n,), uint8 arrays of shape (n, 784).
+
+    Raises
+    ------
+    UserError
+        If anything cannot be read or means something else than it seems to.
+    OSError
+        If a file cannot be read, or the temporary file cannot be written.
     """
-    if path.is_dir() and {"train", "test"} == {child.name for child in path.iterdir()}:
-        return pictures.iter_classes(path / "train"), pictures.iter_classes(path / "test")
-    if path.is_dir():
-        chunks = list(pictures.iter_classes(path))
-        labels = np.concatenate([chunk for chunk, _ in chunks])
-        images = np.concatenate([chunk for _, chunk in chunks])
+    with _original_names(path, shown_as or path):
+        file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when both iterators are gone
+        images = _Images(path, _parts(path), file, invert)
+        if images.border >= _MIDDLE:
+            log.warning(
+                "%s: mostly bright borders, as of black ink on white, expected white on black; set "
+                "`invert: %s` in params.yaml to exchange them",
+                path.name,
+                str(not invert).lower(),
+            )
+        _check_labels(path, images.labels)
+        splits = set(images.splits.tolist())
+        if splits >= {"train", "test"}:
+            in_test = images.splits == "test"
+        else:
+            _, rows = split_by_class(images.labels, test_fraction)
+            in_test = np.zeros(len(images.labels), bool)
+            in_test[rows] = True
+    return images.chunks(~in_test), images.chunks(in_test)
+
+
+@contextmanager
+def _original_names(path: Path, shown_as: Path) -> Iterator[None]:
+    """Name the user's files, not their copies, in errors that the block raises."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), str(shown_as))) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        name = str(error.filename).replace(str(path), str(shown_as))
+        raise OSError(error.errno, error.strerror, name) from error
+
+
+class _Images:
+    """Images in a temporary file, with what has to be known of all before the first is used."""
+
+    def __init__(self, path: Path, parts: Iterable[_Part], file: IO[bytes], invert: bool) -> None:
+        self._file, self._invert = file, invert
+        self._blocks: list[tuple[int, bool]] = []  # rows, whether they were fractions
+        labels, splits = [], []
+        maximum = brightest = border = constant = 0.0
+        progress = tqdm(unit=" images", disable=not sys.stderr.isatty())
+        for split, chunks in parts:
+            for names, values in chunks:
+                is_fraction = values.dtype.kind == "f" and (values != np.rint(values)).any()
+                pixels = np.rint(values * 255 if is_fraction else values).astype(np.uint8)
+                file.write(pixels.tobytes())
+                self._blocks.append((len(pixels), bool(is_fraction)))
+                if is_fraction:
+                    brightest = max(brightest, float(values.max()))
+                else:
+                    maximum = max(maximum, float(pixels.max()))
+                constant += int((pixels == pixels[:, :1]).all(axis=1).sum())
+                border += table.mean_border(pixels) * len(pixels)
+                labels.append(names)
+                splits.append(np.full(len(names), split or ""))
+                progress.update(len(names))
+        progress.close()
+        if not labels:
+            raise UserError(f"{path}: no image in it")
+        self.labels = np.concatenate(labels)
+        self.splits = np.concatenate(splits)
+        self._fractions = any(is_fraction for _, is_fraction in self._blocks)
+        count = len(self.labels)
+        if constant == count:
+            raise UserError(
+                f"{path}: in each of the {count} images, all pixels are equal; nothing can be "
+                "learned from them"
+            )
+        if constant:
+            log.warning("%s: %d of %d images are constant", path.name, constant, count)
+        if self._fractions and maximum > 1:
+            raise UserError(
+                f"{path}: some images have fractions in 0..1, others values up to {maximum:g}, "
+                "expected the same range in all; scale them to 0..255"
+            )
+        white = 1 if self._fractions else 255
+        brightest = max(brightest, maximum)
+        if brightest < white * _MIDDLE / 255:
+            raise UserError(
+                f"{path}: the maximum of all pixels is {brightest:.4g}, expected {white} (white); "
+                f"multiply all values by {white / brightest:.4g}"
+            )
+        if self._fractions:
+            log.info("%s: fractions in 0..1, multiplied by 255 and rounded", path.name)
+        border /= count
+        self.border = 255 - border if invert else border
+
+    def chunks(self, keep: NDArray[np.bool_] | None = None) -> Iterator[table.Chunk]:
+        """Yield labels and images, all or some."""
+        row = offset = 0
+        for count, is_fraction in self._blocks:
+            self._file.seek(offset)
+            block = self._file.read(count * table.PIXELS)
+            images = np.frombuffer(block, np.uint8).reshape(count, table.PIXELS).copy()
+            labels = self.labels[row : row + count]
+            if self._fractions and not is_fraction:
+                images *= 255
+            if self._invert:
+                images = 255 - images
+            if keep is not None:
+                kept = keep[row : row + count]
+                labels, images = labels[kept], images[kept]
+            row += count
+            offset += len(block)
+            if len(labels):
+                yield labels, images
+
+
+def invert_chunks(chunks: Iterable[table.Chunk]) -> Iterator[table.Chunk]:
+    """Exchange black and white."""
+    return ((labels, 255 - images) for labels, images in chunks)
+
+
+def _check_labels(path: Path, labels: NDArray[np.str_]) -> None:
+    """Refuse labels that are row numbers."""
+    names = np.unique(labels)
+    if len(names) == len(labels) > _MAX_DISTINCT_ROWS and all(map(table.is_number, names.tolist())):
+        raise UserError(
+            f"{path}: the {len(labels)} labels are numbers of which none occurs twice, as in an "
+            "index; delete that column, or name it `index`"
+        )
+
+
+def _parts(path: Path, split: Split | None = None, file_labels: bool = False) -> Iterator[_Part]:
+    """Find out what a path contains, and read it."""
+    if not path.is_dir():
+        yield from _files([path], split, file_labels)
+        return
+    entries = visible_entries(path)
+    directories = [entry for entry in entries if entry.is_dir()]
+    files = [entry for entry in entries if not entry.is_dir()]
+    splits = [split_of_directory(entry.name) for entry in directories]
+    if not entries:
+        raise UserError(f"{path}: nothing in it, expected tables, arrays or pictures")
+    if not directories:
+        yield from _files(files, split, file_labels)
+    elif len(entries) == 1 and (splits[0] or not _has_pictures(directories[0])):
+        yield from _parts(directories[0], split, file_labels)
+    elif None not in splits and not files:
+        for directory, inner in zip(directories, splits, strict=True):
+            yield from _parts(directory, split or inner, file_labels)
+    elif {"train", "test"} <= set(splits):
+        others = [e.name for e in entries if not e.is_dir() or not split_of_directory(e.name)]
+        raise UserError(f"{path}: {', '.join(others[:20])} next to splits; remove or move it")
     else:
-        labels, images = table.read(path, any_header=True)
-    train, test = (
-        ((labels[chunk], images[chunk]) for chunk in np.split(rows, range(_ROWS, len(rows), _ROWS)))
-        for rows in split_by_class(labels, test_fraction)
-    )
-    return train, test
+        yield split, pictures.iter_classes(path)
+
+
+def _has_pictures(directory: Path) -> bool:
+    return any(entry.suffix.lower() in pictures.FORMATS for entry in visible_entries(directory))
+
+
+def _files(paths: list[Path], split: Split | None, file_labels: bool) -> Iterator[_Part]:
+    """Read the files of a directory: pictures, or else tables and arrays by split."""
+    if any(path.suffix.lower() in pictures.FORMATS for path in paths):
+        chunks = pictures.iter_files(paths)
+        if not file_labels:
+            chunks = ((np.full(len(names), UNLABELLED), images) for names, images in chunks)
+        yield split, chunks
+        return
+    is_array = {path: path.suffix.lower() in (".npy", ".npz") for path in paths}
+    for path in paths:
+        suffix = path.suffix.lower()
+        if {".tar", ".tgz"} & set(path.suffixes):
+            suffix = ".tar"
+        if reason := _CONVERT.get(suffix) or pictures.OTHER_FORMATS.get(suffix):
+            raise UserError(f"{path}: {reason}")
+        if not path.exists():
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        is_array[path] = is_array[path] or arrays.is_idx(path)
+    tables = [path for path in paths if not is_array[path]]
+    if len(tables) > 1 and not all(split_of(path.name) for path in tables):
+        raise UserError(
+            f"{tables[0].parent}: {len(tables)} files, {', '.join(t.name for t in tables[:20])}; "
+            "expected pictures, one table, or tables with `train` and `test` in their names"
+        )
+    for path in tables:
+        yield split or split_of(path.name), user_tables.iter_table(path)
+    yield from _arrays([path for path in paths if is_array[path]], split)
+
+
+def _arrays(paths: list[Path], split: Split | None) -> Iterator[_Part]:
+    """Pair arrays of images with their labels."""
+    found = [(path, array) for path in paths for array in arrays.read_arrays(path)]
+
+    def key(path: Path, array: arrays.UserArray) -> tuple[str, ...]:
+        names = [array.name, path.name]
+        words = [w for name in names for w in name.lower().replace("-", "_").split("_")]
+        return tuple(w for w in ("val", "valid", "validation") if w in words)
+
+    groups: dict[Any, dict[str, tuple[Path, arrays.UserArray]]] = {}
+    for path, array in found:
+        inner = split or array.split or split_of(path.name)
+        group = groups.setdefault((inner, key(path, array)), {})
+        if array.role in group:
+            raise UserError(
+                f"{path}: array {array.name} and {group[array.role][1].name} are both "
+                f"{array.role}; expected one of each split, named for instance x_train and y_train"
+            )
+        group[array.role] = (path, array)
+    for (inner, _), group in groups.items():
+        if "images" not in group:
+            path, array = group["labels"]
+            raise UserError(f"{path}: labels in {array.name}, expected their images next to them")
+        yield inner, _pair(group)
+
+
+def _pair(
+    group: dict[str, tuple[Path, arrays.UserArray]],
+) -> Iterator[tuple[NDArray[np.str_], NDArray[Any]]]:
+    path, images = group["images"]
+    labels = np.full(len(images.values), UNLABELLED)
+    if "labels" in group:
+        labels = arrays.labels_of(*group["labels"], len(images.values))
+    row = 0
+    for values in arrays.iter_values(path, images):
+        yield labels[row : row + len(values)], values
+        row += len(values)
 
 
 def split_by_class(

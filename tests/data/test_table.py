@@ -22,10 +22,18 @@ def path(tmp_path: Path, test_digits: Digits) -> Path:
     return tmp_path / "digits.csv"
 
 
+def test_classes_are_counted(tmp_path: Path) -> None:
+    labels = np.array(["10", "9", "b", "9"])
+    classes = table.write(tmp_path / "t.csv", [(labels, np.zeros((4, 784), np.uint8))])
+    assert table.describe_classes(classes) == "3 classes: 9: 2, 10: 1, b: 1"
+
+
 @pytest.mark.parametrize("count", [1, 4096, 4097])
 def test_round_trip(tmp_path: Path, count: int) -> None:
     rng = np.random.default_rng(0)
-    labels = rng.choice(["0", "10", "T-shirt/top", "Füße", "ん"], count)
+    labels = rng.choice(
+        ["0", "10", "T-shirt/top", "Füße", "ん", "-1", "long " * 40 + "name"], count
+    )
     images = rng.integers(0, 256, (count, 28, 28), np.uint8)
     table.write(tmp_path / "t.csv", [(labels[:3], images[:3]), (labels[3:], images[3:])])
     read_labels, read_images = table.read(tmp_path / "t.csv")
@@ -62,66 +70,23 @@ def test_bad_cell_is_named(path: Path, value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", " 5", "5 ", '"5"', "a\0", "\0", "a\tb", "\N{NO-BREAK SPACE}", "x" * 65, b"\xff", "a\rb"],
+    ["", " 5", "5 ", '"5"', "a\0", "\0", "a\tb", "\N{NO-BREAK SPACE}", "=1+1", b"\xff", "a\rb"],
 )
 def test_bad_label_is_named(path: Path, value: str | bytes) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     new = value.encode() if isinstance(value, str) else value
     lines[2] = new + lines[2][1:]
     path.write_bytes(b"".join(lines))
-    with pytest.raises(UserError, match=r"digits.csv: line 3, column label: .*expected 1 to 64 b"):
+    with pytest.raises(UserError, match=r"digits.csv: line 3, column label: .*expected printable"):
         table.read(path)
 
 
-@pytest.mark.parametrize("label", ["", "a,b", 'say "a"', "a\nb", " a", "ä" * 33])
+@pytest.mark.parametrize("label", ["", "a,b", 'say "a"', "a\nb", " a", "@SUM(A1)", "-a"])
 def test_a_label_that_could_not_be_read_back_is_not_written(tmp_path: Path, label: str) -> None:
     images = np.zeros((2, 784), np.uint8)
-    with pytest.raises(UserError, match=r"t.csv: the label .*, expected 1 to 64 bytes"):
+    with pytest.raises(UserError, match=r"t.csv: label .*: "):
         table.write(tmp_path / "t.csv", [(np.array(["a", label]), images)])
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        None,
-        ",".join(table.COLUMNS),
-        ",".join(["class", *(f"pixel{number}" for number in range(784))]),
-        "\ufeff" + ",".join(['"V1"'] * 785) + "\r",
-    ],
-)
-def test_any_header_and_none(path: Path, test_digits: Digits, header: str | None) -> None:
-    _, *rows = path.read_text().splitlines()
-    lines = [*([] if header is None else [header]), *rows]
-    path.write_text("".join(f"{line}\n" for line in lines), newline="")
-    labels, images = table.read(path, any_header=True)
-    assert (labels == named(test_digits)[0]).all()
-    assert (images == named(test_digits)[1]).all()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda rows: "", "line 1 has 1 cells, expected 785"),
-        (lambda rows: "label," + rows[0], "line 1 has 786 cells, expected 785"),
-        (lambda rows: rows[0].replace(",0,", ",x,", 1), "line 1, column 1x1: 'x', expected an"),
-        (
-            lambda rows: rows[0] + rows[1].replace(",0,", ",,", 1),
-            "line 2, column 1x1: '', expected",
-        ),
-        (lambda rows: rows[0][:-1], "file is truncated"),
-        (lambda rows: "label" + ",pixel" * 784 + "\n", "no row below the header"),
-        (lambda rows: "label" + ",pixel" * 783 + "\n", "line 1 has 784 cells, expected 785"),
-        (lambda rows: rows[0].replace(",", ";"), "line 1 has 1 cells, expected 785"),
-    ],
-)
-def test_a_bad_first_line_is_named_with_any_header(
-    path: Path, change: Callable[[list[str]], str], message: str
-) -> None:
-    path.write_text(change(path.read_text().splitlines(keepends=True)[1:]))
-    with pytest.raises(UserError, match=r"digits.csv: ") as caught:
-        table.read(path, any_header=True)
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

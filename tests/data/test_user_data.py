@@ -4,13 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Digits, as_written, concatenate, draw_digits, named, write_pictures
+from conftest import (
+    Digits,
+    as_written,
+    concatenate,
+    draw_digits,
+    named,
+    refusal,
+    write_pictures,
+)
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from autoencoder.data import table
 from autoencoder.data.raw_directory import RawDirectory
-from autoencoder.data.user_data import copy_user_data, read_user_data, split_by_class
+from autoencoder.data.user_data import copy_user_data, iter_images, read_user_data, split_by_class
 from autoencoder.errors import UserError
 
 
@@ -118,3 +127,127 @@ def test_a_linked_folder_is_named(root: Path, tmp_path: Path) -> None:
     (tmp_path / "mine/a/b").symlink_to(tmp_path / "mine")
     with pytest.raises(UserError, match="mine/a/b: a link to a directory"):
         copy_user_data(tmp_path / "mine", RawDirectory(root, tmp_path / "record"))
+
+
+DIGITS = {
+    name: draw_digits(count, seed=count)
+    for name, count in (("train", 30), ("val", 20), ("test", 10))
+}
+
+
+def check_split(path: Path, parts: list[str]) -> None:
+    """Check that the training images are those of `parts`, in this order, and the rest as drawn."""
+    train, test = (concatenate(part) for part in read_user_data(path, 0.5))
+    expected = [as_written(DIGITS[part]) for part in parts]
+    assert train[0].tolist() == np.concatenate([labels for labels, _ in expected]).tolist()
+    assert (train[1] == np.concatenate([images for _, images in expected])).all()
+    assert test[0].tolist() == as_written(DIGITS["test"])[0].tolist()
+    assert (test[1] == as_written(DIGITS["test"])[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        ({"training": "train", "testing": "test"}, ["train"]),
+        ({"Train": "train", "Test": "test", "Valid": "val"}, ["train", "val"]),
+        ({"trainingSet/trainingSet": "train", "testSet/testSet": "test"}, ["train"]),
+        ({"digits/archive/train": "train", "digits/archive/test": "test"}, ["train"]),
+    ],
+)
+def test_splits_of_any_spelling(tmp_path: Path, names: dict[str, str], parts: list[str]) -> None:
+    for name, part in names.items():
+        write_pictures(tmp_path / "mine" / name, DIGITS[part])
+    (tmp_path / "mine/__MACOSX").mkdir()
+    (tmp_path / "mine/__MACOSX/x.png").write_text("junk")
+    check_split(tmp_path / "mine", parts)
+
+
+def test_training_alone_is_split(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "mine/train", DIGITS["train"])
+    train, test = (concatenate(part) for part in read_user_data(tmp_path / "mine", 0.2))
+    assert (len(train[0]), len(test[0])) == (24, 6)
+    assert {label[:6] for label in train[0]} == {"digit "}
+
+
+def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
+    for name in ("bus", "train"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for row, pixels in enumerate(DIGITS["test"][1]):
+            Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{row}.png")
+    assert set(concatenate(iter_images(tmp_path / "mine"))[0]) == {"bus", "train"}
+
+
+def test_a_file_or_class_next_to_splits_is_refused(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write_pictures(tmp_path / "mine" / name, DIGITS["test"])
+    (tmp_path / "mine/other").mkdir()
+    assert "other next to splits" in refusal(lambda: read_user_data(tmp_path / "mine", 0.2))
+
+
+def test_a_flat_directory_has_no_labels_but_file_names_in_tools(tmp_path: Path) -> None:
+    for row, pixels in enumerate(DIGITS["test"][1]):
+        Image.fromarray(pixels).save(tmp_path / f"{row}.png")
+    train, test = (concatenate(part) for part in read_user_data(tmp_path, 0.2))
+    assert set(train[0]) | set(test[0]) == {"unlabelled"}
+    labels, images = concatenate(iter_images(tmp_path))
+    assert labels.tolist() == [f"{row}.png" for row in range(10)]
+    assert (images == named(DIGITS["test"])[1]).all()
+
+
+def test_tables_of_splits(tmp_path: Path) -> None:
+    for name, part in (("a_Training.csv", "train"), ("b-valid.csv", "val"), ("test.csv", "test")):
+        table.write(tmp_path / name, [as_written(DIGITS[part])])
+    check_split(tmp_path, ["train", "val"])
+    (tmp_path / "test.csv").rename(tmp_path / "other.csv")
+    assert "other.csv" in refusal(lambda: read_user_data(tmp_path, 0.2))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arff", "a.heic", "a.gif", "a.xlsx", "a.tar.gz"])
+def test_other_formats_are_named_with_a_command(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"...")
+    message = refusal(lambda: read_user_data(tmp_path / name, 0.2))
+    assert message.startswith(f"{tmp_path}/{name}: ")
+    assert "with" in message or "as CSV" in message
+
+
+def test_errors_name_the_original(tmp_path: Path) -> None:
+    (tmp_path / "copy.csv").write_text("label,1\n")
+    message = refusal(
+        lambda: read_user_data(tmp_path / "copy.csv", 0.2, shown_as=Path("data/incoming/mine.csv"))
+    )
+    assert message.startswith("data/incoming/mine.csv: ")
+
+
+def test_constant_images_are_counted_and_refused_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels, images = named(DIGITS["train"])
+    images = images.copy()
+    images[:3] = 7
+    table.write(tmp_path / "some.csv", [(labels, images)])
+    list(iter_images(tmp_path / "some.csv"))
+    assert "3 of 30 images are constant" in caplog.text
+    table.write(tmp_path / "all.csv", [(labels, images * 0 + 200)])
+    assert "all pixels are equal" in refusal(lambda: list(iter_images(tmp_path / "all.csv")))
+
+
+def test_black_on_white_is_reported_and_inverted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels, images = as_written(DIGITS["train"])
+    table.write(tmp_path / "t.csv", [(labels, 255 - images)])
+    read_user_data(tmp_path / "t.csv", 0.5)
+    assert "`invert: true`" in caplog.text
+    caplog.clear()
+    train, test = (concatenate(part) for part in read_user_data(tmp_path / "t.csv", 0.5, True))
+    rows = split_by_class(labels, 0.5)
+    assert (train[1] == images[rows[0]]).all()
+    assert (test[1] == images[rows[1]]).all()
+    assert (concatenate(iter_images(tmp_path / "t.csv", invert=True))[1] == images).all()
+    assert caplog.text == ""
+
+
+def test_fractions_in_one_file_and_grey_values_in_another_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x_train.npy", DIGITS["train"][1] / 255)
+    np.save(tmp_path / "x_test.npy", DIGITS["test"][1])
+    assert "some images have fractions" in refusal(lambda: read_user_data(tmp_path, 0.2))

@@ -6,24 +6,30 @@ import numpy as np
 import pytest
 from conftest import Digits, Project, as_written, draw_digits, named, write_pictures
 from numpy.typing import NDArray
+from PIL import Image
 
 from autoencoder.data import table
 
 
 def put_user_data(project: Project, digits: Digits, kind: str) -> NDArray[np.str_]:
-    """Put digits into the project as a table or as pictures, and name them; their labels."""
+    """Put digits into the project as a table or pictures, by class or flat; return their labels."""
     incoming = project.root / "data/incoming"
     if kind == "table":
         table.write(incoming / "mine.csv", [named(digits)])
         project.set_params(dataset="data/incoming/mine.csv", test_fraction=0.1)
-    else:
+        return named(digits)[0]
+    project.set_params(dataset="data/incoming/mine/", test_fraction=0.1)
+    if kind == "pictures":
         write_pictures(incoming / "mine", digits)
-        project.set_params(dataset="data/incoming/mine/", test_fraction=0.1)
-    return as_written(digits)[0] if kind == "pictures" else named(digits)[0]
+        return as_written(digits)[0]
+    (incoming / "mine").mkdir(exist_ok=True)
+    for number, image in enumerate(digits[1]):
+        Image.fromarray(image).save(incoming / f"mine/{number}.png")
+    return np.full(len(digits[0]), "unlabelled")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["table", "pictures"])
+@pytest.mark.parametrize("kind", ["table", "pictures", "flat"])
 def test_user_data_goes_through_the_pipeline_and_a_change_runs_it_again(
     fresh_project: Project, kind: str
 ) -> None:

@@ -16,8 +16,8 @@ from autoencoder.network.model import Autoencoder, to_unit_range
 OPTIONS = ("--model", "models/autoencoder.safetensors", "--images")
 
 
-def encode(project: Project, images: Path | str, codes: Path, status: int = 0) -> str:
-    arguments = (*OPTIONS, str(images), "--codes", str(codes))
+def encode(project: Project, images: Path | str, codes: Path, *flags: str, status: int = 0) -> str:
+    arguments = (*OPTIONS, str(images), "--codes", str(codes), *flags)
     return project.run_module("tools.encode", *arguments, status=status)
 
 
@@ -68,7 +68,7 @@ def test_a_table_without_header_and_pictures_give_the_same_codes(
     ("images", "message"),
     [
         ("nowhere.csv", "nowhere.csv: No such file or directory"),
-        ("tools", "tools/__init__.py: not a picture by its suffix, expected .bmp"),
+        ("tools", "tools: "),
     ],
 )
 def test_what_has_no_images_is_one_line(
@@ -80,11 +80,26 @@ def test_what_has_no_images_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_opposite_of_the_training_images_is_reported_and_inverted(
+    ran: Project, tmp_path: Path
+) -> None:
+    labels, images = table.read(ran.root / "data/test.csv")
+    table.write(tmp_path / "white.csv", [(labels, 255 - images)])
+    codes = tmp_path / "codes.csv"
+    encode(ran, "data/test.csv", codes)
+    expected = codes.read_text()
+    assert "opposite of what the model was trained on" in encode(ran, tmp_path / "white.csv", codes)
+    output = encode(ran, tmp_path / "white.csv", codes, "--invert")
+    assert "opposite of" not in output
+    assert codes.read_text() == expected
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> None:
     peaks = []
     for count in (15_000, 60_000):
         rows = np.zeros((count, 784), np.uint8)
+        rows[:, 400] = 255
         table.write(tmp_path / "many.csv", [(np.full(count, "0"), rows)])
         codes = ("--codes", str(tmp_path / "codes.csv"))
         peaks.append(peak_memory(ran, "tools.encode", *OPTIONS, str(tmp_path / "many.csv"), *codes))

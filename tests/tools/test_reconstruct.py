@@ -100,6 +100,7 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
     made, scores = tmp_path / "made.csv", tmp_path / "scores.csv"
     for count in (6_000, 30_000):
         rows = np.zeros((count, 784), np.uint8)
+        rows[:, 400] = 255
         table.write(tmp_path / "many.csv", [(np.full(count, "0"), rows)])
         paths = ("--images", str(tmp_path / "many.csv"), "--reconstructions", str(made))
         peaks.append(peak_memory(ran, "tools.reconstruct", *MODEL, *paths, "--scores", str(scores)))

@@ -1,0 +1,116 @@
+"""Arrays of users: .npy, .npz and IDX files."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import concatenate, draw_digits, named, refusal
+
+from autoencoder.data import idx
+from autoencoder.data.user_data import iter_images, read_user_data
+from autoencoder.errors import UserError
+
+TRAIN, TEST, VALIDATION = (draw_digits(count, seed=count) for count in (50, 30, 20))
+
+
+def check_split(path: Path, validation: bool = False) -> None:
+    train, test = (concatenate(part) for part in read_user_data(path, 0.5))
+    parts = [TRAIN, VALIDATION] if validation else [TRAIN]
+    assert train[0].tolist() == np.concatenate([named(part)[0] for part in parts]).tolist()
+    assert (train[1] == np.concatenate([named(part)[1] for part in parts])).all()
+    assert test[0].tolist() == named(TEST)[0].tolist()
+    assert (test[1] == named(TEST)[1]).all()
+
+
+def test_keras(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"x_test": TEST[1], "x_train": TRAIN[1]}
+    np.savez(tmp_path / "a.npz", **keys, y_train=TRAIN[0], y_test=TEST[0])
+    check_split(tmp_path / "a.npz")
+
+
+def test_medmnist(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {}
+    for name, (labels, images) in {"train": TRAIN, "val": VALIDATION, "test": TEST}.items():
+        arrays |= {f"{name}_images": images, f"{name}_labels": labels[:, None]}
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    check_split(tmp_path / "a.npz", validation=True)
+
+
+def test_images_and_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=TRAIN[1], labels=TRAIN[0].astype(float))
+    labels, images = concatenate(iter_images(tmp_path / "a.npz"))
+    assert labels.tolist() == named(TRAIN)[0].tolist()
+    assert (images == named(TRAIN)[1]).all()
+
+
+@pytest.mark.parametrize("shape", [(784,), (28, 28), (28, 28, 1), (1, 28, 28)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_npy_of_any_shape_and_type(tmp_path: Path, shape: tuple[int, ...], dtype: Any) -> None:
+    np.save(tmp_path / "a.npy", TRAIN[1].reshape(-1, *shape).astype(dtype))
+    labels, images = concatenate(iter_images(tmp_path / "a.npy"))
+    assert set(labels) == {"unlabelled"}
+    assert (images == named(TRAIN)[1]).all()
+
+
+def test_fractions_and_channels(tmp_path: Path) -> None:
+    fractions = (TRAIN[1] / 255).astype(np.float32)
+    for values in (fractions, np.stack([fractions] * 3, 1), np.stack([TRAIN[1]] * 3, 3)):
+        np.save(tmp_path / "a.npy", values)
+        assert (concatenate(iter_images(tmp_path / "a.npy"))[1] == named(TRAIN)[1]).all()
+
+
+def test_other_sizes_are_resized(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", TRAIN[1].repeat(2, 1).repeat(2, 2))
+    _, images = concatenate(iter_images(tmp_path / "a.npy"))
+    assert abs(images.astype(int) - named(TRAIN)[1]).mean() < 10
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_idx_pairs(tmp_path: Path, suffix: str) -> None:
+    encode = gzip.compress if suffix else bytes
+    for prefix, (labels, images) in {"train": TRAIN, "t10k": TEST}.items():
+        content = {"images-idx3": idx.encode(images), "labels-idx1": idx.encode(labels)}
+        for name, data in content.items():
+            (tmp_path / f"{prefix}-{name}-ubyte{suffix}").write_bytes(encode(data))
+    check_split(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": np.array([TRAIN, None], dtype=object)}, "pickled objects"),
+        ({"images": TRAIN[1], "labels": TRAIN[0][1:]}, "49 labels in labels"),
+        ({"images": TRAIN[1].astype(int) * 100}, "image 1 has a value"),
+        ({"images": TRAIN[1] * np.nan}, "has a value nan"),
+        ({"images": TRAIN[1].reshape(-1)}, "expected images"),
+        ({"images": TRAIN[1].reshape(-1, 7, 4, 28, 1)}, "has shape"),
+        ({"images": TRAIN[1], "labels": np.array(["a", "=1+1"] * 25)}, "would execute it"),
+        ({"labels": TRAIN[0]}, "expected their images"),
+        ({"images": TRAIN[1], "data": TRAIN[1]}, "both images"),
+    ],
+)
+def test_what_is_not_images_is_refused(
+    tmp_path: Path, arrays: dict[str, Any], message: str
+) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(UserError, match=message) as caught:
+        list(iter_images(tmp_path / "a.npz"))
+    assert str(caught.value).startswith(f"{tmp_path}/a.npz: ")
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a-idx3-ubyte", "a-idx3-ubyte.gz"])
+def test_a_damaged_file_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith(".npz"):
+        np.savez(path, images=TRAIN[1])
+    elif name.endswith(".npy"):
+        np.save(path, TRAIN[1])
+    else:
+        content = idx.encode(TRAIN[1])
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    message = refusal(lambda: list(iter_images(path)))
+    assert message.startswith(f"{path}: ")
+    assert "dvc repro" not in message  # which would download a published file again

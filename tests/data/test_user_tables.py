@@ -1,0 +1,244 @@
+"""Users' tables: whatever the dialect, the pixels and labels are those that were meant."""
+
+import bz2
+import gzip
+import io
+import logging
+import lzma
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import concatenate, draw_digits, named, refusal
+
+from autoencoder.data import table
+from autoencoder.data.user_data import iter_images, read_user_data
+
+LABELS, IMAGES = named(draw_digits(60, seed=3))
+NAMES = [f"pixel{number}" for number in range(1, 785)]
+
+
+def frame(**options: object) -> pd.DataFrame:
+    """The digits with the label in the first column."""
+    pixels = pd.DataFrame(IMAGES, columns=NAMES)
+    pixels.insert(0, "label", LABELS)
+    return pixels
+
+
+def check(path: Path, labels: object = LABELS, rows: slice = slice(None)) -> None:
+    found_labels, found_images = concatenate(iter_images(path))
+    assert found_labels.tolist() == np.asarray(labels)[rows].tolist()
+    assert (found_images == IMAGES[rows]).all()
+
+
+def last(name: str) -> pd.DataFrame:
+    digits = frame()
+    return digits[[*NAMES, "label"]].rename(columns={"label": name})
+
+
+@pytest.mark.parametrize("name", ["label", "Class", "TARGET", "y"])
+def test_the_label_may_be_in_any_column(tmp_path: Path, name: str) -> None:
+    last(name).to_csv(tmp_path / "t.csv", index=False)
+    check(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("labels", [LABELS, np.char.add("class ", LABELS)])
+@pytest.mark.parametrize("header", [False, [*NAMES, "V785"]])
+def test_a_last_column_that_looks_like_labels_is_refused(
+    tmp_path: Path, labels: np.ndarray, header: bool | list[str]
+) -> None:
+    digits = last("label")
+    digits["label"] = labels
+    digits.to_csv(tmp_path / "t.csv", index=False, header=header)
+    message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
+    assert "the last one looks like it" in message
+
+
+@pytest.mark.parametrize(
+    "header", [False, ["label", *NAMES], ["V1"] * 785, ["c", *range(784)], range(785)]
+)
+def test_a_first_label_needs_no_name(tmp_path: Path, header: bool | list[str]) -> None:
+    frame().to_csv(tmp_path / "t.csv", index=False, header=header)
+    check(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("NA", "NA"), ("007", "007"), ("5.0", "5"), ("ん", "ん"), ("-1", "-1")]
+)
+def test_labels_are_text(tmp_path: Path, written: str, read: str) -> None:
+    digits = frame()
+    digits.loc[3, "label"] = written
+    digits.to_csv(tmp_path / "t.csv", index=False)
+    check(tmp_path / "t.csv", [*LABELS[:3], read, *LABELS[4:]])
+
+
+@pytest.mark.parametrize("index_label", [None, "id", "Index"])
+@pytest.mark.parametrize("has_labels", [True, False])
+def test_an_index_is_dropped(tmp_path: Path, index_label: str | None, has_labels: bool) -> None:
+    digits = frame() if has_labels else frame()[NAMES]
+    digits.to_csv(tmp_path / "t.csv", index_label=index_label)
+    check(tmp_path / "t.csv", LABELS if has_labels else ["unlabelled"] * 60)
+
+
+def test_an_index_without_header(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    frame().to_csv(path, header=False)
+    check(path)
+    frame().set_index(np.arange(60) * 7).to_csv(path, header=False)
+    assert "does not count up" in refusal(lambda: list(iter_images(path)))
+    frame()[NAMES].to_csv(path, header=False)  # 785 cells: the index would be the label
+    assert "none occurs twice" in refusal(lambda: read_user_data(path, 0.2))
+
+
+def test_an_image_that_pandas_took_for_a_header_is_lost_and_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame().to_csv(tmp_path / "t.csv", index=False, header=False)
+    pd.read_csv(tmp_path / "t.csv").to_csv(tmp_path / "again.csv", index=False)
+    check(tmp_path / "again.csv", LABELS, slice(1, None))
+    assert "line 1 was an image" in caplog.text
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_fractions_are_scaled(
+    tmp_path: Path, header: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    digits = frame()
+    digits[NAMES] = IMAGES / 255
+    digits.to_csv(tmp_path / "t.csv", index=False, header=header)
+    check(tmp_path / "t.csv")
+    assert "multiplied by 255" in caplog.text
+
+
+@pytest.mark.parametrize(("maximum", "factor"), [(1, "255"), (15, "17"), (100, "2.55")])
+def test_a_range_without_white_is_refused(tmp_path: Path, maximum: int, factor: str) -> None:
+    digits = frame()
+    digits[NAMES] = (IMAGES.astype(int) * maximum + 127) // 255
+    digits.to_csv(tmp_path / "t.csv", index=False)
+    message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
+    assert f"the maximum of all pixels is {maximum}, expected 255" in message
+    assert message.endswith(f"multiply all values by {factor}")
+
+
+def test_fractions_without_white_are_refused(tmp_path: Path) -> None:
+    digits = frame()
+    digits[NAMES] = IMAGES / 510 + 0.001
+    digits[NAMES] /= 2
+    digits.to_csv(tmp_path / "t.csv", index=False)
+    message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
+    assert "is 0.2505, expected 1 (white); multiply all values by 3.992" in message
+
+
+def test_no_labels(tmp_path: Path) -> None:
+    for header in (True, False):
+        frame()[NAMES].to_csv(tmp_path / "t.csv", index=False, header=header)
+        check(tmp_path / "t.csv", ["unlabelled"] * 60)
+
+
+def quoted(text: str) -> str:
+    return "\n".join(
+        ",".join(f'"{cell}"' for cell in line.split(",")) for line in text.split("\n")[:-1]
+    )
+
+
+DIALECTS: dict[str, Callable[[str], bytes]] = {
+    "semicolons": lambda text: text.replace(",", ";").encode(),
+    "tabs": lambda text: text.replace(",", "\t").encode(),
+    "spaces": lambda text: text.replace(",", " ").encode(),
+    "spaces after commas": lambda text: text.replace(",", ", ").encode(),
+    "quotes": lambda text: quoted(text).encode(),
+    "decimals": lambda text: text.replace(",", ".0,").replace("l1.0", "l1").encode(),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "byte-order mark": lambda text: text.encode("utf-8-sig"),
+    "Windows line ends": lambda text: text.replace("\n", "\r\n").encode(),
+    "blank last lines": lambda text: (text + "\n\n").encode(),
+    "no newline at the end": lambda text: text[:-1].encode(),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("header", [True, False])
+def test_dialects(tmp_path: Path, dialect: str, header: bool) -> None:
+    if dialect == "decimals" and header:
+        header = False  # the replacement is for rows
+    text = frame().to_csv(index=False, header=header)
+    (tmp_path / "t.csv").write_bytes(DIALECTS[dialect](text))
+    check(tmp_path / "t.csv")
+
+
+def zipped(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("__MACOSX/._t.csv", b"junk")
+        archive.writestr("inner/t.csv", content)
+    return buffer.getvalue()
+
+
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    ".csv.gz": gzip.compress,
+    ".csv.bz2": bz2.compress,
+    ".csv.xz": lzma.compress,
+    ".zip": zipped,
+}
+
+
+@pytest.mark.parametrize("suffix", COMPRESSIONS)
+def test_compressed(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    content = COMPRESSIONS[suffix](frame().to_csv(index=False).encode())
+    path.write_bytes(content)
+    check(path)
+    path.write_bytes(content[: len(content) // 2])
+    assert refusal(lambda: list(iter_images(path))).startswith(f"{path}: damaged (")
+
+
+FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
+    ("bad cell", lambda r: [*r[:2], r[2][:-1] + "x", *r[3:]], "line 3, column pixel784: 'x'"),
+    ("too large", lambda r: [*r[:2], r[2][:-1] + "256", *r[3:]], "line 3, column pixel784: '256'"),
+    ("negative", lambda r: [*r[:2], r[2][:-1] + "-1", *r[3:]], "line 3, column pixel784: '-1'"),
+    ("decimal", lambda r: [*r[:2], r[2][:-1] + "7.5", *r[3:]], "line 3, column pixel784: '7.5'"),
+    ("empty", lambda r: [*r[:2], r[2][:-1], *r[3:]], "line 3, column pixel784: ''"),
+    ("short", lambda r: [*r[:2], r[2][:-2], *r[3:]], "line 3, column pixel784: "),
+    ("long", lambda r: [*r[:2], r[2] + ",0", *r[3:]], "expected 785 cells in each line"),
+    ("blank", lambda r: [*r[:2], "", *r[2:]], "line 3"),
+    ("formula", lambda r: [*r[:2], "=1" + r[2][1:], *r[3:]], "line 3, column label: '=1'"),
+    ("no rows", lambda r: r[:1], "no row below the header"),
+    ("columns", lambda r: [line.rpartition(",")[0].rpartition(",")[0] for line in r], "line 1 has"),
+    ("newlines", lambda r: [""] * 10**6, "line 1 is blank"),
+    ("newlines below", lambda r: [r[0], *[""] * 10**6, r[1]], "line 2 is blank"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
+def test_faults_are_located(
+    tmp_path: Path, change: Callable[[list[str]], list[str]], message: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(change(frame().to_csv(index=False).splitlines())) + "\n")
+    found = refusal(lambda: list(iter_images(path)))
+    assert found.startswith(f"{path}: ")
+    assert message in found
+    assert found.isprintable()
+
+
+def test_chunks_are_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoencoder.data.user_tables._ROWS", 7)
+    table.write(tmp_path / "t.csv", [(LABELS, IMAGES)])
+    check(tmp_path / "t.csv")
+    frame().to_csv(tmp_path / "t.csv", header=False)
+    check(tmp_path / "t.csv")
+
+
+def test_a_chunk_of_zeros_and_ones_among_fractions_is_scaled_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoencoder.data.user_tables._ROWS", 1)
+    images = (IMAGES / 255)[:5]
+    images[2] = images[2] > 0.5
+    pd.DataFrame(images).to_csv(tmp_path / "t.csv", index=False, header=False)
+    _, found = concatenate(iter_images(tmp_path / "t.csv"))
+    assert (found == np.rint(images * 255)).all()
