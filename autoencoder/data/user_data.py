@@ -44,7 +44,6 @@ _CONVERT = {
     ".mat": "MATLAB; write it as .npz, for instance with scipy.io.loadmat and numpy.savez",
     ".h5": "HDF5; write it as .npz, for instance with h5py and numpy.savez",
     ".pkl": "pickle, which may run any code; write it as .npz with numpy.savez",
-    ".zst": "Zstandard; unpack it with `zstd -d`",
     ".7z": "7-Zip; unpack it with `7z x`",
     ".tar": "tar; unpack it with `tar xf`",
 }

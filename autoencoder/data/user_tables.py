@@ -19,6 +19,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 import pandas as pd
+import zstandard
 from numpy.typing import NDArray
 
 from autoencoder.data import table
@@ -34,8 +35,13 @@ COMPRESSIONS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
+    ".zst": lambda file: zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True),
 }
 
+_DAMAGES = (
+    *(zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError),
+    EOFError,
+)
 _LABEL_NAMES = {"label", "class", "target", "y"}
 _INDEX_NAMES = {"", "id", "index"}
 _ROWS = 2048  # per chunk; pandas needs 8 bytes a pixel
@@ -81,8 +87,8 @@ def open_table(path: Path) -> Iterator[IO[bytes]]:
             elif decompress := COMPRESSIONS.get(path.suffix.lower()):
                 file = stack.enter_context(decompress(file))
             yield file
-        except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError) as e:
-            raise UserError(f"{path}: damaged ({e}); replace it by a complete copy") from e
+        except _DAMAGES as error:
+            raise UserError(f"{path}: damaged ({error}); replace it by a complete copy") from error
         except OSError as error:
             if error.errno is None:  # of the decompressors
                 raise UserError(f"{path}: damaged ({error}); replace it") from error

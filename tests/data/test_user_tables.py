@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import zstandard
 from conftest import concatenate, draw_digits, named, refusal
 
 from autoencoder.data import table
@@ -182,6 +183,7 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     ".csv.gz": gzip.compress,
     ".csv.bz2": bz2.compress,
     ".csv.xz": lzma.compress,
+    ".csv.zst": zstandard.compress,
     ".zip": zipped,
 }
 
