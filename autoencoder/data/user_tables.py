@@ -7,6 +7,7 @@ import io
 import itertools
 import logging
 import lzma
+import sys
 import warnings
 import zipfile
 import zlib
@@ -19,13 +20,17 @@ from typing import IO, Any, cast
 
 import numpy as np
 import pandas as pd
-import zstandard
 from numpy.typing import NDArray
 
 from autoencoder.data import table
 from autoencoder.data.names import is_visible
 from autoencoder.errors import UserError
 from autoencoder.files import named_errors
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +40,11 @@ COMPRESSIONS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
-    ".zst": lambda file: zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True),
+    ".zst": zstd.ZstdFile,
 }
 
 _DAMAGES = (
-    *(zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError),
+    *(zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstd.ZstdError),
     EOFError,
 )
 _LABEL_NAMES = {"label", "class", "target", "y"}

@@ -5,6 +5,7 @@ import gzip
 import io
 import logging
 import lzma
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import zstandard
 from conftest import concatenate, draw_digits, named, refusal
 
 from autoencoder.data import table
 from autoencoder.data.user_data import iter_images, read_user_data
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 LABELS, IMAGES = named(draw_digits(60, seed=3))
 NAMES = [f"pixel{number}" for number in range(1, 785)]
@@ -183,7 +188,7 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     ".csv.gz": gzip.compress,
     ".csv.bz2": bz2.compress,
     ".csv.xz": lzma.compress,
-    ".csv.zst": zstandard.compress,
+    ".csv.zst": zstd.compress,
     ".zip": zipped,
 }
 
