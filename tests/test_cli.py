@@ -39,8 +39,11 @@ def test_help_tells_what_a_stage_reads_writes_and_uses(stage: str) -> None:
     ("command", "message"),
     [
         ("convert --raw nowhere --train a --test b", "nowhere/MNIST/raw/train-"),
-        ("train --table nowhere.csv --model a --losses b --checkpoint c", "nowhere.csv: No such"),
-        ("train --table data --model a --losses b --checkpoint c", "data: Is a directory"),
+        (
+            "train --table nowhere.csv --model a --losses b --checkpoint models/c",
+            "nowhere.csv: No such",
+        ),
+        ("train --table data --model a --losses b --checkpoint models/c", "data: Is a directory"),
     ],
 )
 def test_a_missing_input_is_one_line(ran: Project, command: str, message: str) -> None:

@@ -61,6 +61,7 @@ def visited(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return ran.copy(tmp_path_factory.mktemp("docs") / "project")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_COMMANDS)
 def test_commands_run(visited: Project, page: str) -> None:
     assert commands(page)

@@ -36,7 +36,7 @@ def test_negatives_are_detected(ran: Project, tmp_path: Path, test_digits: Digit
     table.write(tmp_path / "negatives.csv", [(labels[:40], 255 - images[:40])])
     output = project.run_module("benchmarks.anomaly", "../negatives.csv")
     (report,) = pd.read_csv(project.root / "benchmarks/anomaly.csv").to_dict("records")
-    assert str(report) == output.strip()
+    assert str(report) == output.splitlines()[-1]
     assert (report["other"], report["rows"]) == ("negatives", 40)
     assert report["bce_other"] > report["bce"]
     assert report["auroc"] == report["auroc_grey"] == 1

@@ -56,6 +56,7 @@ def test_every_library_computes_the_products() -> None:
             torch.testing.assert_close(result.double(), a.double() @ b.double(), rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_epochs_in_other_processes(
     train_digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -85,7 +85,7 @@ def test_restarted_processes_read_nothing_of_killed_ones() -> None:
 @pytest.mark.parametrize(
     ("count", "values"),
     [
-        (2, {"noise": 0.5}),
+        pytest.param(2, {"noise": 0.5}, marks=pytest.mark.slow),
         pytest.param(2, {"batch_size": 64}, marks=pytest.mark.slow),
         pytest.param(3, {"batch_size": 64}, marks=pytest.mark.slow),
         pytest.param(

@@ -4,7 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Project, copy_checkout
+import yaml
+from conftest import ROOT, Project, copy_checkout
+
+from autoencoder.files import sha256
+from autoencoder.provenance import differences
+from tools.seed_noise import table_digests
 
 pytestmark = pytest.mark.process
 
@@ -25,6 +30,11 @@ def changed(project: Project) -> dict[str, set[str]]:
 
 def test_the_committed_results_match_the_code(tmp_path: Path) -> None:
     assert changed(copy_checkout(tmp_path)) == {}, "run `dvc repro` and commit its results"
+    lock = yaml.safe_load((ROOT / "dvc.lock").read_text())
+    record = json.loads((ROOT / "metrics/provenance.json").read_text())
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    code = {name: sha256(ROOT / name) for name in record["code"]}
+    assert differences(record, values, table_digests(lock)["data/train.csv"], code) == []
 
 
 def test_an_edit_without_a_run_is_found(ran: Project, tmp_path: Path) -> None:
@@ -38,6 +48,8 @@ def test_an_edit_without_a_run_is_found(ran: Project, tmp_path: Path) -> None:
     (clone.root / "plots/sanity_check.png").unlink()
     assert changed(clone) == {
         "train": {"autoencoder/network", "params.yaml"},
-        "evaluate": {"autoencoder/network", "metrics/test.json", "plots/classes.csv"},
+        "evaluate": {
+            *("autoencoder/network", "params.yaml", "metrics/test.json", "plots/classes.csv"),
+        },
         "sanity_check": {"autoencoder/network", "plots/sanity_check.png"},
     }

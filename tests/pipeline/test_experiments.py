@@ -86,6 +86,7 @@ def test_an_experiment_becomes_a_branch(with_experiment: Project) -> None:
     assert project.run("git", "rev-parse", "HEAD~1") == project.run("git", "rev-parse", "main")
 
 
+@pytest.mark.slow
 def test_an_experiment_is_removed_but_not_its_run(with_experiment: Project) -> None:
     project = with_experiment
     project.run("dvc", "exp", "remove", "small-code")

@@ -121,6 +121,7 @@ os.replace = pause_and_replace
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_every_stage_completes(
     fresh_project: Project, ran: Project, tmp_path: Path
 ) -> None:
@@ -152,6 +153,7 @@ def test_what_dvc_left_empty_is_named_and_can_be_deleted(
     assert project.stages_run(project.run("dvc", "repro")) == []
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_leave_one_result(ran: Project, tmp_path: Path) -> None:
     project = before(ran, "evaluate", tmp_path / "project")
     first = project.start("dvc", "repro")

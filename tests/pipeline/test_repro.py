@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from conftest import AFTER_TABLES, STAGES, Digits, Project
 from PIL import Image
 
@@ -102,11 +103,13 @@ def test_clone_without_remote_compares_with_an_earlier_commit(
     assert len(list((clone.root / "dvc_plots/static").glob("*sanity_check.png"))) == 2
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_bytes(ran: Project, fresh_project: Project) -> None:
     fresh_project.run("dvc", "repro")
     assert (fresh_project.root / "dvc.lock").read_text() == (ran.root / "dvc.lock").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_stage_says_why_and_leaves_git_clean(project: Project) -> None:
     project.set_params(learning_rate=1e9)
     output = project.run("dvc", "repro", status=255)

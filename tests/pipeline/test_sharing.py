@@ -85,6 +85,7 @@ def shared(small_code: tuple[Project, str], add_remote: AddRemote, tmp_path: Pat
     return project
 
 
+@pytest.mark.slow
 def test_a_colleague_runs_nothing_of_what_was_pushed(shared: Project, tmp_path: Path) -> None:
     first = sha256(shared.root / MODEL)
     shared.run("dvc", "push", "--run-cache")

@@ -45,6 +45,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(project: Project) -> None:
     assert not (project.root / "checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_an_edit_during_a_run_is_an_error_that_keeps_the_checkpoint(project: Project) -> None:
     """Whether by hand or by `dvc exp run`, which edits params.yaml before it waits for the lock."""
     project.set_params(epochs=60, seed=1, patience=0)

@@ -80,6 +80,7 @@ def test_what_has_no_images_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_opposite_of_the_training_images_is_reported_and_inverted(
     ran: Project, tmp_path: Path
 ) -> None:
