@@ -101,6 +101,8 @@ def run(main: Callable[[], None]) -> None:
     It is an error, too, if the inputs that `parse_paths` recorded have changed at the end.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for handler in logging.root.handlers:
+        handler.setFormatter(_PrintableFormatter("%(message)s"))
     try:
         main()
         for inputs in _started:
@@ -109,7 +111,19 @@ def run(main: Callable[[], None]) -> None:
         message = _describe(error)
         if message is None or "--debug" in sys.argv[1:]:
             raise
-        sys.exit(f"error: {message}")
+        sys.exit(f"error: {_printable(message)}")
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Escapes control characters, which could come from servers, file names and labels."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _printable(super().format(record))
+
+
+def _printable(text: str) -> str:
+    """Escape what would not be seen on a terminal, or would control it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _describe(error: BaseException) -> str | None:
@@ -117,6 +131,8 @@ def _describe(error: BaseException) -> str | None:
     match error:
         case UserError():
             return str(error)
+        case FileExistsError() if error.filename:
+            return f"{error.filename}: not a directory, perhaps a link that leads nowhere"
         case OSError() if error.strerror:
             return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         case OSError():

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from autoencoder.errors import UserError
 
@@ -49,7 +50,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             partial = Path(directory, path.name)
             partial.touch()
             yield partial
-            with named_errors(path), partial.open("rb") as content, path.open("wb") as stream:
+            with named_errors(path), partial.open("rb") as content, _open_stream(path) as stream:
                 shutil.copyfileobj(content, stream)
         return
     with named_errors(path):
@@ -78,9 +79,22 @@ def _is_stream(path: Path) -> bool:
     mode = path.stat().st_mode
     if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
         raise UserError(f"{path}: a device or socket, expected a file; name another output")
-    # A link such as /dev/stdout leads to a descriptor of this process, whatever that is open on.
+    return not stat.S_ISREG(mode) or _descriptor(path) is not None
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the descriptor of this process that a path such as /dev/stdout stands for, if any."""
     target = path.parent / path.readlink() if path.is_symlink() else path
-    return not stat.S_ISREG(mode) or Path(os.path.realpath(target.parent)).is_relative_to("/proc")
+    while target.is_symlink() and target.parent.resolve() != Path(f"/proc/{os.getpid()}/fd"):
+        target = target.parent / target.readlink()
+    in_descriptors = target.parent.resolve() == Path(f"/proc/{os.getpid()}/fd")
+    return int(target.name) if in_descriptors and target.name.isdecimal() else None
+
+
+def _open_stream(path: Path) -> IO[bytes]:
+    """Open a stream for writing. A descriptor is used as it is: opened anew, a file is emptied."""
+    descriptor = _descriptor(path)
+    return path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
 
 
 def _create_partial(path: Path) -> tuple[int, Path]:
@@ -159,7 +173,7 @@ def sha256(path: Path) -> str:
 
 def file_digest(path: Path, algorithm: str) -> str:
     """Compute the digest of a file in hexadecimal, by one of hashlib's algorithms."""
-    with path.open("rb") as file:
+    with path.open("rb") as file, named_errors(path):
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from autoencoder.errors import UserError
+from autoencoder.files import named_errors
 
 FILE = Path("params.yaml")
 
+_SECRET = "secret"  # noqa: S105 - the type of an error
 _EXAMPLE = "lines such as `z_size: 32`"
 
 
@@ -25,8 +28,11 @@ def _reject_bool(value: object) -> object:
 
 
 def _check_address(value: str) -> str:
-    """Reject what is not the address of a directory or bucket."""
-    scheme, separator, _ = value.partition(":/")
+    """Reject what is not the address of a directory or bucket, or contains a secret."""
+    scheme, separator, rest = value.partition(":/")
+    host = "" if scheme == "file" else rest.removeprefix("/").partition("/")[0]
+    if "@" in host or "?" in rest:
+        raise PydanticCustomError(_SECRET, "secret")
     if not (separator and scheme.isascii() and scheme.isalnum() and value.isprintable()):
         raise ValueError("an address such as https://…, file:///… or s3://…")
     return value
@@ -97,7 +103,8 @@ def read_params(names: Iterable[str], path: Path = FILE) -> Params:
     """
     try:
         # DVC's parser. PyYAML reads some values differently: 010 is 8 there and 10 here.
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        with named_errors(path):
+            values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply, expected {_EXAMPLE}") from error
     except (YAMLError, ValueError, LookupError) as error:  # of values such as 2026-13-01, too
@@ -122,6 +129,12 @@ def _short(value: object) -> str:
 def _explain(error: Any) -> str:
     """Turn one of pydantic's errors into a phrase."""
     name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == _SECRET:
+        return (
+            f"{name} contains @ or ?, and so perhaps a password or token, which would be shared "
+            "with params.yaml: expected an address without; ~/.netrc and fsspec's configuration "
+            "are the places for them"
+        )
     if error["type"] == "missing":
         return f"{name} is missing"
     if name == "threads":

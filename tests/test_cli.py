@@ -161,6 +161,14 @@ def user_error() -> None:
     raise UserError("why")
 
 
+def control_characters() -> None:
+    raise UserError("\x1b[2Jline\nline")
+
+
+def dangling_link() -> None:
+    raise FileExistsError(errno.EEXIST, "File exists", "plots")
+
+
 def missing_file() -> None:
     Path("nowhere").read_text()
 
@@ -186,6 +194,8 @@ def huge_tensor() -> None:
     [
         (user_error, "error: why"),
         (missing_file, "error: nowhere: No such file or directory"),
+        (control_characters, r"error: \x1b[2Jline\nline"),
+        (dangling_link, "error: plots: not a directory, perhaps a link that leads nowhere"),
         (unnamed, "error: Input/output error"),
         (interrupt, "error: interrupted"),
         (huge_array, "error: out of memory: Unable to allocate 8.00 PiB"),

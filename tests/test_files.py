@@ -118,9 +118,10 @@ def test_standard_output_receives_the_content(tmp_path: Path, redirected: bool) 
     )
     command = [sys.executable, "-c", code]
     if redirected:
-        with (tmp_path / "out").open("w") as out:
+        (tmp_path / "out").write_text("before, ")
+        with (tmp_path / "out").open("a") as out:
             subprocess.run(command, cwd=ROOT, stdout=out, check=True)
-        assert (tmp_path / "out").read_text() == "whole"
+        assert (tmp_path / "out").read_text() == "before, whole"
     else:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout == "whole"

