@@ -74,7 +74,10 @@ def test_only_declared_parameters_can_be_read() -> None:
         ({"mirror": "host/folder"}, "mirror is .host/folder., expected an address such as"),
         ({"mirror": 3}, "mirror is 3, expected a valid string"),
         ({"mirror": "http://me:pw@host/"}, "mirror contains @ or .*, and so perhaps a password"),
-        ({"mirror": "https://host/?token=pw"}, "mirror contains @ or .*, and so perhaps a password"),
+        (
+            {"mirror": "https://host/?token=pw"},
+            "mirror contains @ or .*, and so perhaps a password",
+        ),
         ({"threads": 2}, "threads is no longer a parameter, .*: delete the line"),
         ({"z_sise": 16}, "'z_sise' is not a parameter; did you mean z_size?"),
         ({"z_size": 0, "epochs": 0}, "z_size is 0.*; epochs is 0"),

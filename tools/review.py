@@ -13,6 +13,7 @@ import math
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ import pandas as pd
 import yaml
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
+from dvc.repo.brancher import switch
 
 from autoencoder.cli import make_parser
 from autoencoder.errors import UserError
 from autoencoder.files import sha256
 from autoencoder.provenance import differences
 from tools import report
+from tools.revisions import reader
 from tools.seed_noise import (
     BETTER,
     GATED,
@@ -95,22 +98,22 @@ class Side:
         DvcException
             If there is no such revision.
         """
-        with Repo.open(".", rev=revision) as repo:
+        with Repo() as repo, switch(repo, revision) if revision else nullcontext():
             check_stages(repo, name)
-        files = dvc.api.DVCFileSystem(rev=revision)
+        read = reader(revision)
         try:
-            lock = yaml.safe_load(files.read_bytes("dvc.lock"))
+            lock = yaml.safe_load(read("dvc.lock"))
             metrics = dvc.api.metrics_show(rev=revision)
-            losses = pd.read_csv(io.BytesIO(files.read_bytes("plots/loss.csv")))
+            losses = pd.read_csv(io.BytesIO(read("plots/loss.csv")))
             classes = pd.read_csv(
-                io.BytesIO(files.read_bytes("plots/classes.csv")),
+                io.BytesIO(read("plots/classes.csv")),
                 dtype={"label": str},
                 keep_default_na=False,
             )
             recorded = {out["path"] for out in lock["stages"]["evaluate"]["outs"]}
-            provenance = json.loads(files.read_bytes(RECORD)) if RECORD in recorded else {}
+            provenance = json.loads(read(RECORD)) if RECORD in recorded else {}
             code = {
-                module: hashlib.sha256(files.read_bytes(module)).hexdigest()
+                module: hashlib.sha256(read(module)).hexdigest()
                 for module in provenance.get("code", {})
             }
             drawn = {out["path"] for out in lock["stages"]["sanity_check"]["outs"]}
@@ -122,7 +125,7 @@ class Side:
                 table_digests(lock)[TEST],
                 losses[["epoch", "train", "validation"]],
                 classes.set_index("label")["bce"],
-                {path: files.read_bytes(path) for path in report.PICTURES if path in drawn},
+                {path: read(path) for path in report.PICTURES if path in drawn},
                 provenance,
             )
             if provenance:

@@ -5,11 +5,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import dvc.api
 import pandas as pd
 
 from autoencoder.data.datasets import DATASETS
 from autoencoder.errors import UserError
+from tools.revisions import reader
 
 # The sign of an improvement; 0 for metrics that describe the data and the baselines.
 BETTER = {
@@ -127,7 +127,7 @@ def read_seeds(revision: str) -> str:
         If it has none.
     """
     try:
-        return str(dvc.api.DVCFileSystem(rev=revision).read_text(SEEDS, encoding="utf-8"))
+        return reader(revision)(SEEDS).decode()
     except (OSError, ValueError) as error:
         raise UserError(
             f"{revision}: {SEEDS} cannot be read; measure the seed noise with {MEASURE}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from dvc.api import DVCFileSystem, metrics_show, params_show
+from dvc.api import metrics_show, params_show
 from dvc.scm import RevError
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -22,6 +22,7 @@ from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
 from autoencoder.params import Params
 from autoencoder.plots import default_style, save
+from tools.revisions import git, reader
 from tools.seed_noise import describe_data
 
 DIRECTORY = Path("sweeps")
@@ -66,8 +67,7 @@ def check_repository() -> None:
     UserError
         If the clone is shallow, or other experiments are queued, which would run, too.
     """
-    command = ["git", "rev-parse", "--is-shallow-repository"]
-    if subprocess.run(command, capture_output=True, text=True, check=False).stdout == "true\n":
+    if git("rev-parse", "--is-shallow-repository") == "true":
         raise UserError(
             "this clone is shallow, and DVC would lose the results of its queue: "
             "run `git fetch --unshallow` first"
@@ -137,7 +137,7 @@ def scores(name: str, experiments: list[str]) -> pd.DataFrame:
     for experiment in experiments:
         try:
             value = params_show(rev=experiment)[name]
-            lock = yaml.safe_load(DVCFileSystem(rev=experiment).read_text("dvc.lock"))
+            lock = yaml.safe_load(reader(experiment)("dvc.lock"))
             metrics = metrics_show(rev=experiment)
             rows.append({name: value, **metrics, "data": describe_data(lock)})
         except RevError as error:

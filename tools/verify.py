@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dvc.api import DVCFileSystem
 
 from autoencoder.cli import run
 from autoencoder.errors import UserError
 from autoencoder.network.model import Autoencoder
+from tools.revisions import git, reader
 from tools.seed_noise import GATED, describe_data, read_seeds, seed_noise
 
 MODEL = "models/autoencoder.safetensors"
@@ -146,18 +146,19 @@ def judge(
 def main() -> None:
     """Clone, run, compare, print."""
     with tempfile.TemporaryDirectory() as directory:
-        recorded, found = Path(directory) / "recorded", Path(directory) / "found"
+        recorded, clone = Path(directory) / "recorded", Path(directory) / "clone"
+        found = clone / git("rev-parse", "--show-prefix")
         for command in (
-            ["git", "clone", "--quiet", ".", str(found)],
+            ["git", "clone", "--quiet", git("rev-parse", "--show-toplevel"), str(clone)],
             [sys.executable, "-m", "dvc", "--cd", str(found), "repro", "--force", "--no-run-cache"],
         ):
             if subprocess.run(command, check=False).returncode:
                 raise UserError(f"`{' '.join(command)}` failed, see above")
-        committed = DVCFileSystem(rev="HEAD")
+        read_committed = reader("HEAD")
         for name in ("dvc.lock", METRICS, PROVENANCE, MODEL):
             (recorded / name).parent.mkdir(parents=True, exist_ok=True)
             try:
-                (recorded / name).write_bytes(committed.read_bytes(name))
+                (recorded / name).write_bytes(read_committed(name))
             except FileNotFoundError:
                 if name != MODEL:
                     raise
