@@ -1,13 +1,15 @@
 """The pictures: what is in them, for any size of the code, and always the same bytes."""
 
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
-from conftest import Digits, named
+from conftest import Digits, named, network
 from PIL import Image
 
 from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
@@ -74,3 +76,18 @@ def test_a_picture_has_the_same_bytes_each_time(tmp_path: Path) -> None:
         save(draw_losses(losses), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert "Software" not in Image.open(tmp_path / "a.png").info
+
+
+def test_a_user_s_settings_change_no_byte_and_labels_are_text(
+    test_digits: Digits, tmp_path: Path
+) -> None:
+    """As if set in a matplotlibrc: usetex would need LaTeX, and the label is no mathematics."""
+    images = test_digits[1][:2].reshape(-1, 784)
+    model = network(torch.from_numpy(images), z_size=4)
+    labels = np.array([r"$\frac$", "$x_1$"])
+    theirs: Any = {"text.usetex": True, "font.size": 30, "image.cmap": "jet", "savefig.dpi": 50}
+    nothing: Any = {}
+    for name, settings in (("plain.png", nothing), ("theirs.png", theirs)):
+        with mpl.rc_context(settings):
+            save(draw_reconstructions(model, labels, images), tmp_path / name)
+    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()
