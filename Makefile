@@ -65,7 +65,7 @@ test: repository setup ## run all tests but the slow ones
 test-all: repository setup ## run all tests, also on real MNIST
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not soak'
 
-soak: repository setup ## kill runs at a hundred random moments, from SEED=... (15 minutes)
+soak: repository setup ## kill runs, experiments, tools and sweeps at random moments, from SEED=... (30 minutes)
 	SEED=$(SEED) $(BIN)/python -m pytest -m soak --capture=no
 
 lint: setup ## check format, style and types
