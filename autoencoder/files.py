@@ -161,9 +161,11 @@ def named_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.strerror and error.filename is None:
+        if error.filename is not None:
+            raise
+        if error.strerror:
             raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+        raise OSError(f"{path}: {error}") from error  # of libraries that give no number
 
 
 def sha256(path: Path) -> str:

@@ -8,13 +8,18 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
+from autoencoder.data import table
+from autoencoder.data.user_data import iter_images
 from autoencoder.errors import UserError
-from autoencoder.files import atomic_write, named_errors, sha256
+from autoencoder.files import atomic_write, named_errors, process_lock, sha256
+from autoencoder.network.losses import read_losses
+from autoencoder.network.model import Autoencoder, lineage
 
 
 def test_the_name_appears_when_all_is_written(tmp_path: Path) -> None:
@@ -149,3 +154,41 @@ def test_an_error_without_a_name_gets_that_of_its_file(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path / "input")
     with pytest.raises(OSError, match="output"), atomic_write(tmp_path / "output"):
         fail()
+
+
+def read_images(path: Path) -> None:
+    for _ in iter_images(path):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/mem is Linux only")
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (table.read, "a.csv"),
+        (read_images, "a.csv"),
+        (read_images, "a.png"),
+        (read_images, "a.npy"),
+        (read_losses, "loss.csv"),
+        (Autoencoder.load, "model"),
+        (lineage, "model"),
+        (sha256, "any"),
+    ],
+)
+def test_an_input_whose_reading_fails_is_named(
+    tmp_path: Path, read: Callable[[Path], object], name: str
+) -> None:
+    path = tmp_path / name
+    path.symlink_to("/proc/self/mem")  # opens, but the first read fails with an I/O error
+    with pytest.raises((OSError, UserError)) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_lock_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "lock"
+    refused = pytest.raises(UserError, match=f"process {os.getpid()}; .*`kill {os.getpid()}`")
+    with process_lock(path), refused:
+        process_lock(path).__enter__()
+    with process_lock(path):
+        pass

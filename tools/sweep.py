@@ -27,8 +27,8 @@ from tools.seed_noise import describe_data
 
 DIRECTORY = Path("sweeps")
 
-POLL_S = 2  # between two queries of the queue
-WORKERLESS_S = 20  # after which workers that are not active are not just starting
+POLL_S = 10  # between two queries of the queue
+WORKERLESS_S = 30  # after which workers that are not active are not just starting
 
 
 def dvc(*arguments: str) -> str:

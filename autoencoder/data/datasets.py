@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autoencoder.data import idx, table
 from autoencoder.errors import UserError
-from autoencoder.files import file_digest
+from autoencoder.files import file_digest, named_errors
 
 # Bytes of files in MNIST's format and size, uncompressed: headers of 16 and 8 bytes, then pixels
 # and labels. Bounds for what a mirror may send.
@@ -85,6 +85,7 @@ class Dataset:
         file_name, _, member = name.partition("/")
         path = self.path(root, file_name)
         with ExitStack() as stack:
+            stack.enter_context(named_errors(path))
             file: IO[bytes] = stack.enter_context(path.open("rb"))
             try:
                 if member:

@@ -54,7 +54,7 @@ def load(path: Path, fingerprint: Any) -> dict[str, Tensor] | None:
             raise ValueError("its digest does not match")
     except FileNotFoundError:
         return None
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: damaged (%s), training starts at the first epoch", path, error)
         return None
     return state

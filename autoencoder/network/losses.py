@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from autoencoder.errors import UserError
-from autoencoder.files import atomic_write
+from autoencoder.files import atomic_write, named_errors
 
 _HEADER = "epoch,train,validation"
 _ROW = re.compile(r"[0-9]+(,[0-9]+\.[0-9]+){2}")
@@ -54,7 +54,8 @@ def read_losses(path: Path) -> pd.DataFrame:
     OSError
         If the file cannot be read.
     """
-    *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    with named_errors(path):
+        *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, start=1):
         if not (_ROW.fullmatch(line) if number > 1 else line == _HEADER):
             expected = "three numbers" if number > 1 else _HEADER

@@ -185,7 +185,8 @@ def score(
     Raises
     ------
     UserError
-        If the model is no better than the mean training image as every reconstruction.
+        If the model is no better than the mean training image as every reconstruction, or nothing
+        could be.
     """
     train_images, images = train[1], test[1]
     bce_train, _ = per_image_losses(model, torch.from_numpy(train_images))
@@ -203,6 +204,11 @@ def score(
         "mse_pca": pca_mse(pca, images, model.z_size),
         **probe_accuracies(model, pca, train, test),
     }
+    if metrics["bce_mean_image"] - floor < 1e-6:
+        raise UserError(
+            "all test images are the same as the mean training image, so that there is nothing to "
+            "learn; check the data set"
+        )
     if not metrics["bce"] < metrics["bce_mean_image"]:
         raise UserError(
             f"the model's test BCE is {metrics['bce']:.5f}, no better than the mean training image "

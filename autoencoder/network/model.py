@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from autoencoder.data.table import PIXELS
 from autoencoder.errors import UserError
-from autoencoder.files import atomic_write
+from autoencoder.files import atomic_write, named_errors
 from autoencoder.params import Activation
 
 HIDDEN = (512, 256)
@@ -158,7 +158,7 @@ class Autoencoder(nn.Module):
         with Path(path).open("rb"):
             pass  # the errors of safe_open do not name the file, for a directory for instance
         try:
-            with safe_open(path, "pt") as file:
+            with named_errors(Path(path)), safe_open(path, "pt") as file:
                 metadata = (file.metadata() or {})[_METADATA]
                 weights = {
                     name: file.get_tensor(name).to(torch.float32, copy=True)
@@ -195,7 +195,7 @@ def lineage(path: str | Path) -> dict[str, Any]:
     with Path(path).open("rb"):
         pass  # see `load`
     try:
-        with safe_open(path, "pt") as file:
+        with named_errors(Path(path)), safe_open(path, "pt") as file:
             facts: dict[str, Any] = dict(json.loads(file.metadata()[_METADATA])["lineage"])
     except (SafetensorError, ValueError, LookupError, TypeError) as error:
         raise UserError(
