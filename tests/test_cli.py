@@ -17,7 +17,7 @@ from autoencoder.cli import parse_paths, run
 from autoencoder.errors import UserError
 from autoencoder.params import Params
 
-FOLDERS = ["data", "metrics", "models", "plots"]
+DIRECTORIES = ["data", "metrics", "models", "plots"]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -109,7 +109,7 @@ def test_bad_input_is_one_line_and_leaves_the_outputs(
     command = project.command(stage)
     (project.root / name).chmod(0o644)
     damage(project.root / name)
-    made = [path for folder in FOLDERS for path in (project.root / folder).rglob("*[!k]")]
+    made = [path for directory in DIRECTORIES for path in (project.root / directory).rglob("*[!k]")]
     made = [path for path in made if path.is_file()]
     before = {path: path.read_bytes() for path in made}
     output = project.run_module(*command[2:], status=1)
@@ -129,20 +129,20 @@ def test_a_bad_parameter_stops_every_stage_before_any_work(fresh_project: Projec
     ("images", "codes"),
     [
         ("images.csv", "images.csv"),
-        ("images.csv", "folder/../images.csv"),
+        ("images.csv", "directory/../images.csv"),
         ("images.csv", "linked.csv"),
-        ("images.csv", "linked-folder/images.csv"),
+        ("images.csv", "linked-directory/images.csv"),
         ("images.csv", "model"),
-        ("folder/inside.csv", "folder"),
+        ("directory/inside.csv", "directory"),
     ],
 )
 def test_an_output_that_is_an_input_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: str, codes: str
 ) -> None:
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "directory").mkdir()
     (tmp_path / "images.csv").touch()
     (tmp_path / "linked.csv").symlink_to("images.csv")
-    (tmp_path / "linked-folder").symlink_to(".")
+    (tmp_path / "linked-directory").symlink_to(".")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["", "--model=model", f"--images={images}", f"--codes={codes}"])
     with pytest.raises(UserError, match=f"{codes}: --codes would overwrite --"):

@@ -73,7 +73,7 @@ def test_commands_run(visited: Project, page: str) -> None:
             visited.run(make, "--dry-run", *arguments)
         else:
             visited.run("sh", "-c", command)
-    # What a page leaves changed is no concern of the next one.
+    # The next page starts with a clean project.
     visited.run("git", "checkout", "--quiet", "--force", "main")
     visited.run("git", "reset", "--quiet", "--hard")
     visited.run("dvc", "checkout", "--quiet")

@@ -23,7 +23,7 @@ from autoencoder.network.model import Autoencoder, lineage
 
 
 def test_the_name_appears_when_all_is_written(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "folder" / "file"
+    path = tmp_path / "new" / "directory" / "file"
     with atomic_write(path) as partial:
         partial.write_text("whole")
         assert not path.exists()

@@ -71,7 +71,7 @@ def test_only_declared_parameters_can_be_read() -> None:
         ({"dataset": 3}, "dataset is 3, expected a valid string"),
         ({"test_fraction": 0}, "test_fraction is 0, expected greater than 0"),
         ({"test_fraction": 1}, "test_fraction is 1, expected less than 1"),
-        ({"mirror": "host/folder"}, "mirror is .host/folder., expected an address such as"),
+        ({"mirror": "host/directory"}, "mirror is .host/directory., expected an address such as"),
         ({"mirror": 3}, "mirror is 3, expected a valid string"),
         ({"mirror": "http://me:pw@host/"}, "mirror contains @ or .*, and so perhaps a password"),
         (

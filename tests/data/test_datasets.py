@@ -64,9 +64,9 @@ def test_emnist_is_as_torchvision_has_it(name: str) -> None:
 
 
 def raw(root: Path, dataset: Dataset, train: Digits, test: Digits) -> None:
-    folder = dataset.path(root, "")
-    folder.mkdir(parents=True)
-    publish(dataset, folder, train, test)
+    directory = dataset.path(root, "")
+    directory.mkdir(parents=True)
+    publish(dataset, directory, train, test)
 
 
 @pytest.mark.parametrize("name", DATASETS)

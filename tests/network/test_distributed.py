@@ -162,7 +162,7 @@ MEETING = {
 
 
 def two_machines(project: Project, other: Project, how: str) -> list[str]:
-    """What two agents of torchrun print, which meet on a free port, each in its own folder."""
+    """What two agents of torchrun print, which meet on a free port, each in its own directory."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

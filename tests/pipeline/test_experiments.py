@@ -17,7 +17,7 @@ TITLES = ["Loss of each epoch", "Validation loss", "Test loss by class"]
 
 @pytest.mark.parametrize("name", Params.model_fields)
 def test_a_parameter_changes_the_stages_that_use_it(name: str, project: Project) -> None:
-    """Those alone; what stands after them runs where their outputs change."""
+    """Only those; later stages run if the outputs of earlier ones change."""
     project.set_params(**{name: "another value"})
     status = json.loads(project.run("dvc", "status", "--json"))
     using = [stage for stage in STAGES if name in uses(stage)]
@@ -96,7 +96,7 @@ def test_an_experiment_is_removed_but_not_its_run(with_experiment: Project) -> N
 
 
 @pytest.mark.slow
-def test_an_experiment_in_a_folder_of_its_own(project: Project) -> None:
+def test_an_experiment_in_a_directory_of_its_own(project: Project) -> None:
     output = project.run("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "z_size=8")
     assert project.stages_run(output) == AFTER_TABLES
     assert project.run("git", "status", "--porcelain") == ""

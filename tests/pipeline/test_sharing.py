@@ -1,4 +1,4 @@
-"""Sharing through a DVC remote, a folder or an S3 server: what one pushed, another need not run."""
+"""Sharing through a DVC remote, a directory or an S3 server: nobody reruns what was pushed."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +17,8 @@ AddRemote = Callable[[Project], None]  # names the default remote, in what git k
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> AddRemote:
-    """A remote that is a folder."""
+def directory(tmp_path: Path) -> AddRemote:
+    """A remote that is a directory."""
 
     def add(project: Project) -> None:
         project.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
@@ -46,7 +46,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[AddRemote]:
     server.stop()
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
+@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.slow)])
 def add_remote(request: pytest.FixtureRequest) -> AddRemote:
     """Each kind of remote."""
     add: AddRemote = request.getfixturevalue(request.param)
@@ -54,7 +54,7 @@ def add_remote(request: pytest.FixtureRequest) -> AddRemote:
 
 
 def give_credentials(project: Project) -> None:
-    """As each user of a bucket does, for this checkout alone; a folder does without."""
+    """As each user of a bucket does, for this checkout alone; a directory does without."""
     if "s3://" in (project.root / ".dvc/config").read_text():
         for option, value in CREDENTIALS.items():
             project.run("dvc", "remote", "modify", "--local", "storage", option, value)
@@ -126,9 +126,9 @@ def test_a_colleague_runs_nothing_of_an_experiment_that_was_pushed(
 
 @pytest.mark.slow
 def test_pull_removes_no_file_that_a_user_put_among_the_raw_ones(
-    project: Project, folder: AddRemote, tmp_path: Path
+    project: Project, directory: AddRemote, tmp_path: Path
 ) -> None:
-    folder(project)
+    directory(project)
     project.commit("a remote")
     project.run("dvc", "push")
     colleague = clone(project.root, tmp_path / "clone")

@@ -348,6 +348,26 @@ def test_a_drawing_is_normalised_like_mnist(page: Page) -> None:
     assert page.evaluate("normalise(new Float32Array(100), 10)") is None
 
 
+def test_a_finger_draws_and_does_not_scroll(open_page: Open, page_file: Path) -> None:
+    page = open_page(page_file, width=390, touch=True)
+    page.locator("#pad").scroll_into_view_if_needed()
+    box = page.locator("#pad").bounding_box()
+    assert box
+    finger = page.context.new_cdp_session(page)
+    scrolled = page.evaluate("scrollY")
+
+    def draw() -> None:
+        for kind, share in (("touchStart", 0.2), ("touchMove", 0.5), ("touchMove", 0.8)):
+            point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + share * box["height"]}
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+        finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    assert changes(page, "#normalised", draw)
+    assert page.locator("#image-text").inner_text() == "your drawing"
+    # Scrolling would move it by more than half of the pad; a longer caption moves it a little.
+    assert abs(page.evaluate("scrollY") - scrolled) < 50
+
+
 def test_interpolation_in_latent_space_and_in_pixels(page: Page) -> None:
     between = page.locator("#between")
     between.fill("0")

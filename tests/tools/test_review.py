@@ -4,6 +4,7 @@ import hashlib
 import html
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -340,6 +341,18 @@ def test_it_works_in_a_clone_without_a_remote_and_changes_nothing(
     assert re.search(
         r"^\| bce \| 0\.\d{5} \| 0\.\d{5} \| \+0\.01000 \| .* \| worse \|$", summary, re.M
     )
+
+
+@pytest.mark.slow
+def test_it_works_in_a_subdirectory_and_in_a_worktree(ran: Project, tmp_path: Path) -> None:
+    inner = ran.copy(tmp_path / "repository" / "my project")
+    shutil.rmtree(inner.root / ".git")
+    repository = Project(tmp_path / "repository")
+    repository.run("git", "init", "--quiet", "--initial-branch=main")
+    repository.commit("a project in a subdirectory")
+    assert "No difference" in review(inner)
+    repository.run("git", "worktree", "add", "--quiet", "../tree")
+    assert "No difference" in review(Project(tmp_path / "tree" / "my project"))
 
 
 @pytest.mark.slow

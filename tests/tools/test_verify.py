@@ -60,8 +60,8 @@ def test_differences_are_judged_by_what_may_differ() -> None:
 
 
 def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
-    for folder in ("metrics", "models"):
-        shutil.copytree(ran.root / folder, tmp_path / folder)
+    for directory in ("metrics", "models"):
+        shutil.copytree(ran.root / directory, tmp_path / directory)
     model, made = Autoencoder.load(ran.root / MODEL), lineage(ran.root / MODEL)
     model.state_dict()["encoder.0.weight"][3, 5] += 0.5
     model.save(tmp_path / MODEL, made)
