@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -137,21 +137,22 @@ def process_lock(path: Path) -> Iterator[None]:
     UserError
         If another process holds the lock; the message contains its process ID.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = path.read_text().strip()
-            raise UserError(
-                f"{path}: another run is using these files, process {holder}; wait for it, or stop "
-                f"it by `kill {holder}`, and run again"
-            ) from error
-        except OSError:
-            pass  # a file system without locks
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+    with ExitStack() as stack:
+        # Where there can be no lock, on a full disk for instance, the other outputs report it.
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = path.read_text().strip()
+                raise UserError(
+                    f"{path}: another run is using these files, process {holder}; wait for it, or "
+                    f"stop it by `kill {holder}`, and run again"
+                ) from error
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
 
 

@@ -105,7 +105,7 @@ def test_where_the_model_came_from_is_in_its_file(ran: Project) -> None:
 @pytest.mark.slow
 def test_a_run_is_the_same_from_nothing(project: Project) -> None:
     output = project.run("python", "-m", "tools.verify")
-    assert output.count(" same\n") == 10
+    assert output.count(" same\n") == 11
     assert output.splitlines()[-1] == "identical bytes in every output"
 
 
