@@ -28,7 +28,7 @@ from tools.seed_noise import describe_data
 DIRECTORY = Path("sweeps")
 
 POLL_S = 10  # between two queries of the queue
-WORKERLESS_S = 30  # after which workers that are not active are not just starting
+WORKERLESS_S = 90  # no answer of any worker for so long: they are not just starting, or busy
 
 
 def dvc(*arguments: str) -> str:

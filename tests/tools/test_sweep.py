@@ -99,7 +99,7 @@ def test_an_interrupted_sweep_says_what_goes_on(
 ) -> None:
     project, sweep = endless
     sweep.send_signal(signal.SIGINT)
-    line = sweep.communicate(timeout=60)[0].splitlines()[-1]
+    line = sweep.communicate(timeout=250)[0].splitlines()[-1]
     assert sweep.returncode == 1
     match = re.search(
         r"interrupted; (\S+), (\S+) go on .* `dvc queue kill (\S+) (\S+)` stops", line
@@ -114,6 +114,6 @@ def test_an_interrupted_sweep_says_what_goes_on(
 def test_a_sweep_whose_workers_died_ends(endless: tuple[Project, subprocess.Popen[str]]) -> None:
     project, sweep = endless
     kill_workers(project)
-    output = sweep.communicate(timeout=60)[0]
+    output = sweep.communicate(timeout=250)[0]
     assert sweep.returncode == 1
     assert "error: the workers of the queue have died, " in output.splitlines()[-1]
