@@ -92,7 +92,7 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _open_stream(path: Path) -> IO[bytes]:
-    """Open a stream for writing. A descriptor is used as it is: opened anew, a file is emptied."""
+    """Open a stream for writing; a descriptor as it is, because opening its file would empty it."""
     descriptor = _descriptor(path)
     return path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
 

@@ -120,7 +120,7 @@ def main() -> None:
         uses=USES,
     )
     with process_group() as world:
-        # A trainer goes on when its dvc is killed, and would write into the next one's files.
+        # A trainer keeps running when its dvc is killed, and would write into the next one's files.
         lock = process_lock(paths.checkpoint.with_suffix(".lock"))
         with lock if world.is_rank_zero else nullcontext():
             train(paths, world)

@@ -240,7 +240,7 @@ class Project:
         """Run ``python -m name`` like `run`, in a fork of this process.
 
         The fork has the libraries in memory, whose import takes seconds; the modules of the project
-        are imported anew, from its directory.
+        are imported again, from its directory.
         """
         reader, writer = os.pipe()
         child = os.fork()
