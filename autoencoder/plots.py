@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's documentation
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -79,33 +81,50 @@ def draw_reconstructions(
         codes = model.encode(inputs)
         logits = model.decoder(codes)
         bce = F.binary_cross_entropy_with_logits(logits, x, reduction="none").mean(1)
-    image_rows = {"test image": x, "noisy": inputs} if noise else {"test image": x}
+    images_of = {"test image": x, "noisy": inputs} if noise else {"test image": x}
+    names = [*images_of, f"latent code\n{model.z_size} numbers", "reconstruction\nand its BCE"]
 
-    figure = Figure(figsize=(len(images) + 1.6, 1.2 * len(image_rows) + 2.8), layout="constrained")
-    axes = figure.subplots(len(image_rows) + 2, len(images), squeeze=False)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-    grey = {"cmap": "gray", "vmin": 0, "vmax": 1}
-    *top_axes, code_axes, bottom_axes = axes
-    for row, pixels in zip(
-        [*top_axes, bottom_axes], [*image_rows.values(), torch.sigmoid(logits)], strict=True
+    # In inches: each row is 1 high and as wide as it has images, 0.15 below the one above.
+    width, height = len(images) + 2.0, 1.15 * len(names) + 0.55
+    figure = Figure(figsize=(width, height))
+    inside = {"left": 1.3 / width, "right": 1 - 0.7 / width, "hspace": 0.15}
+    inside |= {"bottom": 0.35 / height, "top": 1 - 0.35 / height}
+    axes = figure.subplots(len(names), gridspec_kw=inside)
+    *top_axes, code_axis, bottom_axis = axes
+    for axis, pixels in zip(
+        [*top_axes, bottom_axis], [*images_of.values(), torch.sigmoid(logits)], strict=True
     ):
-        for axis, image in zip(row, pixels.numpy(), strict=True):
-            axis.imshow(image.reshape(SIDE, SIDE), **grey)
-    for axis, code in zip(code_axes, codes.numpy(), strict=True):
-        drawn_code = axis.imshow(code_image(code), cmap="viridis", vmin=0, vmax=1)
-    for label, top, bottom, loss in zip(labels, axes[0], bottom_axes, bce, strict=True):
-        top.set_title(str(label))
-        bottom.set_xlabel(f"{loss:.3f}")
-    for axis, text in zip(
-        axes[:, 0],
-        (*image_rows, f"latent code\n{model.z_size} numbers", "reconstruction\nand its BCE"),
-        strict=True,
-    ):
-        axis.set_ylabel(text, rotation=0, ha="right", va="center", labelpad=8)
-    figure.colorbar(drawn_code, ax=code_axes, ticks=[0, 1], pad=0.01)
+        _draw_row(axis, pixels.numpy().reshape(-1, SIDE, SIDE), "gray")
+    scale = _draw_row(code_axis, [code_image(code) for code in codes.numpy()], "viridis")
+    for axis, name in zip(axes, names, strict=True):
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
+    centres = np.arange(len(images)) + 0.5
+    axes[0].set_xticks(centres, [_shorten(label) for label in labels.tolist()])
+    axes[0].xaxis.tick_top()
+    bottom_axis.set_xticks(centres, [f"{loss:.3f}" for loss in bce])
+    column = 0.12 / len(images)
+    figure.colorbar(scale, cax=code_axis.inset_axes((1 + column, 0, column, 1)), ticks=[0, 1])
     return figure
+
+
+def _shorten(label: str) -> str:
+    """Shorten a label to the width of an image."""
+    return label if len(label) <= 10 else f"{label[:9]}…"
+
+
+def _draw_row(axis: Axes, tiles: Iterable[NDArray[np.float32]], colours: str) -> AxesImage:
+    """Draw square images, values 0..1, next to each other; return one that has their colours.
+
+    On one axis, because one for each image would take three times as long.
+    """
+    for column, tile in enumerate(tiles):
+        height = 0.92 * tile.shape[0] / tile.shape[1]
+        place = (column + 0.04, column + 0.96, 0.96 - height, 0.96)
+        image = axis.imshow(tile, cmap=colours, vmin=0, vmax=1, extent=place)
+    axis.set(xlim=(0, column + 1), ylim=(0, 1), xticks=[], yticks=[])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    return image
 
 
 @default_style()

@@ -45,17 +45,28 @@ def test_rows_of_originals_codes_and_reconstructions(
     named_rows = ["test image", "noisy", "latent code", "reconstruction"]
     if noise == 0:
         del expected[1], named_rows[1]
-    panels = [figure.axes[row * 10 : row * 10 + 10] for row in range(len(expected))]
-    assert len(figure.axes) == 10 * len(expected) + 1  # the scale of the code
-    for row, values in zip(panels, expected, strict=True):
-        for axis, value in zip(row, values, strict=True):
-            (image,) = axis.images
+    top, bottom = figure.axes[0], figure.axes[len(expected) - 1]
+    for axis, name, values in zip(figure.axes, named_rows, expected, strict=False):
+        assert axis.get_ylabel().split("\n")[0] == name
+        for column, (image, value) in enumerate(zip(axis.images, values, strict=True)):
             assert image.get_clim() == (0, 1)
+            assert column < image.get_extent()[0] < image.get_extent()[1] < column + 1
             drawn = np.asarray(image.get_array()).ravel()
             assert np.allclose(drawn[: len(value)], value, atol=1e-6)
-    assert [axis.get_title() for axis in panels[0]] == [str(digit) for digit in range(10)]
-    assert [axis.get_xlabel() for axis in panels[-1]] == [f"{loss:.3f}" for loss in bce]
-    assert [axis.get_ylabel().split("\n")[0] for axis, *_ in panels] == named_rows
+    below = [f"{loss:.3f}" for loss in bce]
+    for axis, texts in ((top, [str(digit) for digit in range(10)]), (bottom, below)):
+        assert [label.get_text() for label in axis.get_xticklabels()] == texts
+        assert axis.get_xticks().tolist() == [column + 0.5 for column in range(10)]
+
+
+def test_long_labels_do_not_reach_the_next_image(test_digits: Digits) -> None:
+    images = test_digits[1][:2].reshape(-1, 784)
+    model = network(torch.from_numpy(images), z_size=4)
+    figure = draw_reconstructions(model, np.array(["a" * 10, "b" * 300]), images)
+    figure.draw_without_rendering()
+    first, second = (label.get_window_extent() for label in figure.axes[0].get_xticklabels())
+    assert first.x1 < second.x0
+    assert second.x1 < figure.bbox.x1
 
 
 def test_losses_are_drawn_with_the_best_epoch_marked() -> None:

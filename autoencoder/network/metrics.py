@@ -146,17 +146,18 @@ def probe_accuracies(
     """
     if len(np.unique(train[0])) < 2:
         return {}
-    mean, components = pca
+    mean, components = map(torch.from_numpy, pca)
     kept = components[:, : model.z_size]
 
-    def latent(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float64]]:
+    def latent(images: NDArray[np.uint8]) -> Iterator[Tensor]:
         with torch.no_grad():
             for batch in torch.from_numpy(images).split(_BATCH):
-                yield model.encode(to_unit_range(batch)).double().numpy()
+                yield model.encode(to_unit_range(batch)).double()
 
-    def linear(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float64]]:
-        for batch in _batches(images):
-            yield (batch / 255 - mean) @ kept
+    def linear(images: NDArray[np.uint8]) -> Iterator[Tensor]:
+        # By PyTorch: while NumPy and PyTorch take turns, their threads get in each other's way.
+        for batch in torch.from_numpy(images).split(_BATCH):
+            yield (batch.double() / 255 - mean) @ kept
 
     return {
         name: probe_accuracy(codes(train[1]), train[0], codes(test[1]), test[0])

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -155,17 +156,14 @@ class Autoencoder(nn.Module):
         OSError
             If the file cannot be read.
         """
-        with Path(path).open("rb"):
-            pass  # the errors of safe_open do not name the file, for a directory for instance
         try:
-            with named_errors(Path(path)), safe_open(path, "pt") as file:
-                metadata = (file.metadata() or {})[_METADATA]
+            with _open(path) as (file, metadata):
                 weights = {
                     name: file.get_tensor(name).to(torch.float32, copy=True)
                     for name in file.keys()  # noqa: SIM118
                 }
             with torch.device("meta"):  # takes no memory, whatever z_size the file claims
-                model = cls(**json.loads(metadata)["architecture"])
+                model = cls(**metadata["architecture"])
             # Not to_empty, whose first call imports SymPy, which takes half a second.
             model.load_state_dict(weights, assign=True)
         except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
@@ -192,16 +190,23 @@ def lineage(path: str | Path) -> dict[str, Any]:
     OSError
         If the file cannot be read.
     """
-    with Path(path).open("rb"):
-        pass  # see `load`
     try:
-        with named_errors(Path(path)), safe_open(path, "pt") as file:
-            facts: dict[str, Any] = dict(json.loads(file.metadata()[_METADATA])["lineage"])
+        with _open(path) as (_, metadata):
+            facts: dict[str, Any] = dict(metadata["lineage"])
     except (SafetensorError, ValueError, LookupError, TypeError) as error:
         raise UserError(
             f"{path}: does not say what it was made from; delete it and run `dvc repro`"
         ) from error
     return facts
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[tuple[Any, Any]]:
+    """Open a file that `Autoencoder.save` wrote; yield it and its metadata."""
+    with Path(path).open("rb"):
+        pass  # the errors of safe_open do not name the file, for a directory for instance
+    with named_errors(Path(path)), safe_open(path, "pt") as file:
+        yield file, json.loads((file.metadata() or {})[_METADATA])
 
 
 def training_noise(path: str | Path) -> float:

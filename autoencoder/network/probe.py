@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 
 import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's documentation
 from numpy.typing import NDArray
-
-Codes = Iterable[NDArray[np.float64]]
+from torch import Tensor
 
 # Added to the diagonal of the normal equations, relative to its mean, so that they can be solved
 # when codes depend on each other.
@@ -13,7 +14,10 @@ _RIDGE = 1e-9
 
 
 def probe_accuracy(
-    train: Codes, train_labels: NDArray[np.str_], test: Codes, test_labels: NDArray[np.str_]
+    train: Iterable[Tensor],
+    train_labels: NDArray[np.str_],
+    test: Iterable[Tensor],
+    test_labels: NDArray[np.str_],
 ) -> float:
     """Fit a linear classifier to codes and compute its accuracy.
 
@@ -23,7 +27,7 @@ def probe_accuracy(
 
     Parameters
     ----------
-    train, test : iterables of float64 arrays of shape (n, size)
+    train, test : iterables of float64 tensors of shape (n, size)
         The codes to fit and those to classify, in batches.
     train_labels, test_labels : str arrays
         A label for each code.
@@ -34,22 +38,20 @@ def probe_accuracy(
         Share of the test codes that are classified correctly, 0..1.
     """
     classes, numbers = np.unique(train_labels, return_inverse=True)
-    gram: NDArray[np.float64] | float = 0.0
-    products: NDArray[np.float64] | float = 0.0
+    targets = torch.from_numpy(numbers)
+    gram = products = torch.zeros(())
     start = 0
-    for batch in train:
-        rows = _with_intercept(batch)
-        one_hot = np.zeros((len(rows), len(classes)))
-        one_hot[np.arange(len(rows)), numbers[start : start + len(rows)]] = 1
+    for codes in train:
+        rows = _with_intercept(codes)
+        one_hot = F.one_hot(targets[start : start + len(rows)], len(classes)).double()
         gram = gram + rows.T @ rows
         products = products + rows.T @ one_hot
         start += len(rows)
-    gram = np.asarray(gram)
-    gram.flat[:: len(gram) + 1] += _RIDGE * np.trace(gram) / len(gram)
-    weights = np.linalg.solve(gram, np.asarray(products))
-    predicted = [(_with_intercept(batch) @ weights).argmax(1) for batch in test]
-    return float((classes[np.concatenate(predicted)] == test_labels).mean())
+    gram.diagonal().add_(_RIDGE * gram.trace() / len(gram))
+    weights = torch.linalg.solve(gram, products)
+    predicted = torch.cat([(_with_intercept(codes) @ weights).argmax(1) for codes in test])
+    return float((classes[predicted.numpy()] == test_labels).mean())
 
 
-def _with_intercept(codes: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.column_stack([codes, np.ones(len(codes))])
+def _with_intercept(codes: Tensor) -> Tensor:
+    return F.pad(codes, (0, 1), value=1)

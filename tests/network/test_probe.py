@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 
 from autoencoder.network.probe import probe_accuracy
 
 rng = np.random.default_rng(0)
 CENTRES = np.array([[0.2, 0.2], [0.8, 0.2], [0.5, 0.8]])
 LABELS = np.tile(np.array(["a", "b", "c"]), 200)
-CODES = CENTRES[np.tile([0, 1, 2], 200)] + rng.normal(0, 0.02, (600, 2))
+POINTS = CENTRES[np.tile([0, 1, 2], 200)] + rng.normal(0, 0.02, (600, 2))
+
+CODES = torch.from_numpy(POINTS)
 
 
 def test_classes_apart_are_told_apart_and_shuffled_ones_are_not() -> None:
@@ -19,17 +22,18 @@ def test_classes_apart_are_told_apart_and_shuffled_ones_are_not() -> None:
 
 
 def test_it_is_least_squares_on_one_hot_labels() -> None:
-    noisy = CODES + rng.normal(0, 0.2, CODES.shape)
+    noisy = POINTS + rng.normal(0, 0.2, POINTS.shape)
     rows = np.column_stack([noisy, np.ones(600)])
     one_hot = (LABELS[:, None] == np.array(["a", "b", "c"])).astype(float)
     expected = (rows @ np.linalg.lstsq(rows[:300], one_hot[:300])[0]).argmax(1)[300:]
     accuracy = (np.array(["a", "b", "c"])[expected] == LABELS[300:]).mean()
-    found = probe_accuracy([noisy[:300]], LABELS[:300], [noisy[300:]], LABELS[300:])
+    fitted, classified = torch.from_numpy(noisy).split(300)
+    found = probe_accuracy([fitted], LABELS[:300], [classified], LABELS[300:])
     assert found == accuracy < 1
 
 
 def test_codes_that_depend_on_each_other_are_no_obstacle() -> None:
-    many = np.tile(CODES, 20)
+    many = CODES.tile(20)
     assert probe_accuracy([many], LABELS, [many], LABELS) == 1
 
 
