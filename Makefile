@@ -11,6 +11,8 @@ BIN := "$$VIRTUAL_ENV"/bin
 export OUTSIDE := $(subst :$(VIRTUAL_ENV)/bin:,:,:$(value PATH):)
 export PATH := $(VIRTUAL_ENV)/bin:$(value PATH)
 unexport PYTHONHOME PYTHONPATH
+# uv does not compile what it installs, so Python keeps what it compiles for the first import.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What `make sweep` varies.
 PARAM ?= z_size

@@ -68,7 +68,7 @@ def test_a_table_without_header_and_pictures_give_the_same_codes(
     ("images", "message"),
     [
         ("nowhere.csv", "nowhere.csv: No such file or directory"),
-        ("tools", "tools: "),
+        ("docs", "docs/data.md, "),
     ],
 )
 def test_what_has_no_images_is_one_line(
