@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from autoencoder import params
+from autoencoder import params, startup
 from autoencoder.errors import UserError
 from autoencoder.inputs import Inputs
 
@@ -100,6 +100,7 @@ def run(main: Callable[[], None]) -> None:
 
     It is an error, too, if the inputs that `parse_paths` recorded have changed at the end.
     """
+    startup.end_imports()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for handler in logging.root.handlers:
         handler.setFormatter(_PrintableFormatter("%(message)s"))

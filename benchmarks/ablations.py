@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
+from autoencoder.cli import run
 from autoencoder.data import table
 from autoencoder.files import atomic_write
 from autoencoder.network.model import build_model, to_unit_range
@@ -63,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

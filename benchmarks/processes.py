@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from autoencoder.cli import run
 from benchmarks.training import ROOT, machine, report
 
 REPORT = Path(__file__).with_suffix(".md")
@@ -70,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

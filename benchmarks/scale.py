@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from autoencoder import cli
 from autoencoder.data import idx
 from autoencoder.data.datasets import DATASETS
 from benchmarks.training import PEAK, ROOT, machine, report
@@ -113,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

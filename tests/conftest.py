@@ -9,10 +9,12 @@ import os
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import traceback
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +29,7 @@ from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Browser, sync_playwright
 from torch import Tensor
 
+from autoencoder import startup
 from autoencoder.data import idx, table
 from autoencoder.data.datasets import DATASETS, Dataset
 from autoencoder.errors import UserError
@@ -42,6 +45,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("tests")
+
+startup.end_imports()
 
 # Two threads in each of two processes would wait for each other most of the time.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -265,6 +270,7 @@ class Project:
                 os.fdopen(descriptor, mode, buffering=1)
                 for descriptor, mode in ((0, "r"), (1, "w"), (2, "w"))
             )
+            signal.alarm(300)  # as long as `run` waits
             logging.root.handlers.clear()
             os.chdir(self.root)
             os.environ.clear()
@@ -446,11 +452,20 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.hookimpl(trylast=True)  # of those that are selected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a project or the browser: they start processes."""
+    """Mark the tests that use a project or the browser: they start processes.
+
+    The file with most of them comes first: it builds the projects, for which the others would wait.
+    Then, pytest-xdist's other processes have the files without any.
+    """
+    counts: Counter[Path] = Counter()
     for item in items:
         if {"fresh", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("process")
+            counts[item.path] += 1
+    first = max(counts, key=counts.__getitem__, default=None)
+    items.sort(key=lambda item: (item.path != first, item.path in counts, -counts[item.path]))
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from dvc.repo.brancher import switch
 
+from autoencoder import startup
 from autoencoder.cli import make_parser
 from autoencoder.errors import UserError
 from autoencoder.files import sha256
@@ -383,6 +384,7 @@ def main() -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("review"), help="directory to write to (%(default)s)"
     )
+    startup.end_imports()
     arguments = parser.parse_args()
     # A terminal may lack the arrow of the verdict.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
