@@ -22,7 +22,7 @@ BASE ?= main
 # What `make anomaly` compares with the test table.
 OTHER ?= fashion-mnist.csv
 # One process per core; the tests of a file run in one of them.
-PARALLEL := --numprocesses auto --dist loadfile
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup repository repro sweep review explore verify test-unit test test-all soak lint bench bench-scale bench-processes
 .PHONY: choices anomaly lock

@@ -25,6 +25,7 @@ def test_auroc_is_the_share_of_pairs_in_order(normal: list[float], anomalous: li
     )
 
 
+@pytest.mark.slow
 def test_negatives_are_detected(ran: Project, tmp_path: Path, test_digits: Digits) -> None:
     project = Project(tmp_path / "project")
     for name in ("autoencoder", "benchmarks", "models", "data", "params.yaml"):

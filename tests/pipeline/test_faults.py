@@ -144,6 +144,7 @@ def test_a_run_killed_in_every_stage_completes(
     check_completes(fresh_project, ran)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITTEN_IN_PLACE)
 def test_what_dvc_left_empty_is_named_and_can_be_deleted(
     project: Project, ran: Project, name: str
@@ -222,12 +223,14 @@ def test_a_disk_that_cannot_be_written_to_is_named(
         (project.root / written).unlink()
     spoil(disk)
     earlier = files(project, list(STAGES))
-    output = project.run(*project.command(stage), status=1)
+    _, _, *command = project.command(stage)
+    output = project.run_module(*command, status=1)
     assert output.splitlines()[-1] == f"error: {written}: {reason}"
     assert "Traceback" not in output
     assert files(project, list(STAGES)) == earlier
 
 
+@pytest.mark.slow
 def test_a_full_disk_for_temporary_files_is_named(fresh_project: Project, disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=64k", disk], check=True)
     fresh_project.environment["TMPDIR"] = str(disk)

@@ -74,6 +74,7 @@ def test_experiment_compares_and_going_back_trains_nothing(
     assert project.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_another_revision_and_back_has_nothing_to_run(
     small_code: tuple[Project, str], tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from conftest import Digits, Project, named
 
 from autoencoder.data import table
 
-COMMAND = "python -m stages.convert --raw data/raw --train data/train.csv --test data/test.csv"
+COMMAND = "stages.convert --raw data/raw --train data/train.csv --test data/test.csv"
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "data/incoming/mine.csv"])
@@ -18,10 +18,10 @@ def test_black_and_white_are_exchanged(
     labels, images = named(train_digits)
     table.write(project.root / "data/raw/mine.csv", [(labels, images)])
     project.set_params(dataset=dataset)
-    project.run(*COMMAND.split())
+    project.run_module(*COMMAND.split())
     before = [table.read(project.root / f"data/{name}.csv") for name in ("train", "test")]
     project.set_params(dataset=dataset, invert=True)
-    output = project.run(*COMMAND.split())
+    output = project.run_module(*COMMAND.split())
     for name, (old_labels, old_images) in zip(("train", "test"), before, strict=True):
         new_labels, new_images = table.read(project.root / f"data/{name}.csv")
         assert (new_labels == old_labels).all()
@@ -33,5 +33,5 @@ def test_black_and_white_are_exchanged(
 def test_a_fault_names_the_original(project: Project) -> None:
     (project.root / "data/raw/mine.csv").write_text("label,1\n")
     project.set_params(dataset="data/incoming/mine.csv")
-    output = project.run(*COMMAND.split(), status=1)
+    output = project.run_module(*COMMAND.split(), status=1)
     assert output.startswith("error: data/incoming/mine.csv: line 1 has 2 cells, expected 785")

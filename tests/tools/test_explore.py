@@ -1,14 +1,12 @@
 import io
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, draw_digits, named, network
+from conftest import ROOT, Project, draw_digits, named, network
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, ViewportSize
 from torch import Tensor
@@ -116,29 +114,18 @@ def test_the_sprite_is_lossless() -> None:
     assert np.array_equal(picture[28:56, 28:56].ravel(), IMAGES[51])
 
 
-def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "tools.explore", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.process
 def test_the_command_writes_the_page_or_one_line(tmp_path: Path) -> None:
     model, test, out = tmp_path / "m.safetensors", tmp_path / "test.csv", tmp_path / "a/page.html"
     network(torch.from_numpy(IMAGES)).save(model, {"parameters": {"noise": 0.5}})
     table.write(test, [(LABELS, IMAGES)])
-    done = run("--model", model, "--test", test, "--out", out)
-    assert done.returncode == 0, done.stderr
+    command = ["tools.explore", *map(str, ("--model", model, "--test", test, "--out", out))]
+    Project(ROOT).run_module(*command)
     assert "trained to remove noise of 0.5" in out.read_text()
     page = out.read_bytes()
     test.write_text("label\n")
-    done = run("--model", model, "--test", test, "--out", out)
-    assert done.returncode == 1
-    assert re.fullmatch(r"error: .*test\.csv: line 1.*\n", done.stderr)
+    message = Project(ROOT).run_module(*command, status=1)
+    assert re.fullmatch(r"error: .*test\.csv: line 1.*\n", message)
     assert out.read_bytes() == page
 
 
@@ -218,7 +205,16 @@ def test_the_numbers_are_those_of_pytorch(page: Page, model: Autoencoder) -> Non
 
 @pytest.mark.parametrize(
     ("z_size", "activation"),
-    [(1, "sigmoid"), (70, "gelu"), (8, "relu"), (8, "tanh"), (8, "silu"), (4096, "sigmoid")],
+    [
+        (70, "gelu"),
+        *(
+            pytest.param(z_size, activation, marks=pytest.mark.slow)
+            for z_size, activation in (
+                *((1, "sigmoid"), (4096, "sigmoid")),
+                *((8, "relu"), (8, "tanh"), (8, "silu")),
+            )
+        ),
+    ],
 )
 def test_any_model_has_its_page(
     open_page: Open, tmp_path: Path, z_size: int, activation: str
@@ -348,6 +344,7 @@ def test_a_drawing_is_normalised_like_mnist(page: Page) -> None:
     assert page.evaluate("normalise(new Float32Array(100), 10)") is None
 
 
+@pytest.mark.slow
 def test_a_finger_draws_and_does_not_scroll(open_page: Open, page_file: Path) -> None:
     page = open_page(page_file, width=390, touch=True)
     page.locator("#pad").scroll_into_view_if_needed()
@@ -428,6 +425,7 @@ def test_the_map_shows_and_selects_images(page: Page) -> None:
     assert legend.nth(4).get_attribute("aria-pressed") == "false"
 
 
+@pytest.mark.slow
 def test_a_tap_on_the_map_shows_the_image(open_page: Open, page_file: Path) -> None:
     page = open_page(page_file, 390, touch=True)
     page.touchscreen.tap(*dot(page, 12))
@@ -445,6 +443,7 @@ def test_the_map_is_a_table_too(page: Page) -> None:
     assert page.locator("#image-text").inner_text() == f"image 12, class {LABELS[11]}"
 
 
+@pytest.mark.slow
 def test_everything_but_drawing_works_by_keyboard(page: Page) -> None:
     """Tab reaches every control once; arrows and the space bar use them."""
     selector = "button:not(:disabled), select, input, summary"
@@ -523,7 +522,13 @@ def contrast(element: Locator) -> float:
     return ratio
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark"), (360, "light")])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (360, "dark"),
+        *(pytest.param(width, "light", marks=pytest.mark.slow) for width in (360, 1280)),
+    ],
+)
 def test_it_fits_and_can_be_read(open_page: Open, page_file: Path, width: int, scheme: str) -> None:
     page = open_page(page_file, width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

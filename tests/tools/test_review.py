@@ -372,7 +372,10 @@ def page_file(branches: Project) -> Path:
     return branches.root / "review/index.html"
 
 
-@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desktop", "phone"])
+@pytest.fixture(
+    params=[(1280, "light"), pytest.param((390, "dark"), marks=pytest.mark.slow)],
+    ids=["desktop", "phone"],
+)
 def page(browser: Browser, page_file: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The report, opened from disk without a network; nothing may be missing or complain."""
     width, scheme = request.param
