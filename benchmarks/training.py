@@ -29,7 +29,6 @@ import torch
 import yaml
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchvision import datasets, transforms
 
 from autoencoder.cli import run
 from autoencoder.data import table
@@ -370,6 +369,9 @@ def train_recipe(
     model = plain_network(z_size)
     criterion = nn.BCELoss()
     optimizer = torch.optim.AdamW(model.parameters())
+    # Not among the imports: what it imports complains at the end if it was not collected.
+    from torchvision import datasets, transforms
+
     transform = transforms.Compose([transforms.Grayscale(), transforms.ToTensor()])
     train, test = (datasets.MNIST(str(raw), train, transform) for train in (True, False))
     training, testing = DataLoader(train, batch_size, shuffle=True), DataLoader(test, batch_size)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import gc
 import gzip
 import importlib
 import logging
@@ -45,8 +46,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("tests")
-
-startup.end_imports()
 
 # Two threads in each of two processes would wait for each other most of the time.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -452,20 +451,26 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.hookimpl(trylast=True)  # of those that are selected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use a project or the browser: they start processes.
 
     The file with most of them comes first: it builds the projects, for which the others would wait.
     Then, pytest-xdist's other processes have the files without any.
     """
+    startup.end_imports()
     counts: Counter[Path] = Counter()
     for item in items:
         if {"fresh", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("process")
-            counts[item.path] += 1
+            marks = {mark.name for mark in item.iter_markers()}
+            counts[item.path] += not marks & {"slow", "soak"}
     first = max(counts, key=counts.__getitem__, default=None)
     items.sort(key=lambda item: (item.path != first, item.path in counts, -counts[item.path]))
+
+
+def pytest_unconfigure() -> None:
+    """Undo `end_imports`: Triton complains at the end of what was not collected."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -254,19 +254,21 @@ def test_the_status_is_the_gate(branches: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["no-such-branch"], "error: unknown Git revision 'no-such-branch'"),
-        (
-            ["bare"],
-            "error: bare: cannot be compared: [Errno 2] No such file or directory: 'metrics/",
-        ),
         (["nan"], "error: nan: metric bce is nan, expected a number"),
-        (["fewer"], "error: fewer: metric mse is missing"),
         ([""], "error: the base is empty, expected a revision or experiment"),
         (["one-seed"], "error: sweeps/seed.csv: seed noise has not been measured (1 rows, "),
-        (["no-seeds"], "error: no-seeds: sweeps/seed.csv cannot be read"),
         (["other-test"], "error: other-test and workspace: the test images differ"),
         (["code"], "error: code: train, evaluate, sanity_check: changed since the last run"),
-        (["parameter"], "error: parameter: train, evaluate: changed since the last run"),
+        *(
+            pytest.param([branch], message, marks=pytest.mark.slow)
+            for branch, message in (
+                ("no-such-branch", "error: unknown Git revision 'no-such-branch'"),
+                ("bare", "error: bare: cannot be compared: [Errno 2] No such file or directory: '"),
+                ("fewer", "error: fewer: metric mse is missing"),
+                ("no-seeds", "error: no-seeds: sweeps/seed.csv cannot be read"),
+                ("parameter", "error: parameter: train, evaluate: changed since the last run"),
+            )
+        ),
         (
             ["committed"],
             "error: committed: its results were made from other inputs: z_size was 32, is 16; "
