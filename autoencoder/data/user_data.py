@@ -55,7 +55,7 @@ _Part = tuple[Split | None, Iterable[tuple[NDArray[np.str_], NDArray[Any]]]]
 def copy_user_data(source: Path, raw: RawDirectory) -> None:
     """Make `raw` contain a copy of a user's file or directory, and nothing else.
 
-    Hidden files and those of file managers are skipped.
+    Hidden files, those of file managers and directories without files are skipped.
 
     Parameters
     ----------
@@ -83,6 +83,10 @@ def copy_user_data(source: Path, raw: RawDirectory) -> None:
             f"{source}: nothing there; put the table or the directory of pictures that `dataset:` "
             "in params.yaml names there, or `dvc pull` it"
         )
+    copied = {directory for path in files for directory in path.parents}
+    for path in found:
+        if path.is_dir() and path not in copied and path.parent in copied:
+            log.info("%s: skipped, nothing in it", path)
     copies = {raw.path / path.relative_to(source.parent): path for path in files}
     changed = [
         copy

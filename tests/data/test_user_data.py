@@ -122,6 +122,22 @@ def test_user_directory_is_copied_without_what_is_hidden(root: Path, tmp_path: P
     assert kept.stat().st_mtime_ns == before
 
 
+def test_an_empty_class_is_reported_and_skipped(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "mine"
+    for name in ("a", "b", "c/d"):
+        (source / name).mkdir(parents=True)
+    (source / "a/1.png").write_text("1")
+    (source / "b/.DS_Store").write_text("hidden")
+    with caplog.at_level("INFO"):
+        copy_user_data(source, RawDirectory(root, tmp_path / "record"))
+    assert [message for message in caplog.messages if "skipped" in message] == [
+        f"{source / name}: skipped, nothing in it" for name in ("b", "c")
+    ]
+    assert [path.name for path in (root / "mine").iterdir()] == ["a"]
+
+
 def test_a_linked_directory_is_named(root: Path, tmp_path: Path) -> None:
     (tmp_path / "mine/a").mkdir(parents=True)
     (tmp_path / "mine/a/b").symlink_to(tmp_path / "mine")

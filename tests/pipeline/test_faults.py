@@ -1,4 +1,4 @@
-"""Kills, full disks, read-only directories and two runs at once: nothing breaks, nothing is half."""
+"""Kills, full disks, read-only directories, two runs at once: nothing breaks, nothing is half."""
 
 import os
 import random
