@@ -389,6 +389,8 @@ def main() -> int:
     # A terminal may lack the arrow of the verdict.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        if arguments.out.exists() and not arguments.out.is_dir():
+            raise UserError(f"{arguments.out}: a file, expected a directory for the report")
         if not arguments.base:
             raise UserError("the base is empty, expected a revision or experiment")
         base, current = Side.read(arguments.base, arguments.base), Side.read(WORKSPACE)
