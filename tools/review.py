@@ -389,16 +389,17 @@ def main() -> int:
     # A terminal may lack the arrow of the verdict.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        if arguments.out.exists() and not arguments.out.is_dir():
-            raise UserError(f"{arguments.out}: a file, expected a directory for the report")
+        out = arguments.out
+        if not out.is_dir() and (out.exists() or out.is_symlink()):
+            raise UserError(f"{out}: not a directory, expected one for the report")
         if not arguments.base:
             raise UserError("the base is empty, expected a revision or experiment")
         base, current = Side.read(arguments.base, arguments.base), Side.read(WORKSPACE)
         changes = compare(base, current, read_seeds(arguments.base), dict(arguments.tolerance))
         judged = verdict(changes)
-        report.write(arguments.out, base, current, changes, judged)
+        report.write(out, base, current, changes, judged)
         print(judged[1])
-        print(arguments.out / "index.html", flush=True)
+        print(out / "index.html", flush=True)
     except Exception as error:
         # Python's own exit status for an error, 1, means worse here.
         if arguments.debug:
