@@ -294,6 +294,16 @@ def kill_at_random(
     pytest.fail(f"{' '.join(command)} ended before each kill")
 
 
+def restore(project: Project) -> None:
+    """What docs/troubleshooting.md says to do after an experiment was killed."""
+    project.run("git", "checkout", "--quiet", "HEAD", "--", "params.yaml")
+    for name in (*WRITTEN_IN_PLACE, ".dvc/tmp/exps/rwlock"):
+        path = project.root / name
+        if path.is_file() and not path.read_bytes():
+            print(f"{name} is empty", end=" ")
+            path.unlink()
+
+
 @pytest.fixture(scope="session")
 def experiment(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, float]:
     """The small project after an experiment that was not disturbed, and how long that took."""
@@ -313,11 +323,7 @@ def test_soak_of_experiments(
     command = ["dvc", "exp", "run", "-S", "z_size=8"]
     rng = random.Random(f"{SEED} exp {number}")
     project = kill_at_random(ran, tmp_path, command, longest, rng)
-    project.run("git", "checkout", "--quiet", "HEAD", "--", "params.yaml")
-    for name in WRITTEN_IN_PLACE:
-        path = project.root / name
-        if path.is_file() and not path.read_bytes():
-            path.unlink()
+    restore(project)
     project.run(*command)
     assert files(project, list(STAGES)) == files(whole, list(STAGES))
 
@@ -359,7 +365,7 @@ def test_soak_of_sweeps(ran: Project, tmp_path: Path, number: int) -> None:
         with suppress(psutil.Error):
             if Path(process.cwd()).is_relative_to(project.root) and process.pid != os.getpid():
                 process.kill()
-    project.run("git", "checkout", "--quiet", "HEAD", "--", "params.yaml")
+    restore(project)
     status = project.run("dvc", "queue", "status")
     for state, action in (("Running", "kill"), ("Queued", "remove")):
         if names := re.findall(rf"^\S+ +(\S+) .* {state}$", status, re.M):
