@@ -1,9 +1,10 @@
 """Where and how a process computes: device, matrix products and threads."""
 
+import math
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -115,9 +116,14 @@ def available_threads(world: World = SINGLE) -> int:
 class ThreadTuner:
     """Chooses the number of CPU threads for training, again and again, by timing steps.
 
-    No fixed number is right: threads wait for each other by spinning, so that with another busy
-    process on two cores a step with two threads takes three times as long as with one, and on a
-    quiet machine two thirds (measured on an AMD EPYC).
+    No fixed number is right: threads wait for each other by spinning, so that on two busy cores a
+    step with two threads can take ten times as long as with one, and on a quiet machine two thirds
+    (measured on an AMD EPYC).
+
+    Use it as a context manager around each step. It tries each number of threads for `BLOCK` steps,
+    and continues with the fastest. The next trial follows at once if steps take longer than with
+    one thread, otherwise after `SHORTEST` steps, and after twice as many, up to `LONGEST`, each
+    time that the number has not changed.
 
     Parameters
     ----------
@@ -128,8 +134,8 @@ class ThreadTuner:
         number of threads is used only if the gradient has the same bytes as with one.
     """
 
-    TRIAL = 10  # steps per candidate; the first of them, after the switch, is not timed
-    PERIOD = 180  # steps between trials
+    BLOCK = 10
+    SHORTEST, LONGEST = 160, 1280
 
     def __init__(self, most: int, gradient: Callable[[], Tensor]) -> None:
         counts = [2**power for power in range(most.bit_length()) if 2**power <= most]
@@ -139,35 +145,50 @@ class ThreadTuner:
             for count in sorted({*counts, most})
             if count == 1 or torch.equal(self._with_threads(count, gradient), expected)
         ]
-        self._steps = 0
-        self._start = 0.0
-        self._seconds: list[float] = []
+        self._counts = self._schedule()
+        self._start = self._seconds = 0.0
 
     @staticmethod
     def _with_threads(count: int, gradient: Callable[[], Tensor]) -> Tensor:
         torch.set_num_threads(count)
         return gradient().clone()
 
-    def before_step(self) -> None:
-        """Set the number of threads for the next step; to be called before each."""
-        if len(self.candidates) == 1:
-            return
-        trial, position = divmod(self._steps, self.TRIAL)
-        if trial < len(self.candidates):
-            if position == 0:
-                self._finish_trial(trial)
-                torch.set_num_threads(self.candidates[trial])
-            elif position == 1:
-                self._start = time.perf_counter()
-        elif trial == len(self.candidates) and position == 0:
-            self._finish_trial(trial)
-            fastest = min(zip(self._seconds, self.candidates, strict=True))[1]
-            torch.set_num_threads(fastest)
-        self._steps += 1
-        if self._steps == len(self.candidates) * self.TRIAL + self.PERIOD:
-            self._steps = 0
-            self._seconds = []
+    def __enter__(self) -> None:
+        torch.set_num_threads(next(self._counts))
+        self._start = time.perf_counter()
 
-    def _finish_trial(self, trial: int) -> None:
-        if trial > 0:
-            self._seconds.append(time.perf_counter() - self._start)
+    def __exit__(self, *_: object) -> None:
+        self._seconds = time.perf_counter() - self._start
+
+    def _schedule(self) -> Iterator[int]:
+        """Yield the number of threads for each step."""
+        chosen, period = 1, self.SHORTEST
+        while True:
+            one_thread = shortest = yield from self._block(1)
+            fastest = 1
+            for count in self.candidates[1:]:
+                seconds = yield from self._block(count, limit=shortest)
+                if seconds < shortest:
+                    shortest, fastest = seconds, count
+            period = min(2 * period, self.LONGEST) if fastest == chosen else self.SHORTEST
+            chosen = fastest
+            limit = math.inf if chosen == 1 else one_thread
+            for _ in range(period // self.BLOCK):
+                if (yield from self._block(chosen, limit)) > limit:
+                    break
+
+    def _block(self, count: int, limit: float = math.inf) -> Generator[int, None, float]:
+        """Yield the same number for `BLOCK` steps, or until they have taken longer than a limit.
+
+        Returns
+        -------
+        float
+            Seconds of these steps, without the time between them.
+        """
+        seconds = 0.0
+        for _ in range(self.BLOCK):
+            yield count
+            seconds += self._seconds
+            if seconds > limit:
+                break
+        return seconds

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -165,13 +166,12 @@ class Trainer:
         self.step.generator.manual_seed(int(rng.integers(2**63)))
         rows = torch.from_numpy(order).to(self.training.device).split(self.params.batch_size)
         for number in range(self.batches):
-            if self.threads:
-                self.threads.before_step()
             step = (epoch - 1) * self.batches + number + 1
             progress = step / (self.params.epochs * self.batches + 1)
-            losses[number] = self.step(
-                rows[number], learning_rate(progress, self.params.learning_rate)
-            )
+            with self.threads or nullcontext():
+                losses[number] = self.step(
+                    rows[number], learning_rate(progress, self.params.learning_rate)
+                )
             on_step()
 
         losses = self.world.all_reduce_sum(losses).cpu()

@@ -1,6 +1,7 @@
 """Device and floating-point settings."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 import torch
@@ -72,17 +73,37 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     torch.set_num_threads(threads)
 
 
+def take_steps(tuner: ThreadTuner, clock: list[float], seconds: dict[int, float]) -> Iterator[int]:
+    """Take steps that last as long as given for each number of threads; yield the number used."""
+    while True:
+        with tuner:
+            clock[0] += seconds[torch.get_num_threads()]
+        clock[0] += 1000  # the time between steps is not theirs
+        yield torch.get_num_threads()
+
+
 def test_the_fastest_number_of_threads_is_used_and_reconsidered(clock: list[float]) -> None:
     tuner = ThreadTuner(4, lambda: torch.zeros(1))
     assert tuner.candidates == [1, 2, 4]
-    used: list[int] = []
-    for seconds in ({1: 3.0, 2: 1.0, 4: 2.0}, {1: 1.0, 2: 3.0, 4: 2.0}):
-        for _ in range(3 * tuner.TRIAL + tuner.PERIOD):
-            tuner.before_step()
-            used.append(torch.get_num_threads())
-            clock[0] += seconds[used[-1]]
-    trial = [count for count in (1, 2, 4) for _ in range(tuner.TRIAL)]
-    assert used == [*trial, *tuner.PERIOD * [2], *trial, *tuner.PERIOD * [1]]
+    seconds = {1: 3.0, 2: 1.0, 4: 2.0}
+    steps = take_steps(tuner, clock, seconds)
+    # Four threads lose after six steps: they took longer than ten steps with two.
+    trial = [*10 * [1], *10 * [2], *6 * [4]]
+    for period in (160, 320, 640, 1280, 1280):
+        assert [*islice(steps, 26 + period)] == [*trial, *period * [2]]
+
+    # Slower than with one thread: the next trial follows as soon as that is certain.
+    assert [*islice(steps, 26 + 30)] == [*trial, *30 * [2]]
+    seconds |= {2: 7.0, 4: 50.0}
+    assert [*islice(steps, 5)] == 5 * [2]
+    trial = [*10 * [1], *5 * [2], 4]
+    for period in (160, 320):
+        assert [*islice(steps, 16 + period)] == [*trial, *period * [1]]
+
+    # With one thread, there is no number to fall back to: slower steps cause no trial.
+    assert [*islice(steps, 16 + 30)] == [*trial, *30 * [1]]
+    seconds[1] = 100.0
+    assert [*islice(steps, 640 - 30)] == [*(640 - 30) * [1]]
 
 
 def test_a_number_of_threads_that_changes_bytes_is_not_used(clock: list[float]) -> None:
