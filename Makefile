@@ -24,7 +24,7 @@ OTHER ?= fashion-mnist.csv
 # One process per core; the tests of a file run in one of them.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup repository repro sweep review explore verify test-unit test test-all soak lint bench bench-scale bench-processes
+.PHONY: help setup repository repro sweep review explore verify test-unit test test-all soak lint bench bench-gpu bench-scale bench-processes
 .PHONY: choices anomaly lock
 
 help: ## list the targets
@@ -80,6 +80,9 @@ bench: setup ## measure training against plain PyTorch and the limit of the mach
 
 bench-scale: setup ## measure time and memory up to EMNIST's 814,255 images
 	$(BIN)/python -m benchmarks.scale
+
+bench-gpu: setup ## measure training on an NVIDIA GPU
+	$(BIN)/python -m benchmarks.gpu
 
 bench-processes: setup ## measure an epoch with one, two and three processes
 	$(BIN)/python -m benchmarks.processes

@@ -359,7 +359,12 @@ def plain_network(z_size: int) -> nn.Sequential:
 
 
 def train_recipe(
-    connection: Connection, raw: Path, z_size: int, batch_size: int, seed: int
+    connection: Connection,
+    raw: Path,
+    z_size: int,
+    batch_size: int,
+    seed: int,
+    device: str = "cpu",
 ) -> None:
     """Train by the recipe that this project started from, as a target of `Worker`.
 
@@ -367,7 +372,7 @@ def train_recipe(
     epoch it sends the seconds, those of them spent on loading, and the test BCE after it.
     """
     torch.manual_seed(seed)
-    model = plain_network(z_size)
+    model = plain_network(z_size).to(device)
     criterion = nn.BCELoss()
     optimizer = torch.optim.AdamW(model.parameters())
     # Not among the imports: what it imports complains at the end if it was not collected.
@@ -376,21 +381,26 @@ def train_recipe(
     transform = transforms.Compose([transforms.Grayscale(), transforms.ToTensor()])
     train, test = (datasets.MNIST(str(raw), train, transform) for train in (True, False))
     training, testing = DataLoader(train, batch_size, shuffle=True), DataLoader(test, batch_size)
+
+    def load(loader: DataLoader[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+        return (images.to(device) for images, _ in loader)
+
     while connection.recv():
         computing = 0.0
         start = time.perf_counter()
-        for images, _ in training:
+        for images in load(training):
             loaded = time.perf_counter()
             loss = criterion(model(images), images.flatten(1))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             computing += time.perf_counter() - loaded
+        loss.item()  # waits for the GPU
         epoch = time.perf_counter() - start
         with torch.no_grad():
             bce = sum(
                 len(images) * criterion(model(images), images.flatten(1)).item()
-                for images, _ in testing
+                for images in load(testing)
             ) / len(test)
         connection.send((epoch, epoch - computing, bce))
 
@@ -579,26 +589,6 @@ def measure_memory() -> Row:
     )
 
 
-def measure_gpu(params: Params, images: Tensor) -> list[Row]:
-    """Compare epochs kernel by kernel with CUDA graphs, if an NVIDIA GPU is available."""
-    if not torch.cuda.is_available():
-        return []
-    params = params.model_copy(update=ENDLESS)
-    by_kernel, as_graph = (new_trainer(params, images, "cuda") for _ in range(2))
-    assert isinstance(by_kernel.step, Step)
-    by_kernel.step._run_step = by_kernel.step._train_step
-    kernels, graphs = alternate(by_kernel.run_epoch, as_graph.run_epoch, rounds=EPOCH_ROUNDS)
-    return [
-        (
-            f"an epoch on {torch.cuda.get_device_name()}: kernel by kernel ÷ steps as CUDA graphs",
-            f"{statistics.median(kernels):.2f} s",
-            f"{statistics.median(graphs):.2f} s",
-            ratio(kernels, graphs),
-            "",
-        )
-    ]
-
-
 def main() -> None:
     """Measure everything, print the table and write it next to this file."""
     params = read_params(Params.model_fields)
@@ -613,7 +603,6 @@ def main() -> None:
         measure_default_run(params, images, test),
         measure_dvc(),
         measure_memory(),
-        *measure_gpu(params, images),
     ]
     lines = [
         f"{machine()}, {available_threads()} available, Python {platform.python_version()}, "
