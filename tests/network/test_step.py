@@ -1,7 +1,9 @@
 """The manual step, compared with autograd, and recorded, as it is for a GPU."""
 
 import copy
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, get_args
 
 import numpy as np
@@ -50,11 +52,18 @@ def test_steps_are_those_of_autograd(
     check_steps(images, activation, batch_size, noise)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU")
-def test_steps_on_a_gpu_are_those_of_autograd(images: Tensor) -> None:
+def check_on_gpu(images: Tensor) -> None:
     for activation in get_args(Activation):
         for noise in (0, 0.5):
             check_steps(images.cuda(), activation, 64, noise)
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU")
+def test_steps_on_a_gpu_are_those_of_autograd(images: Tensor) -> None:
+    # In another process: other tests fork this one, which CUDA does not survive.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        process.submit(check_on_gpu, images).result()
 
 
 class Recorder(TorchDispatchMode):
