@@ -34,7 +34,7 @@ setup: ## install the locked packages into $(VENV)
 	@PATH="$$OUTSIDE" $(PYTHON) -I tools/setup.py "$$VIRTUAL_ENV" \
 		$(if $(filter file,$(origin PYTHON)),,--this-python)
 
-# Asked for by DVC and by the tests. A ZIP file has no .git, a checkout can be another user's.
+# DVC and the tests need git. A ZIP file has no .git; a checkout can belong to another user.
 repository:
 	@reason=$$(git rev-parse --git-dir 2>&1 >/dev/null | sed 1q); case "$$reason" in \
 		'') exit 0 ;; \

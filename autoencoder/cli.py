@@ -12,7 +12,7 @@ from autoencoder import params, startup
 from autoencoder.errors import UserError
 from autoencoder.inputs import Inputs
 
-_started: list[Inputs] = []  # of this program, if it has parsed its command line
+_recorded: list[Inputs] = []  # of this program, if it has parsed its command line
 
 
 def make_parser(description: str, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -59,7 +59,10 @@ def parse_paths(
     Raises
     ------
     UserError
-        If an output is also an input or another output, or a directory that contains one.
+        If an output is also an input or another output, or a directory that contains one, or if
+        params.yaml is not valid.
+    OSError
+        If params.yaml cannot be read.
     """
     width = max(map(len, uses), default=0)
     lines = [f"  {name:{width}}  {params.Params.model_fields[name].description}" for name in uses]
@@ -75,17 +78,35 @@ def parse_paths(
     for name, help_text in (flags or {}).items():
         parser.add_argument(f"--{name}", action="store_true", help=help_text)
     arguments = parser.parse_args()
-    outputs = [(name, getattr(arguments, name)) for name in writes]
-    inputs = [(name, getattr(arguments, name)) for name in reads]
-    clashes = [*combinations(outputs, 2), *((out, read) for out in outputs for read in inputs)]
-    for (name, path), (other_name, other) in clashes:
-        if _contains(path, other) or ((other_name, other) in outputs and _contains(other, path)):
+    inputs = {name: getattr(arguments, name) for name in reads}
+    refuse_overwriting(inputs, {name: getattr(arguments, name) for name in writes})
+    arguments.inputs = Inputs.read(inputs.values(), uses)
+    _recorded.append(arguments.inputs)
+    return arguments
+
+
+def refuse_overwriting(inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
+    """Check that no output takes the place of an input or of another output.
+
+    Parameters
+    ----------
+    inputs, outputs : mapping of str to Path
+        By the names of their options.
+
+    Raises
+    ------
+    UserError
+        If an output is also an input or another output, or a directory that contains one.
+    """
+    pairs = [
+        *combinations(outputs.items(), 2),
+        *((output, read) for output in outputs.items() for read in inputs.items()),
+    ]
+    for (name, path), (other_name, other) in pairs:
+        if _contains(path, other) or (other_name in outputs and _contains(other, path)):
             raise UserError(
                 f"{path}: --{name} would overwrite --{other_name} {other}; choose another path"
             )
-    arguments.inputs = Inputs.read([path for _, path in inputs], uses)
-    _started.append(arguments.inputs)
-    return arguments
 
 
 def _contains(path: Path, other: Path) -> bool:
@@ -101,12 +122,12 @@ def run(main: Callable[[], None]) -> None:
     It is an error, too, if the inputs that `parse_paths` recorded have changed at the end.
     """
     startup.end_imports()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO)
     for handler in logging.root.handlers:
         handler.setFormatter(_PrintableFormatter("%(message)s"))
     try:
         main()
-        for inputs in _started:
+        for inputs in _recorded:
             inputs.check_unchanged()
     except (Exception, KeyboardInterrupt) as error:
         message = _describe(error)

@@ -1,4 +1,4 @@
-"""Atomic writes, named errors and file digests."""
+"""Atomic writes, locks, named errors and digests of files."""
 
 import fcntl
 import hashlib
@@ -33,8 +33,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        An empty file ``.NAME.RANDOM.partial`` in the same directory, locked while the block runs.
-        It is deleted if the block raises; those that killed processes left are deleted, too.
+        An empty file ``.NAME.RANDOM.partial``, NAME shortened, in the same directory, locked while
+        the block runs. It is deleted if the block raises; those that killed processes left are
+        deleted, too.
 
     Raises
     ------
@@ -138,7 +139,7 @@ def process_lock(path: Path) -> Iterator[None]:
         If another process holds the lock; the message contains its process ID.
     """
     with ExitStack() as stack:
-        # Where there can be no lock, on a full disk for instance, the other outputs report it.
+        # Without a lock file, on a full disk for instance: writing the outputs will report that.
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -149,7 +150,7 @@ def process_lock(path: Path) -> Iterator[None]:
                 holder = path.read_text().strip()
                 raise UserError(
                     f"{path}: another run is using these files, process {holder}; wait for it, or "
-                    f"stop it by `kill {holder}`, and run again"
+                    f"stop it with `kill {holder}`, and run again"
                 ) from error
             os.truncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -181,7 +182,7 @@ def file_digest(path: Path, algorithm: str) -> str:
 
 
 def source_digests() -> dict[str, str]:
-    """Compute the SHA-256 of each module of this project that is loaded, by its relative path."""
+    """Compute the SHA-256 of each loaded module of autoencoder and stages, by relative path."""
     root = Path(__file__).parents[1]
     specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
     files = {

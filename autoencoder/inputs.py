@@ -30,7 +30,7 @@ class Inputs:
     files : dict of Path to Signature
         The regular files among them and in them.
     code : dict of str to str
-        SHA-256 of each module of this project that it had loaded, by relative path.
+        SHA-256 of each module of autoencoder and stages that it had loaded, by relative path.
     """
 
     params: Params
@@ -53,6 +53,8 @@ class Inputs:
         ------
         UserError
             If params.yaml is not valid.
+        OSError
+            If params.yaml cannot be read.
         """
         paths = tuple(paths)
         return cls(

@@ -1,6 +1,7 @@
 """The parameters of a run: the contents of params.yaml, validated as a whole."""
 
 import difflib
+import os
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,6 +49,8 @@ def _check_command(value: str) -> str:
 Activation = Literal["sigmoid", "tanh", "relu", "gelu", "silu"]
 Address = Annotated[str, AfterValidator(_check_address)]
 Command = Annotated[str, AfterValidator(_check_command)]
+# A path may lead through `..`.
+NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(os.path.normpath)]
 Integer = Annotated[int, BeforeValidator(_reject_bool)]
 Number = Annotated[float, BeforeValidator(_reject_bool), Field(allow_inf_nan=False)]
 
@@ -57,7 +60,7 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: str = Field(min_length=1, description="data set, or the path of the user's data")
+    dataset: NameOrPath = Field(description="data set, or the path of the user's data")
     mirror: Address | None = Field(description="address to download from first, or null")
     test_fraction: Number = Field(
         gt=0, lt=1, description="share of the user's images to test on, unless they are split"
@@ -98,8 +101,10 @@ def read_params(names: Iterable[str], path: Path = FILE) -> Params:
     Raises
     ------
     UserError
-        If the file is missing or not a mapping, or a parameter is unknown, missing, of the wrong
-        type or out of range. The message is one line and names every parameter at fault.
+        If the file is not a mapping, or a parameter is unknown, missing, of the wrong type or out
+        of range. The message is one line and names every parameter at fault.
+    OSError
+        If the file is missing or cannot be read.
     """
     try:
         # DVC's parser. PyYAML reads some values differently: 010 is 8 there and 10 here.

@@ -113,7 +113,7 @@ def _shorten(label: str) -> str:
 
 
 def _draw_row(axis: Axes, tiles: Iterable[NDArray[np.float32]], colours: str) -> AxesImage:
-    """Draw square images, values 0..1, next to each other; return one that has their colours.
+    """Draw square images, values 0..1, next to each other; return the last, for the colour bar.
 
     On one axis, because one for each image would take three times as long.
     """
@@ -156,7 +156,7 @@ def draw_losses(losses: pd.DataFrame) -> Figure:
 
 @default_style()
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG whose bytes depend on the figure alone, not on matplotlib's version."""
+    """Write a PNG without matplotlib's version in its metadata."""
     with atomic_write(path) as partial:
         figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
     log.info("%s", path)

@@ -36,6 +36,6 @@ def differences(
         if recorded[name] != parameters.get(name)
     ]
     if lineage.get("train_md5") != train_md5:
-        found.append("the training table was another one")
+        found.append("the training table was different")
     files = lineage.get("code", {})
     return found + [f"{name} was different" for name in files if files[name] != code.get(name)]

@@ -1,4 +1,4 @@
-"""What the initialisation contributes: the baseline with and without ours: `make choices`.
+"""Measure what the initialisation contributes to the baseline: `make choices`.
 
 Everything else is PyTorch's default: AdamW and the mean loss. The score of the pipeline shows what
 the schedule adds; the sweeps show what activation and z_size add.

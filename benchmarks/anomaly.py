@@ -6,7 +6,6 @@ has never seen.
 """
 
 import logging
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from autoencoder.cli import run
+from autoencoder.cli import make_parser, run
 from autoencoder.data.user_data import iter_images
 from autoencoder.files import atomic_write
 from autoencoder.network.metrics import per_image_losses
@@ -63,7 +62,9 @@ def scores(model: Autoencoder, path: Path) -> pd.DataFrame:
 
 def main() -> None:
     """Score both; write how well the BCE and, for comparison, the brightness separates them."""
-    other = Path(sys.argv[1])
+    parser = make_parser(__doc__)
+    parser.add_argument("other", type=Path, help="table or pictures of another kind")
+    other = parser.parse_args().other
     model = Autoencoder.load(MODEL)
     normal, anomalous = scores(model, TEST), scores(model, other)
     area = {name: auroc(normal[name].to_numpy(), anomalous[name].to_numpy()) for name in normal}

@@ -28,7 +28,7 @@ DATASET = "emnist-byclass"
 SIZES = (60_000, 240_000, 814_255)
 STAGES = ("convert", "train", "evaluate")
 ROUNDS = 3
-TEST_SHARE = 7  # a seventh of the images, as in EMNIST
+TEST_DIVISOR = 7  # a seventh of the images, as in EMNIST
 
 # Runs a module as `python -m` does, and prints the peak memory of the process.
 MEASURED = (
@@ -51,8 +51,8 @@ def publish(root: Path, images: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for files, count in (
-            (dataset.train, images - images // TEST_SHARE),
-            (dataset.test, images // TEST_SHARE),
+            (dataset.train, images - images // TEST_DIVISOR),
+            (dataset.test, images // TEST_DIVISOR),
         ):
             labels = (np.arange(count) % len(dataset.classes)).astype(np.uint8)
             for name, array in ((files.images, draw(count)), (files.labels, labels)):

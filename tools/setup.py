@@ -77,7 +77,7 @@ def set_up(venv: Path, this_python: bool) -> None:
     try:
         venv.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        sys.exit(f"{venv} is not a directory; choose another by `make VENV=…`")
+        sys.exit(f"{venv} is not a directory; choose another with `make VENV=…`")
     # Of two set-ups at once, the second waits; the kernel releases the lock, whatever happens.
     directory = os.open(venv, os.O_RDONLY)
     try:
@@ -110,7 +110,7 @@ def set_up(venv: Path, this_python: bool) -> None:
 def check_python() -> None:
     """Exit unless this interpreter has wheels in the lock and can create environments."""
     found = f"Python {sys.version.split()[0]} ({sys.executable})"
-    choose = "choose another by `make PYTHON=/path/to/python3.x`"
+    choose = "choose another with `make PYTHON=/path/to/python3.x`"
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         needed = "Python {}.{} to {}.{}".format(*OLDEST, *NEWEST)
         sys.exit(f"{needed} is needed, found {found}; {choose}")
@@ -179,7 +179,7 @@ def create(venv: Path, environment: "dict[str, str]") -> None:
         what = f"contains {foreign[0]}" if foreign else "has no pyvenv.cfg"
         sys.exit(
             f"{venv} is not a virtual environment ({what}) and is left as it is; "
-            "choose another directory by `make VENV=…`"
+            "choose another directory with `make VENV=…`"
         )
     created = run([sys.executable, "-I", "-m", "venv", "--clear", str(venv)], environment)
     if created.returncode:
@@ -275,7 +275,7 @@ def free_space(stderr: str, venv: Path) -> str:
         return ""
     directories = [venv, Path(tempfile.gettempdir())]
     free = [f"{path}: {shutil.disk_usage(path).free / 1e9:.1f} GB" for path in directories]
-    return f"; free are {', '.join(free)} (choose others by `make VENV=…` and TMPDIR)"
+    return f"; free are {', '.join(free)} (choose others with `make VENV=…` and TMPDIR)"
 
 
 def run(

@@ -28,7 +28,9 @@ from tools.seed_noise import describe_data
 DIRECTORY = Path("sweeps")
 
 POLL_S = 10  # between two queries of the queue
-WORKERLESS_S = 90  # no answer of any worker for so long: they are not just starting, or busy
+WORKERLESS_S = (
+    90  # no worker has answered for this long: they have died, are not just starting or busy
+)
 
 
 def dvc(*arguments: str) -> str:
@@ -74,9 +76,9 @@ def check_repository() -> None:
         )
     if others := queue()[0]:
         raise UserError(
-            f"other experiments are queued or running: {', '.join(others)}; let them finish by "
-            f"`dvc queue start`, or drop them by `dvc queue remove {' '.join(others)}` (running "
-            "ones by `dvc queue kill`)"
+            f"other experiments are queued or running: {', '.join(others)}; let them finish with "
+            f"`dvc queue start`, or drop them with `dvc queue remove {' '.join(others)}` (running "
+            "ones with `dvc queue kill`)"
         )
 
 
@@ -102,13 +104,13 @@ def wait(experiments: list[str]) -> None:
                 bar.refresh()
     except KeyboardInterrupt as error:
         raise UserError(
-            f"interrupted; {', '.join(left)} go on in the background: `dvc queue status` shows "
+            f"interrupted; {', '.join(left)} continue in the background: `dvc queue status` shows "
             f"them, `dvc queue kill {' '.join(left)}` stops them, and this command, typed again "
             "when they are done, collects the results"
         ) from error
     if left:
         raise UserError(
-            f"the workers of the queue have died, {', '.join(left)} did not finish: drop them by "
+            f"the workers of the queue have died, {', '.join(left)} did not finish: drop them with "
             f"`dvc queue kill {' '.join(left)}`, then run this command again; it trains only what "
             "is missing"
         )

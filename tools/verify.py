@@ -115,7 +115,7 @@ def judge(
     recorded, found : mapping of str to float
         The metrics of the two runs.
     noise : mapping of str to float
-        Seed noise of the metrics; without it, none of those of the gate may differ.
+        Seed noise of the metrics; if it is empty, those of the gate must be equal.
 
     Raises
     ------

@@ -27,6 +27,7 @@ _ROLES: dict[str, Role] = {
 }
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow
 _ROWS = 1024  # per chunk
+_MIDDLE = 128  # grey values whose maximum is below it have no white
 
 
 @dataclass
@@ -56,7 +57,7 @@ def read_arrays(path: Path) -> list[UserArray]:
     ------
     UserError
         If the file is damaged or contains pickled objects, or an array is neither images nor
-        labels by its name.
+        labels by its shape, type and name.
     """
     try:
         with named_errors(path):
@@ -116,7 +117,7 @@ def labels_of(path: Path, array: UserArray, count: int) -> NDArray[np.str_]:
         )
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
-    if values.dtype.kind == "f" and (values == np.rint(values)).all():
+    if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all():
         values = values.astype(np.int64)
     labels = values.astype(str)
     for label in np.unique(labels).tolist():
@@ -131,7 +132,8 @@ def iter_values(path: Path, array: UserArray) -> Iterator[NDArray[Any]]:
     Raises
     ------
     UserError
-        If the shape is not that of images, or a value is not in 0..255.
+        If the shape is not that of images, a value is not in 0..255, or an array of floats has
+        neither fractions in 0..1 nor grey values up to 255.
     """
     values, shape = array.values, array.values.shape
     if shape[1:] != (table.PIXELS,):
@@ -146,23 +148,28 @@ def iter_values(path: Path, array: UserArray) -> Iterator[NDArray[Any]]:
         raise UserError(
             f"{path}: array {array.name} has shape {shape}, expected at least one image"
         )
-    for start in range(0, len(values), _ROWS):
-        chunk = np.asarray(values[start : start + _ROWS])
-        if chunk.dtype.kind not in "biuf":
-            raise UserError(f"{path}: array {array.name} is of type {chunk.dtype}, not of numbers")
+    if values.dtype.kind not in "biuf":
+        raise UserError(f"{path}: array {array.name} is of type {values.dtype}, not of numbers")
+    chunks = [values[start : start + _ROWS] for start in range(0, len(values), _ROWS)]
+    # Of the whole array: one chunk may be dark.
+    maximum = max(float(chunk.max()) for chunk in chunks)
+    for number, chunk in enumerate(map(np.asarray, chunks)):
         wrong = ~((chunk >= 0) & (chunk <= 255))
+        if values.dtype.kind == "f" and 1 < maximum < _MIDDLE:
+            wrong |= chunk != np.rint(chunk)
         if wrong.any():
             row, *place = np.argwhere(wrong)[0].tolist()
             raise UserError(
-                f"{path}: array {array.name}, image {start + row + 1} has a value "
-                f"{chunk[(row, *place)]}, expected 0..255, or fractions 0..1; scale the array"
+                f"{path}: array {array.name}, image {number * _ROWS + row + 1} has a value "
+                f"{chunk[(row, *place)]:.6g}, the maximum of all is {maximum:.6g}; expected grey "
+                "values 0..255, or fractions 0..1; scale the array"
             )
         if chunk.ndim == 2 or chunk.shape[1:] in ((table.SIDE, table.SIDE), (28, 28, 1)):
             images = chunk.reshape(-1, table.PIXELS)
         else:
             images = np.stack([_shrink(image) for image in chunk]).reshape(-1, table.PIXELS)
         if images.dtype.kind == "f":
-            yield images if images.max() <= 1 else np.rint(images).astype(np.uint8)
+            yield images if maximum <= 1 else np.rint(images).astype(np.uint8)
         else:
             yield images.astype(np.uint8)
 

@@ -111,8 +111,10 @@ def _explain(error: Exception) -> str:
     match error:
         case FileNotFoundError():
             reason = f"not found: {error.filename or error}"
-        case TimeoutError() | subprocess.TimeoutExpired():
+        case TimeoutError():
             return f"no data for {TIMEOUT_S} s, or too little"
+        case subprocess.TimeoutExpired():
+            return f"pip took longer than {error.timeout:.0f} s"
         case _:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
     # User names and passwords; queries, such as the tokens of addresses that a server redirects to.

@@ -49,8 +49,8 @@ def iter_chunks(
     Raises
     ------
     UserError
-        If the magic number or the header does not match `item` and `dtype`, there is no item, or
-        the file ends before or after the last one.
+        If the magic number or the header does not match `item` and `dtype`, there is no element,
+        or the file ends before or after the last one.
     """
     dtype = np.dtype(dtype)
     magic = file.read(4)
@@ -62,16 +62,14 @@ def iter_chunks(
         )
     header = file.read(4 * (1 + len(item)))
     count, *sizes = (int(size) for size in np.frombuffer(header.ljust(16, b"\0"), ">u4"))
-    if tuple(sizes[: len(item)]) != item or count == 0:
-        shape = (count, *sizes[: len(item)])
-        raise UserError(
-            f"{name}: shape {shape}, expected {('n', *item)} with n > 0".replace("'", "")
-            + f"; {hint}"
-        )
+    shape = (count, *sizes[: len(item)])
+    if shape[1:] != item or 0 in shape:
+        expected_shape = str(("n", *item)).replace("'", "")
+        raise UserError(f"{name}: shape {shape}, expected {expected_shape} with n > 0; {hint}")
     item_bytes = dtype.itemsize * math.prod(item)
     read_items = 0
     while read_items < count:
-        items = min(count - read_items, _CHUNK_BYTES // item_bytes)
+        items = min(count - read_items, max(1, _CHUNK_BYTES // item_bytes))
         block = file.read(items * item_bytes)
         if len(block) < items * item_bytes:
             raise UserError(

@@ -31,7 +31,7 @@ def visible_entries(directory: Path) -> list[Path]:
 
 def words(name: str) -> list[str]:
     """Split a name at punctuation and capitals: trainingSet-2 is training, set, 2."""
-    found = re.findall(r"t10k|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
+    found = re.findall(r"(?i:t10k)|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
     return [word.lower() for word in found]
 
 

@@ -37,7 +37,7 @@ _CHUNK = 256  # pictures
 _MAX_LISTED = 20  # files in a message
 
 
-def iter_files(paths: list[Path]) -> Iterator[table.Chunk]:
+def iter_files(paths: list[Path], label: str | None = None) -> Iterator[table.Chunk]:
     """Read picture files, in chunks and bounded memory.
 
     A picture is converted to grey (luma) and resized to 28x28 as torchvision's Grayscale and Resize
@@ -49,11 +49,12 @@ def iter_files(paths: list[Path]) -> Iterator[table.Chunk]:
     Parameters
     ----------
     paths : list of Path
+    label : str, optional
+        The label of all of them, by default the name of each file.
 
     Yields
     ------
     labels : str array of shape (n,)
-        File names.
     images : uint8 array of shape (n, 784)
         Grey values, 0 black to 255 white; n is a few hundred at most.
 
@@ -66,7 +67,7 @@ def iter_files(paths: list[Path]) -> Iterator[table.Chunk]:
         If a file cannot be read.
     """
     _check_suffixes(paths)
-    yield from _read([(_label(path), path) for path in paths])
+    yield from _read([(label or _label(path), path) for path in paths])
 
 
 def iter_classes(directory: Path) -> Iterator[table.Chunk]:
@@ -119,11 +120,11 @@ def iter_classes(directory: Path) -> Iterator[table.Chunk]:
 
 def _check_suffixes(paths: list[Path]) -> None:
     """Refuse files that are not pictures by their names."""
-    if strange := [path for path in paths if path.suffix.lower() not in FORMATS]:
-        known = [text for path in strange if (text := OTHER_FORMATS.get(path.suffix.lower()))]
+    if others := [path for path in paths if path.suffix.lower() not in FORMATS]:
+        known = [text for path in others if (text := OTHER_FORMATS.get(path.suffix.lower()))]
         reason = known[0] if known else "remove it"
         raise UserError(
-            f"{_listed(strange)}: not a picture by its suffix, expected {' '.join(FORMATS)}; "
+            f"{_listed(others)}: not a picture by its suffix, expected {' '.join(FORMATS)}; "
             f"{reason}"
         )
 

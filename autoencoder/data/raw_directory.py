@@ -1,4 +1,4 @@
-"""The directory that fetch fills, which may contain files of the user, or lead elsewhere by links.
+"""The directory that fetch fills, which may contain the user's files, or links.
 
 fetch must leave exactly the files of the data set there, because the directory's digest in dvc.lock
 covers all of it. But it deletes only files that it wrote, as its record tells, or can download
@@ -78,11 +78,13 @@ class RawDirectory:
         for path in self._extra_files(expected):
             log.info("deleting %s, a file of an earlier data set", path)
             path.unlink()
-        for partial in self.path.rglob(PARTIAL_PATTERN):  # of a killed process
-            partial.unlink()
-        for directory in sorted(self.path.rglob("*/"), reverse=True):
-            if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
-                directory.rmdir()
+        if not self.path.is_symlink():
+            for partial in self.path.rglob(PARTIAL_PATTERN):  # of a killed process
+                partial.unlink()
+            for directory in sorted(self.path.rglob("*/"), reverse=True):
+                is_link = directory.is_symlink() or not directory.is_dir()
+                if not is_link and not any(directory.iterdir()):
+                    directory.rmdir()
         self._written |= {self._name(path): sha256(path) for path in expected}
         with atomic_write(self.record) as partial:
             partial.write_text(json.dumps(self._written, indent=1) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import math
 import re
 from codecs import BOM_UTF8
 from collections import Counter
@@ -98,7 +99,7 @@ def write(path: Path, chunks: Iterable[Chunk]) -> Counter[str]:
 
 def describe_classes(classes: Counter[str]) -> str:
     """List classes with their numbers of images, the first of many."""
-    names = sorted(classes, key=lambda name: (len(name), name) if name.isdecimal() else (99, name))
+    names = in_order(classes)
     listed = ", ".join(f"{name}: {classes[name]}" for name in names[:_MAX_CLASSES])
     more = f" and {len(names) - _MAX_CLASSES} more" if len(names) > _MAX_CLASSES else ""
     return f"{len(names)} classes: {listed}{more}"
@@ -146,16 +147,25 @@ def iter_chunks(path: Path) -> Iterator[Chunk]:
     return _read(path, _SMALL_BLOCK)
 
 
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Sort labels: those of digits by their values, then the others as text."""
+
+    def key(label: str) -> tuple[float, str]:
+        is_number = label.isascii() and label.isdecimal()
+        return (float(label) if is_number else math.inf), label
+
+    return sorted(labels, key=key)
+
+
 def first_row_per_label(labels: NDArray[np.str_]) -> NDArray[np.intp]:
-    """Return the first row of each label, ordered as numbers if all labels are, else as text."""
+    """Return the first row of each label, `in_order`: an int array of shape (labels,)."""
     names, first = np.unique(labels, return_index=True)
-    if all(name.isascii() and name.isdecimal() for name in names):
-        return first[np.argsort(names.astype(np.float64), kind="stable")]
-    return first
+    rows = dict(zip(names.tolist(), first.tolist(), strict=True))
+    return np.array([rows[name] for name in in_order(rows)])
 
 
 def mean_border(images: NDArray[np.uint8]) -> float:
-    """Return the mean of the outermost rows and columns of images (n, 784): dark or bright."""
+    """Return the mean grey value, 0..255, of the border pixels of images (n, 784)."""
     square = images.reshape(-1, SIDE, SIDE)
     inner = square[:, 1:-1, 1:-1]
     total = int(square.sum(dtype=np.int64)) - int(inner.sum(dtype=np.int64))

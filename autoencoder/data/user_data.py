@@ -21,6 +21,7 @@ from autoencoder.data.names import (
     split_of,
     split_of_directory,
     visible_entries,
+    words,
 )
 from autoencoder.data.raw_directory import RawDirectory
 from autoencoder.data.user_tables import UNLABELLED
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 # different weights are scored on the same test images.
 SPLIT_SEED = 0
 
-# A maximum below it is no white; a mean border from it on is that of black ink on white.
+# A maximum below this is not white; a mean border of at least this means black ink on white.
 _MIDDLE = 128
 _MAX_DISTINCT_ROWS = 20
 
@@ -66,11 +67,15 @@ def copy_user_data(source: Path, raw: RawDirectory) -> None:
     Raises
     ------
     UserError
-        If `source` is missing or empty, or contains a link to a directory, or if `raw` contains
-        other files.
+        If `source` is missing, hidden or empty, or contains a link to a directory, or if `raw`
+        contains other files.
     OSError
         If a file cannot be read or `raw` cannot be written to.
     """
+    if not is_visible(source, source.parent):
+        raise UserError(
+            f"{source}: hidden, or of a file manager, by its name; rename it, also in params.yaml"
+        )
     found = [
         path for path in [source, *sorted(source.rglob("*"))] if is_visible(path, source.parent)
     ]
@@ -111,8 +116,8 @@ def iter_images(path: Path, invert: bool = False, usual_border: float = 0) -> It
     invert : bool
         Exchange black and white.
     usual_border : float
-        Mean grey value of the borders of the images that a model was trained on. If theirs is far
-        from it, a warning is logged.
+        Mean grey value of the borders of the images that a model was trained on. If theirs is on
+        the other side of 128, a warning is logged.
 
     Yields
     ------
@@ -328,10 +333,7 @@ def _has_pictures(directory: Path) -> bool:
 def _files(paths: list[Path], split: Split | None, file_labels: bool) -> Iterator[_Part]:
     """Read the files of a directory: pictures, or else tables and arrays by split."""
     if any(path.suffix.lower() in pictures.FORMATS for path in paths):
-        chunks = pictures.iter_files(paths)
-        if not file_labels:
-            chunks = ((np.full(len(names), UNLABELLED), images) for names, images in chunks)
-        yield split, chunks
+        yield split, pictures.iter_files(paths, None if file_labels else UNLABELLED)
         return
     is_array = {path: path.suffix.lower() in (".npy", ".npz") for path in paths}
     for path in paths:
@@ -359,9 +361,8 @@ def _arrays(paths: list[Path], split: Split | None) -> Iterator[_Part]:
     found = [(path, array) for path in paths for array in arrays.read_arrays(path)]
 
     def key(path: Path, array: arrays.UserArray) -> tuple[str, ...]:
-        names = [array.name, path.name]
-        words = [w for name in names for w in name.lower().replace("-", "_").split("_")]
-        return tuple(w for w in ("val", "valid", "validation") if w in words)
+        found = {*words(array.name), *words(path.name)}
+        return tuple(word for word in ("val", "valid", "validation") if word in found)
 
     groups: dict[Any, dict[str, tuple[Path, arrays.UserArray]]] = {}
     for path, array in found:

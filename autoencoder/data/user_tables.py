@@ -50,7 +50,7 @@ _DAMAGES = (
 _LABEL_NAMES = {"label", "class", "target", "y"}
 _INDEX_NAMES = {"", "id", "index"}
 _ROWS = 2048  # per chunk; pandas needs 8 bytes a pixel
-_MAX_LINE = 1 << 20  # bytes of the first line
+_MAX_LINE = 1 << 20  # characters of the first line
 _MAX_DISTINCT = 256  # values of a column to remember
 
 Values = NDArray[Any]
@@ -81,14 +81,17 @@ def open_table(path: Path) -> Iterator[IO[bytes]]:
                 members = [
                     name
                     for name in archive.namelist()
-                    if not name.endswith("/") and is_visible(Path(name), Path())
+                    if not name.endswith("/") and is_visible(Path("/", name), Path("/"))
                 ]
                 if len(members) != 1 or not members[0].lower().endswith(SUFFIXES):
                     raise UserError(
                         f"{path}: an archive of {len(members)} files, expected one table; unpack "
                         f"it into a directory next to it, for instance with `unzip`"
                     )
-                file = stack.enter_context(archive.open(members[0]))
+                try:
+                    file = stack.enter_context(archive.open(members[0]))
+                except RuntimeError as error:  # encrypted, or compressed by an unusual method
+                    raise UserError(f"{path}: {error}; unpack it") from error
             elif decompress := COMPRESSIONS.get(path.suffix.lower()):
                 file = stack.enter_context(decompress(file))
             yield file
@@ -107,9 +110,10 @@ def iter_table(path: Path) -> Iterator[tuple[NDArray[np.str_], Values]]:
     ----------
     path : Path
         Cells separated by commas, semicolons, tabs or spaces, quoted or not, in UTF-8 or UTF-16,
-        compressed by gzip, bzip2 or xz or alone in a zip archive. 784 columns are grey values. The
-        label is in the column ``label``, ``class``, ``target`` or ``y``, otherwise in the first of
-        785, or there is none. A column that is unnamed or called ``id`` or ``index`` is dropped.
+        compressed by gzip, bzip2, xz or zstd, or alone in a zip archive. 784 columns are grey
+        values. The label is in the column ``label``, ``class``, ``target`` or ``y``, otherwise in
+        the first of 785, or there is none. A column that is unnamed or called ``id`` or ``index``
+        is dropped.
 
     Yields
     ------
@@ -169,15 +173,18 @@ def _layout(path: Path, file: IO[bytes]) -> _Layout:
         cast(Any, io.BufferedReader(cast(Any, _Prefixed(start, file)))),
         encoding=encoding, errors="replace", newline=None,
     )  # fmt: skip
-    lines = [text.readline(_MAX_LINE), text.readline(_MAX_LINE)]
-    if not lines[0].strip():
+    line = text.readline(_MAX_LINE)
+    if not line.strip():
         raise UserError(f"{path}: line 1 is blank, expected a header or an image")
-    if len(lines[0]) == _MAX_LINE:
+    if len(line) == _MAX_LINE:
         raise UserError(f"{path}: line 1 has over {_MAX_LINE} characters, not a table")
-    delimiter = max(",;\t ", key=lambda mark: (lines[0].count(mark), mark != " "))
-    if lines[0].count(delimiter) == 0:
+    delimiter = max(",;\t ", key=lambda mark: (line.count(mark), mark != " "))
+    if line.count(delimiter) == 0:
         delimiter = ","
-    cells = next(csv.reader([lines[0]], delimiter=delimiter, skipinitialspace=True))
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+    except csv.Error as error:
+        raise UserError(f"{path}: line 1 cannot be read ({error}), not a table") from error
     cells = [cell.strip() for cell in cells]
     header, lost = _is_header(cells)
     if lost:
@@ -251,7 +258,8 @@ def _is_header(cells: list[str]) -> tuple[bool, bool]:
         if suffix != (str(seen[base]) if seen[base] else ""):
             return False, False
         seen[base] += 1
-    return len(numbers) > len(seen), True
+    lost = len(numbers) > len(seen)
+    return lost, lost
 
 
 def _frames(path: Path, layout: _Layout) -> Iterator[tuple[int, pd.DataFrame]]:
@@ -317,16 +325,14 @@ def _labels(path: Path, layout: _Layout, frame: pd.DataFrame, start: int) -> NDA
         return np.full(len(frame), UNLABELLED)
     labels = pd.Series(frame[layout.label].to_numpy(str), dtype=object).str.strip()
     labels = labels.str.replace(r"^([+-]?\d+)\.0+$", r"\1", regex=True)
-    for row in np.flatnonzero(~labels.isin([x for x in labels.unique() if _is_label(x)])):
+    for row in np.flatnonzero(
+        ~labels.isin([x for x in labels.unique() if table.is_valid_label(x)])
+    ):
         raise UserError(
             f"{path}: line {start + row}, column {_column(layout, layout.label)}: "
             f"{labels.iloc[row]!r:.80}: {table.label_fault(labels.iloc[row])}"
         )
     return np.asarray(labels, str)
-
-
-def _is_label(text: str) -> bool:
-    return table.label_fault(text) is None
 
 
 def _values(path: Path, layout: _Layout, frame: pd.DataFrame, start: int) -> Values:

@@ -186,8 +186,8 @@ def score(
     Raises
     ------
     UserError
-        If the model is no better than the mean training image as every reconstruction, or nothing
-        could be.
+        If the model is no better than the mean training image as every reconstruction, or all test
+        images equal that image.
     """
     train_images, images = train[1], test[1]
     bce_train, _ = per_image_losses(model, torch.from_numpy(train_images))

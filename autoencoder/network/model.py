@@ -98,8 +98,9 @@ class Autoencoder(nn.Module):
     def initialise(self, mean: Tensor, generator: torch.Generator) -> None:
         """Draw initial weights for which gradients of similar size reach every layer.
 
-        Weights are Xavier-uniform (Glorot and Bengio, 2010), times 4 on either side of a sigmoid,
-        whose slope is 1/4, and times the square root of 2 elsewhere (He et al., 2015). The biases
+        Weights are Xavier-uniform (Glorot and Bengio, 2010), times 4 on either side of a hidden
+        sigmoid or that of the code, whose slope is 1/4, and times the square root of 2 elsewhere
+        (He et al., 2015). The biases
         make the first layer's outputs 0 for the mean image and the mean image the first
         reconstruction.
 
@@ -210,7 +211,13 @@ def _open(path: str | Path) -> Iterator[tuple[Any, Any]]:
 
 
 def training_noise(path: str | Path) -> float:
-    """Read how much noise a model was trained to remove; 0 if its file does not say."""
+    """Read how much noise a model was trained to remove; 0 if its lineage does not say.
+
+    Raises
+    ------
+    UserError
+        If the file has no lineage.
+    """
     return float(lineage(path).get("parameters", {}).get("noise", 0))
 
 

@@ -19,7 +19,8 @@ EPS = 1e-12
 
 aten = torch.ops.aten
 
-# Backward pass of each activation a = f(y): turns the gradient by a, in place, into that by y.
+# Backward pass of each activation a = f(y): turns the gradient with respect to a, in place, into
+# that with respect to y.
 BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
     "sigmoid": lambda g, y, a: aten.sigmoid_backward.grad_input(g, a, grad_input=g),
     "tanh": lambda g, y, a: aten.tanh_backward.grad_input(g, a, grad_input=g),
@@ -33,8 +34,8 @@ BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
 class _Layer:
     """A linear layer, y = W x + b, its activation, a = f(y), and their buffers.
 
-    x is the activation of the previous layer, minus 1/2 for a centred layer. The gradients by y and
-    by a share one buffer.
+    x is the activation of the previous layer, minus 1/2 for a centred layer. The gradients with
+    respect to y and to a share one buffer.
     """
 
     weight: Tensor
@@ -155,9 +156,9 @@ class Step:
     """A training step of an autoencoder: forward, loss, backward, update.
 
     Computes what ``loss.backward()`` and AdamW compute, up to rounding, without autograd's
-    bookkeeping and without allocating memory: at batch size 64 the network is so small that these
-    take a third of the time. On an NVIDIA GPU, the step's fifty small kernels are replayed as one
-    CUDA graph.
+    bookkeeping and, but for the loss, without allocating memory: at batch size 64 the network is so
+    small that these take a third of the time. On an NVIDIA GPU, the step's fifty small kernels are
+    replayed as one CUDA graph.
 
     Parameters
     ----------
@@ -292,9 +293,9 @@ class Step:
         self.loss = bce.mean(1).mean(dtype=self.loss_dtype)
 
     def _backward(self) -> None:
-        """Compute the gradients of the summed BCE by all weights and biases."""
+        """Compute the gradients of the summed BCE with respect to all weights and biases."""
         last = self.layers[-1]
-        # The derivative of cross-entropy and sigmoid together by the logits is simple.
+        # The derivative of cross-entropy and sigmoid together with respect to the logits is simple.
         torch.sigmoid(last.y, out=last.gradient).sub_(self.target)
         for layer, previous in pairwise([*reversed(self.layers), None]):
             layer = cast(_Layer, layer)

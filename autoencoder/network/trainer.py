@@ -58,7 +58,7 @@ def learning_rate(progress: float, peak: float) -> float:
     Parameters
     ----------
     progress : float
-        Fraction of the steps already taken, between 0 and 1.
+        Fraction of the steps taken, this one included, between 0 and 1.
     peak : float
         The highest learning rate.
     """
@@ -129,8 +129,8 @@ class Trainer:
     @property
     def history(self) -> list[Epoch]:
         """The epochs so far."""
-        done = self.losses[~self.losses[:, 0].isnan()]
-        return [Epoch(number, *losses) for number, losses in enumerate(done.tolist(), start=1)]
+        recorded = self.losses[~self.losses[:, 0].isnan()].tolist()
+        return [Epoch(number, *losses) for number, losses in enumerate(recorded, start=1)]
 
     @property
     def best(self) -> Epoch:
@@ -140,9 +140,9 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or the last `patience` of them did not improve."""
-        done, patience = len(self.history), self.params.patience
-        stalled = done > 0 and patience > 0 and done - self.best.epoch >= patience
-        return done == self.params.epochs or stalled
+        epochs, patience = len(self.history), self.params.patience
+        stalled = epochs > 0 and patience > 0 and epochs - self.best.epoch >= patience
+        return epochs == self.params.epochs or stalled
 
     def run_epoch(self, on_step: Callable[[], object] = lambda: None) -> None:
         """Train for one epoch and add it to the history.

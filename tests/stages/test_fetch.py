@@ -11,8 +11,13 @@ from conftest import Project
     [
         ("data/incoming/none.csv", "data/incoming/none.csv: nothing there"),
         *(
-            (name, f"params.yaml: dataset is {name!r}, expected mnist, .* path below data/incoming")
-            for name in ("data/incoming/", "data/incoming/../raw", "/etc/passwd", "mnsit")
+            (name, f"params.yaml: dataset is {path!r}, expected mnist, .* path below data/incoming")
+            for name, path in (
+                ("data/incoming/", "data/incoming"),
+                ("data/incoming/../raw", "data/raw"),
+                ("/etc/passwd", "/etc/passwd"),
+                ("mnsit", "mnsit"),
+            )
         ),
     ],
 )

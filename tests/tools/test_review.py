@@ -275,7 +275,7 @@ def test_the_status_is_the_gate(branches: Project) -> None:
             "autoencoder/network/step.py was different; ",
         ),
         (["main", "--out", "params.yaml"], "error: params.yaml: not a directory, expected one"),
-        (["main", "--tolerance", "bce=-1"], "'-1' for bce, expected a number from 0"),
+        (["main", "--tolerance", "bce=-1"], "'-1' for bce, expected a number >= 0"),
         (["main", "--tolerance", "bce_floor=1"], "'bce_floor' is not one of bce, "),
     ],
 )
