@@ -37,6 +37,11 @@ def test_numbers_are_read_as_dvc_reads_them(path: Path, text: str) -> None:
         assert params.read_params(ALL, path).weight_decay == value
 
 
+def test_paths_are_normalised(path: Path) -> None:
+    path.write_text(yaml.safe_dump(GOOD | {"dataset": "data/incoming/a/../b/"}))
+    assert params.read_params(["dataset"], path).dataset == "data/incoming/b"
+
+
 def test_only_declared_parameters_can_be_read() -> None:
     read = params.read_params(["seed"], ROOT / "params.yaml")
     assert read.seed == GOOD["seed"]

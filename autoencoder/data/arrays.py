@@ -108,7 +108,7 @@ def labels_of(path: Path, array: UserArray, count: int) -> NDArray[np.str_]:
     Raises
     ------
     UserError
-        If there are not `count` of them, or one breaks `table.LABEL_RULE`.
+        If there are not `count` of them, or one is not finite or breaks `table.LABEL_RULE`.
     """
     values = array.values.reshape(-1)
     if len(values) != count:
@@ -117,8 +117,15 @@ def labels_of(path: Path, array: UserArray, count: int) -> NDArray[np.str_]:
         )
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
-    if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all():
-        values = values.astype(np.int64)
+    if values.dtype.kind == "f":
+        if not (finite := np.isfinite(values)).all():
+            row = int((~finite).argmax())
+            raise UserError(
+                f"{path}: label {row + 1} in {array.name} is {values[row]}, expected a number or "
+                "text; remove or label that image"
+            )
+        if (values == np.rint(values)).all():
+            values = values.astype(np.int64)
     labels = values.astype(str)
     for label in np.unique(labels).tolist():
         if fault := table.label_fault(label):

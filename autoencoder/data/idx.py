@@ -65,7 +65,9 @@ def iter_chunks(
     shape = (count, *sizes[: len(item)])
     if shape[1:] != item or 0 in shape:
         expected_shape = str(("n", *item)).replace("'", "")
-        raise UserError(f"{name}: shape {shape}, expected {expected_shape} with n > 0; {hint}")
+        raise UserError(
+            f"{name}: shape {shape}, expected {expected_shape} with at least one element; {hint}"
+        )
     item_bytes = dtype.itemsize * math.prod(item)
     read_items = 0
     while read_items < count:

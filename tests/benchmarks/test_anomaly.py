@@ -43,6 +43,11 @@ def test_negatives_are_detected(ran: Project, tmp_path: Path, test_digits: Digit
     assert report["auroc"] == report["auroc_grey"] == 1
 
 
+def test_usage_is_shown_without_a_file(ran: Project) -> None:
+    output = ran.run_module("benchmarks.anomaly", status=2)
+    assert "the following arguments are required: other" in output
+
+
 def test_missing_file_is_reported_in_one_line(ran: Project) -> None:
     output = ran.run_module("benchmarks.anomaly", "nowhere.csv", status=1)
     assert output == "error: nowhere.csv: No such file or directory\n"

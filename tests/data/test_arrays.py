@@ -1,6 +1,7 @@
 """Arrays of users: .npy, .npz and IDX files."""
 
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 from conftest import concatenate, draw_digits, named, refusal
 
-from autoencoder.data import idx
+from autoencoder.data import arrays, idx
 from autoencoder.data.user_data import iter_images, read_user_data
 from autoencoder.errors import UserError
 
 TRAIN, TEST, VALIDATION = (draw_digits(count, seed=count) for count in (50, 30, 20))
+PARTS = {"train": TRAIN, "val": VALIDATION, "test": TEST}
 
 
 def check_split(path: Path, validation: bool = False) -> None:
@@ -30,12 +32,21 @@ def test_keras(tmp_path: Path) -> None:
     check_split(tmp_path / "a.npz")
 
 
-def test_medmnist(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("images_name", "labels_name"), [("_images", "_labels"), ("Images", "Labels")]
+)
+def test_medmnist(tmp_path: Path, images_name: str, labels_name: str) -> None:
     arrays: dict[str, Any] = {}
-    for name, (labels, images) in {"train": TRAIN, "val": VALIDATION, "test": TEST}.items():
-        arrays |= {f"{name}_images": images, f"{name}_labels": labels[:, None]}
+    for name, (labels, images) in PARTS.items():
+        arrays |= {f"{name}{images_name}": images, f"{name}{labels_name}": labels[:, None]}
     np.savez_compressed(tmp_path / "a.npz", **arrays)
     check_split(tmp_path / "a.npz", validation=True)
+
+
+def test_a_file_for_each_split(tmp_path: Path) -> None:
+    for name, (labels, images) in PARTS.items():
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=labels)
+    check_split(tmp_path, validation=True)
 
 
 def test_images_and_labels(tmp_path: Path) -> None:
@@ -59,6 +70,28 @@ def test_fractions_and_channels(tmp_path: Path) -> None:
     for values in (fractions, np.stack([fractions] * 3, 1), np.stack([TRAIN[1]] * 3, 3)):
         np.save(tmp_path / "a.npy", values)
         assert (concatenate(iter_images(tmp_path / "a.npy"))[1] == named(TRAIN)[1]).all()
+
+
+@pytest.mark.parametrize("place", [0, 20, 49])
+def test_fractions_with_an_outlier_are_refused(
+    tmp_path: Path, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "_ROWS", 16)
+    values = TRAIN[1] / 255
+    values[place, 14, 14] = 1.2
+    np.save(tmp_path / "a.npy", values)
+    message = refusal(lambda: list(iter_images(tmp_path / "a.npy")))
+    assert re.search(r"image 1 has a value 0\.\d+, the maximum of all is 1\.2; expected", message)
+
+
+def test_a_dark_chunk_of_grey_values_is_no_fractions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "_ROWS", 1)
+    values = TRAIN[1].astype(float)
+    values[3] /= 255
+    np.save(tmp_path / "a.npy", values)
+    assert concatenate(iter_images(tmp_path / "a.npy"))[1][3].max() == 1
 
 
 def test_other_sizes_are_resized(tmp_path: Path) -> None:
@@ -87,6 +120,8 @@ def test_idx_pairs(tmp_path: Path, suffix: str) -> None:
         ({"images": TRAIN[1].reshape(-1)}, "expected images"),
         ({"images": TRAIN[1].reshape(-1, 7, 4, 28, 1)}, "has shape"),
         ({"images": TRAIN[1], "labels": np.array(["a", "=1+1"] * 25)}, "would execute it"),
+        ({"images": TRAIN[1], "labels": [7.0] * 49 + [np.inf]}, "label 50 in labels is inf, "),
+        ({"images": TRAIN[1], "labels": [np.nan, *[7.0] * 49]}, "label 1 in labels is nan, "),
         ({"labels": TRAIN[0]}, "expected their images"),
         ({"images": TRAIN[1], "data": TRAIN[1]}, "both images"),
     ],

@@ -5,6 +5,7 @@ import errno
 import gzip
 import hashlib
 import re
+import subprocess
 import threading
 import time
 import zipfile
@@ -305,6 +306,11 @@ def test_a_full_disk_is_a_failure_of_one_source(
 def test_addresses_lose_their_secrets() -> None:
     said = sources._explain(OSError("404, url='https://me:pw@host/file?token=1#x', gone"))
     assert said == "OSError: 404, url='https://host/file', gone"
+
+
+def test_a_package_index_that_takes_too_long_is_named() -> None:
+    said = sources._explain(subprocess.TimeoutExpired("pip", 1800))
+    assert said == "pip took longer than 1800 s"
 
 
 def test_progress_is_logged_where_there_is_no_terminal(

@@ -27,7 +27,7 @@ def read(content: bytes, item: tuple[int, ...] = (), dtype: Any = np.uint8) -> N
     return idx.read(io.BytesIO(content), "file", item, dtype)
 
 
-@pytest.mark.parametrize("block", [1000, 1 << 22])
+@pytest.mark.parametrize("block", [100, 1000, 1 << 22])
 def test_round_trip(test_digits: Digits, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idx, "_CHUNK_BYTES", block)
     labels, images = test_digits
@@ -57,7 +57,12 @@ def test_torchvision_reads_what_is_encoded(tmp_path: Path, test_digits: Digits) 
         (FIVE + b"x", (), "trailing data after 5 items"),
         (b"\0\0\x08\x03\0\0\0\x02\0\0", (28, 28), r"shape \(2, 0, 0\), expected \(n, 28, 28\)"),
         (b"\0\0\x08\x03" + b"\xff" * 20, (28, 28), r"shape \(4294967295, .*expected \(n, 28, 28\)"),
-        (b"\0\0\x08\x01" + bytes(4), (), r"shape \(0,\), expected \(n,\) with n > 0"),
+        (
+            b"\0\0\x08\x01" + bytes(4),
+            (),
+            r"shape \(0,\), expected \(n,\) with at least one element",
+        ),
+        (b"\0\0\x08\x02\0\0\0\x02" + bytes(4), (0,), r"shape \(2, 0\), .* at least one element"),
         (b"\0\0\x08\x01" + b"\xff" * 20, (), "ends after 16 items, expected 4294967295"),
     ],
 )

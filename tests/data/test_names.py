@@ -26,6 +26,7 @@ def test_split_of_a_directory(name: str, split: str | None) -> None:
         ("mnist_train.csv", "train"),
         ("mnist-TEST.csv.gz", "test"),
         ("t10k-images-idx3-ubyte", "test"),
+        ("T10K-images.idx3-ubyte", "test"),
         ("x_train", "train"),
         ("val_labels", "train"),
         ("emnistTest.csv", "test"),

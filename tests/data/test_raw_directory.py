@@ -73,8 +73,11 @@ def test_a_linked_directory_with_exactly_the_right_content_works(raw: Path) -> N
     fill(raw, "MNIST/raw/images")
     shared = raw.rename(raw.with_name("shared"))
     raw.symlink_to(shared)
+    (shared / "empty").mkdir()
+    (shared / ".images.0123abcd.partial").touch()
     fill(raw, "MNIST/raw/images")
-    assert found(shared) == ["MNIST/raw/images"]
+    assert found(shared) == [".images.0123abcd.partial", "MNIST/raw/images"]
+    assert (shared / "empty").exists()
 
 
 @pytest.mark.parametrize("linked", ["raw", "raw/MNIST", "raw/MNIST/raw"])

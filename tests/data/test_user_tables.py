@@ -203,6 +203,28 @@ def test_compressed(tmp_path: Path, suffix: str) -> None:
     assert refusal(lambda: list(iter_images(path))).startswith(f"{path}: damaged (")
 
 
+@pytest.mark.parametrize(
+    ("offsets", "value", "reason"),
+    [((6, 8), 1, "encrypted"), ((8, 10), 99, "compression method is not supported")],
+)
+def test_an_archive_that_zipfile_cannot_unpack_is_refused(
+    tmp_path: Path, offsets: tuple[int, int], value: int, reason: str
+) -> None:
+    content = bytearray(zipped(b"label"))
+    for signature, offset in zip((b"PK\3\4", b"PK\1\2"), offsets, strict=True):
+        content[content.rindex(signature) + offset] = value
+    (tmp_path / "t.zip").write_bytes(content)
+    message = refusal(lambda: list(iter_images(tmp_path / "t.zip")))
+    assert message.startswith(f"{tmp_path}/t.zip: ")
+    assert reason in message
+
+
+def test_the_table_in_an_archive_may_have_an_absolute_path(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("/home/t.csv", frame().to_csv(index=False))
+    check(tmp_path / "t.zip")
+
+
 FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ("bad cell", lambda r: [*r[:2], r[2][:-1] + "x", *r[3:]], "line 3, column pixel784: 'x'"),
     ("too large", lambda r: [*r[:2], r[2][:-1] + "256", *r[3:]], "line 3, column pixel784: '256'"),
@@ -215,6 +237,8 @@ FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ("formula", lambda r: [*r[:2], "=1" + r[2][1:], *r[3:]], "line 3, column label: '=1'"),
     ("no rows", lambda r: r[:1], "no row below the header"),
     ("columns", lambda r: [line.rpartition(",")[0].rpartition(",")[0] for line in r], "line 1 has"),
+    ("descending", lambda r: ["c," + ",".join(map(str, range(784, 0, -1))), *r[1:]], "line 1, col"),
+    ("wide", lambda r: ["x" * 200_000, *r], "line 1 cannot be read (field larger than"),
     ("newlines", lambda r: [""] * 10**6, "line 1 is blank"),
     ("newlines below", lambda r: [r[0], *[""] * 10**6, r[1]], "line 2 is blank"),
 ]

@@ -20,7 +20,7 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 from autoencoder.errors import UserError
 from autoencoder.network.distributed import World, _restart_safe_store
 from autoencoder.network.model import build_model, lineage
-from autoencoder.network.numerics import choose_device
+from autoencoder.network.numerics import available_cores, choose_device
 from autoencoder.network.trainer import Trainer, split_validation
 
 # Sums of float32 in another order differ by some 1e-7; each of the few hundred updates adds to it.
@@ -105,7 +105,7 @@ def test_the_losses_are_those_of_one_process(
     check_curve(losses(project), alone)
     assert re.findall(r"^epoch +(\d+) of", output, re.MULTILINE) == [str(n) for n in range(1, 9)]
     assert output.count("weights of epoch") == 1
-    assert output.count("oversubscribe") == (count > (os.cpu_count() or 1))
+    assert output.count("oversubscribe") == (count > available_cores())
     assert lineage(project.root / "m.safetensors")["processes"] == count
 
 

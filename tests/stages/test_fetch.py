@@ -10,6 +10,7 @@ from conftest import Project
     ("dataset", "message"),
     [
         ("data/incoming/none.csv", "data/incoming/none.csv: nothing there"),
+        ("data/incoming/.mine.csv", r"data/incoming/\.mine\.csv: hidden"),
         *(
             (name, f"params.yaml: dataset is {path!r}, expected mnist, .* path below data/incoming")
             for name, path in (

@@ -127,6 +127,8 @@ def test_the_command_writes_the_page_or_one_line(tmp_path: Path) -> None:
     message = Project(ROOT).run_module(*command, status=1)
     assert re.fullmatch(r"error: .*test\.csv: line 1.*\n", message)
     assert out.read_bytes() == page
+    message = Project(ROOT).run_module(*command[:-1], str(model), status=1)
+    assert message.startswith(f"error: {model}: --out would overwrite --model")
 
 
 # In a browser

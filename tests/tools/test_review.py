@@ -319,6 +319,7 @@ def test_user_data_that_are_missing_or_not_named_have_not_changed(
     tolerances = ("main", "--tolerance", "bce=0.1", "--tolerance", "mse=0.1")
     assert "Seed noise has not been measured" in review(clone, *tolerances)
 
+    (incoming / "mine" / "Thumbs.db").write_text("of a file manager")
     (incoming / "stray.csv").write_text("not named by dataset")
     assert "No difference" in review(project, *tolerances)
     (incoming / "mine" / "digit 0" / "0000.png").unlink()
