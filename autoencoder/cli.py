@@ -154,7 +154,8 @@ def _describe(error: BaseException) -> str | None:
         case UserError():
             return str(error)
         case FileExistsError() if error.filename:
-            return f"{error.filename}: not a directory, perhaps a link that leads nowhere"
+            reason = "not a directory, perhaps a link that leads nowhere"
+            return f"{error.filename}: {reason}; remove it, or choose another output"
         case OSError() if error.strerror:
             return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         case OSError():

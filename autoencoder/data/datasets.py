@@ -256,6 +256,7 @@ def _read_labels(dataset: Dataset, root: Path, name: str) -> NDArray[np.int64]:
     if out_of_range.any():
         row = int(out_of_range.argmax())
         raise UserError(
-            f"{path}: label {row + 1} is {numbers[row]}, expected 0..{len(dataset.classes) - 1}"
+            f"{path}: label {row + 1} is {numbers[row]}, expected 0..{len(dataset.classes) - 1}; "
+            "delete it and run `dvc repro` again"
         )
     return numbers

@@ -198,6 +198,11 @@ def label_fault(text: str) -> str | None:
     return None
 
 
+def _fault(message: str) -> UserError:
+    """Make the error of a table that cannot be read."""
+    return UserError(f"{message}; correct it, or let `dvc repro` write it again")
+
+
 def _read(path: Path, block_bytes: int) -> Iterator[Chunk]:
     """Parse a table in blocks of whole lines; if one is unusual, look for the fault."""
     header = _check_header(path)
@@ -212,7 +217,7 @@ def _read(path: Path, block_bytes: int) -> Iterator[Chunk]:
             except (ValueError, OverflowError, pd.errors.ParserError) as error:
                 _raise_fault(path, header)
                 reason = " ".join(str(error).split())
-                raise UserError(f"{path}: cannot be read as a table ({reason:.200})") from error
+                raise _fault(f"{path}: cannot be read as a table ({reason:.200})") from error
             # pandas also accepts 1.0, a missing last line end and others.
             if size != len(block) and not checked:
                 _raise_fault(path, header)
@@ -253,9 +258,9 @@ def _check_header(path: Path) -> bytes:
         has_rows = bool(file.read(1))
     cells = line.removeprefix(BOM_UTF8).rstrip(b"\r\n").decode("latin-1").split(",")
     if cells != COLUMNS:
-        raise UserError(f"{path}: {_header_difference(cells)}")
+        raise _fault(f"{path}: {_header_difference(cells)}")
     if not has_rows:
-        raise UserError(f"{path}: no row below the header, expected at least one image")
+        raise _fault(f"{path}: no row below the header, expected at least one image")
     return line
 
 
@@ -280,17 +285,17 @@ def _raise_fault(path: Path, header: bytes) -> None:
         for number, line in enumerate(lines, start=2):
             place = f"{path}: line {number}"
             if len(line) == _MAX_LINE:
-                raise UserError(f"{place} has over {_MAX_LINE} bytes, expected 785 cells")
+                raise _fault(f"{place} has over {_MAX_LINE} bytes, expected 785 cells")
             if not line.endswith(b"\n"):
-                raise UserError(f"{place}: file is truncated (no final newline)")
+                raise _fault(f"{place}: file is truncated (no final newline)")
             label, *pixels = line.removesuffix(b"\n").removesuffix(b"\r").split(b",")
             if 1 + len(pixels) != len(COLUMNS):
-                raise UserError(f"{place} has {1 + len(pixels)} cells, expected {len(COLUMNS)}")
+                raise _fault(f"{place} has {1 + len(pixels)} cells, expected {len(COLUMNS)}")
             for column, cell in zip(COLUMNS[1:], pixels, strict=True):
                 if not _PIXEL.fullmatch(cell):
-                    raise UserError(
+                    raise _fault(
                         f"{place}, column {column}: {cell.decode('latin-1')[:40]!r}, "
                         "expected an integer 0..255"
                     )
             if not is_valid_label(name := label.decode(errors="replace")):
-                raise UserError(f"{place}, column label: {name[:80]!r}, expected {LABEL_RULE}")
+                raise _fault(f"{place}, column label: {name[:80]!r}, expected {LABEL_RULE}")

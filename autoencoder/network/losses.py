@@ -11,6 +11,7 @@ from autoencoder.errors import UserError
 from autoencoder.files import atomic_write, named_errors
 
 _HEADER = "epoch,train,validation"
+_HINT = "let `dvc repro` write it again"
 _ROW = re.compile(r"[0-9]+(,[0-9]+\.[0-9]+){2}")
 
 
@@ -59,7 +60,9 @@ def read_losses(path: Path) -> pd.DataFrame:
     for number, line in enumerate(lines, start=1):
         if not (_ROW.fullmatch(line) if number > 1 else line == _HEADER):
             expected = "three numbers" if number > 1 else _HEADER
-            raise UserError(f"{path}: line {number} is {line!r:.60}, expected {expected}")
+            raise UserError(f"{path}: line {number} is {line!r:.60}, expected {expected}; {_HINT}")
     if rest or len(lines) < 2:
-        raise UserError(f"{path}: truncated after {len(lines)} lines, expected one line per epoch")
+        raise UserError(
+            f"{path}: truncated after {len(lines)} lines, expected one line per epoch; {_HINT}"
+        )
     return pd.read_csv(path)
