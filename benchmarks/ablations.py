@@ -19,7 +19,7 @@ from autoencoder.network.model import build_model, to_unit_range
 from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.trainer import split_validation
 from autoencoder.params import Params, read_params
-from benchmarks.training import plain_network
+from benchmarks.recipe import plain_network
 
 REPORT = Path(__file__).with_suffix(".csv")
 

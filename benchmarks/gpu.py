@@ -26,23 +26,20 @@ from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.step import Step
 from autoencoder.network.trainer import Trainer
 from autoencoder.params import Params, read_params
-from benchmarks.training import (
-    ENDLESS,
+from benchmarks.measure import (
     EPOCH_ROUNDS,
     ROOT,
     TEST_TABLE,
     TRAIN_TABLE,
-    Worker,
     alternate,
     machine,
     median_seconds,
-    new_trainer,
     ratio,
-    read_images,
     report,
     seconds,
-    train_recipe,
 )
+from benchmarks.recipe import train_recipe
+from benchmarks.worker import ENDLESS, Worker, new_trainer, read_images
 
 REPORT = Path(__file__).with_suffix(".md")
 

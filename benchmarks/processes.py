@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from autoencoder.cli import run
-from benchmarks.training import ROOT, machine, report
+from benchmarks.measure import ROOT, machine, report
 
 REPORT = Path(__file__).with_suffix(".md")
 ROUNDS = 3

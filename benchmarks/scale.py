@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from autoencoder import cli
 from autoencoder.data import idx
 from autoencoder.data.datasets import DATASETS
-from benchmarks.training import PEAK, ROOT, machine, report
+from benchmarks.measure import PEAK, ROOT, machine, report
 
 REPORT = Path(__file__).with_suffix(".md")
 DATASET = "emnist-byclass"

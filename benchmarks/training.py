@@ -9,7 +9,6 @@ The plain recipe runs in a separate process with PyTorch's default settings, bec
 """
 
 import math
-import multiprocessing
 import os
 import platform
 import shutil
@@ -17,111 +16,60 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import cycle, pairwise
-from multiprocessing.connection import Connection
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from autoencoder.cli import run
 from autoencoder.data import table
-from autoencoder.data.table import PIXELS
 from autoencoder.errors import UserError
-from autoencoder.files import atomic_write
 from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import HIDDEN, build_model
+from autoencoder.network.model import build_model
 from autoencoder.network.numerics import available_threads, configure_numerics
 from autoencoder.network.step import AdamW, Step, flatten
-from autoencoder.network.trainer import Trainer, split_validation
 from autoencoder.params import Params, read_params
+from benchmarks.measure import (
+    EPOCH_ROUNDS,
+    PEAK,
+    ROOT,
+    TEST_TABLE,
+    TRAIN_TABLE,
+    Action,
+    alternate,
+    machine,
+    median_seconds,
+    ratio,
+    report,
+    seconds,
+)
+from benchmarks.recipe import plain_network, train_recipe
+from benchmarks.worker import Worker, new_trainer, read_images, train_ours
 
-ROOT = Path(__file__).parents[1]
-TRAIN_TABLE, TEST_TABLE = ROOT / "data/train.csv", ROOT / "data/test.csv"
 REPORT = Path(__file__).with_suffix(".md")
 
 STEPS = 100  # per measurement of steps or products
 ROUNDS = 15  # of these measurements
-EPOCH_ROUNDS = 5  # of measurements of whole epochs
 PROGRAM_ROUNDS = 3  # of measurements of `dvc repro` and of the train stage
-PAUSE_S = 0.1  # after this time, idle threads of OpenMP and OpenBLAS no longer spin
 
 TARGET_BCE = 0.102  # test BCE of the plain recipe after 30 epochs
 MAX_EPOCHS = 60  # of the plain recipe, which does not reach the target with a small `z_size`
 # Parameters that reach it in the shortest time, with any of four seeds.
 QUICK = {"epochs": 1, "batch_size": 128, "learning_rate": 0.016, "validation_fraction": 0.5}
-# Parameters for training any number of epochs.
-ENDLESS = {"epochs": 10_000, "patience": 0}
 
-# Prints the peak memory of the process in KiB. Not getrusage, whose value for a new process
-# includes its parent.
-PEAK = "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
-
-Action = Callable[[], object]
 Product = tuple[Tensor, Tensor, Tensor]  # a, b and the result, a b
 Row = tuple[str, str, str, str, str]  # of the report: figure, first, second, ratio, target
-
-
-# Measuring and reporting.
-
-
-def seconds(action: Action) -> float:
-    """Measure the duration of an action in seconds."""
-    time.sleep(PAUSE_S)
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
-def alternate(*actions: Action, rounds: int) -> list[list[float]]:
-    """Measure actions alternately.
-
-    Returns
-    -------
-    list of list of float
-        Seconds per action and round, without the warm-up round.
-    """
-    times = [[seconds(action) for action in actions] for _ in range(rounds + 1)]
-    return [list(column) for column in zip(*times[1:], strict=True)]
-
-
-def ratio(first: list[float], second: list[float], factor: float = 1.0) -> str:
-    """Format the median, minimum and maximum of the ratios per round, times a factor."""
-    ratios = sorted(factor * a / b for a, b in zip(first, second, strict=True))
-    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
 def milliseconds(times: list[float]) -> str:
     """Format the median time per step, in milliseconds, of measurements of `STEPS` steps."""
     return f"{1000 * statistics.median(times) / STEPS:.2f} ms"
-
-
-def median_seconds(times: list[float]) -> str:
-    """Format a median in seconds."""
-    return f"{statistics.median(times):.1f} s"
-
-
-def machine() -> str:
-    """Return the name of the processor and the number of cores."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    name = next((line.split(": ")[1] for line in text.splitlines() if "model name" in line), "")
-    return f"{name or platform.processor()}, {os.cpu_count()} cores"
-
-
-def report(path: Path, lines: list[str]) -> None:
-    """Print lines and write them to a file."""
-    text = "\n".join(lines)
-    print(text)
-    with atomic_write(path) as partial:
-        partial.write_text(f"{text}\n", encoding="utf-8")
 
 
 def profile_ops(steps: Action) -> list[str]:
@@ -294,116 +242,7 @@ def measure_steps(params: Params, images: Tensor, used: str) -> tuple[list[Row],
     ], profile_ops(our_step)
 
 
-# Trainings in processes of their own.
-
-
-class Worker:
-    """A process that trains an epoch whenever it is asked to.
-
-    Parameters
-    ----------
-    target : callable
-        Receives a connection and `arguments`. For each True from the connection it trains an epoch
-        and sends a result; it returns when it receives False.
-    arguments
-        Must be picklable.
-    """
-
-    def __init__(self, target: Callable[..., None], *arguments: object) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, child = context.Pipe()
-        self._process = context.Process(target=target, args=(child, *arguments), daemon=True)
-        self._process.start()
-        child.close()  # so that `finish_epoch` fails if the process has ended
-
-    def start_epoch(self) -> None:
-        """Start an epoch without waiting for it."""
-        self._connection.send(True)
-
-    def finish_epoch(self) -> tuple[float, ...]:
-        """Wait for the end of the epoch and return what the process has sent."""
-        result: tuple[float, ...] = self._connection.recv()
-        return result
-
-    def stop(self) -> None:
-        """End the process."""
-        self._connection.send(False)
-        self._process.join()
-
-
-def new_trainer(params: Params, images: Tensor, device: str = "cpu") -> Trainer:
-    """Make a trainer with initial weights, as the train stage does."""
-    training, validation = split_validation(images, params.validation_fraction, params.seed)
-    model = build_model(training, params.z_size, params.activation, params.seed)
-    return Trainer(model.to(device), training.to(device), validation.to(device), params)
-
-
-def read_images(path: Path) -> Tensor:
-    """Read the images of a table: uint8, (n, 784)."""
-    return torch.from_numpy(table.read(path)[1])
-
-
-def train_ours(connection: Connection, path: Path, params: Params) -> None:
-    """Train as the train stage does, as a target of `Worker`; sends the seconds of each epoch."""
-    configure_numerics()
-    trainer = new_trainer(params.model_copy(update=ENDLESS), read_images(path))
-    while connection.recv():
-        connection.send((seconds(trainer.run_epoch),))
-
-
-def plain_network(z_size: int) -> nn.Sequential:
-    """Make the network of the plain recipe: all sigmoid, PyTorch's default initialisation."""
-    layers: list[nn.Module] = [nn.Flatten()]
-    for inputs, outputs in pairwise([PIXELS, *HIDDEN, z_size, *reversed(HIDDEN), PIXELS]):
-        layers += [nn.Linear(inputs, outputs), nn.Sigmoid()]
-    return nn.Sequential(*layers)
-
-
-def train_recipe(
-    connection: Connection,
-    raw: Path,
-    z_size: int,
-    batch_size: int,
-    seed: int,
-    device: str = "cpu",
-) -> None:
-    """Train by the recipe that this project started from, as a target of `Worker`.
-
-    A plain PyTorch loop with the defaults of AdamW, torchvision's MNIST and a DataLoader. For each
-    epoch it sends the seconds, those of them spent on loading, and the test BCE after it.
-    """
-    torch.manual_seed(seed)
-    model = plain_network(z_size).to(device)
-    criterion = nn.BCELoss()
-    optimizer = torch.optim.AdamW(model.parameters())
-    # Not among the imports: what it imports complains at the end if it was not collected.
-    from torchvision import datasets, transforms
-
-    transform = transforms.Compose([transforms.Grayscale(), transforms.ToTensor()])
-    train, test = (datasets.MNIST(str(raw), train, transform) for train in (True, False))
-    training, testing = DataLoader(train, batch_size, shuffle=True), DataLoader(test, batch_size)
-
-    def load(loader: DataLoader[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
-        return (images.to(device) for images, _ in loader)
-
-    while connection.recv():
-        computing = 0.0
-        start = time.perf_counter()
-        for images in load(training):
-            loaded = time.perf_counter()
-            loss = criterion(model(images), images.flatten(1))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            computing += time.perf_counter() - loaded
-        loss.item()  # waits for the GPU
-        epoch = time.perf_counter() - start
-        with torch.no_grad():
-            bce = sum(
-                len(images) * criterion(model(images), images.flatten(1)).item()
-                for images in load(testing)
-            ) / len(test)
-        connection.send((epoch, epoch - computing, bce))
+# Epochs.
 
 
 def compare_with_recipe(params: Params, images: Tensor, test: Tensor) -> list[Row]:

@@ -86,13 +86,13 @@ def describe_environment(device: torch.device, products: str) -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "processor": _processor(),
+        "processor": processor_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "products": products,
     }
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """Return the name of the processor, as Linux knows it, or at least its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

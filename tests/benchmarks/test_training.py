@@ -14,7 +14,8 @@ from autoencoder.data import table
 from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.step import flatten
 from autoencoder.network.trainer import Trainer
-from benchmarks import training
+from benchmarks import measure, training
+from benchmarks.recipe import plain_network
 
 Shapes = tuple[Sequence[int], Sequence[int]]
 
@@ -36,14 +37,14 @@ def test_limit_has_the_products_of_a_step(images: Tensor) -> None:
     trainer = Trainer(network(images, z_size=8), images, images, parameters(batch_size=16))
     with RecordProducts() as record:
         trainer.step(torch.arange(16), 0.0)
-    model = training.plain_network(8)
+    model = plain_network(8)
     flatten(model)
     products = training.step_products(model, 16)
     assert sorted(record.shapes) == sorted((a.shape, b.shape) for a, b, _ in products)
 
 
 def test_every_library_computes_the_products() -> None:
-    model = training.plain_network(8)
+    model = plain_network(8)
     flatten(model)
     products = training.step_products(model, 16)
     actions = training.product_actions(products, configure_numerics())
@@ -62,7 +63,7 @@ def test_epochs_in_other_processes(
     train_digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "EPOCH_ROUNDS", 1)
-    monkeypatch.setattr(training, "PAUSE_S", 0.0)
+    monkeypatch.setattr(measure, "PAUSE_S", 0.0)
     path = tmp_path / "train.csv"
     table.write(path, [named(train_digits)])
     params = parameters(z_size=8, activation="sigmoid", validation_fraction=0.1)
