@@ -119,7 +119,8 @@ def _contains(path: Path, other: Path) -> bool:
 def run(main: Callable[[], None]) -> None:
     """Run `main`, reporting user errors in one line on standard error, with exit status 1.
 
-    It is an error, too, if the inputs that `parse_paths` recorded have changed at the end.
+    It is an error, too, if the inputs that `parse_paths` recorded have changed at the end. Only the
+    end of a pipe's reader is not reported.
     """
     startup.end_imports()
     logging.basicConfig(level=logging.INFO)
@@ -129,6 +130,10 @@ def run(main: Callable[[], None]) -> None:
         main()
         for inputs in _recorded:
             inputs.check_unchanged()
+    except BrokenPipeError as error:
+        if error.filename is None:
+            raise
+        sys.exit(1)  # without a message, as usual: the reader of the output, say head, has enough
     except (Exception, KeyboardInterrupt) as error:
         message = _describe(error)
         if message is None or "--debug" in sys.argv[1:]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from autoencoder.cli import run
+from autoencoder.cli import make_parser, run
 from autoencoder.data import table
 from autoencoder.files import atomic_write
 from autoencoder.network.model import build_model, to_unit_range
@@ -38,6 +38,7 @@ def train(model: nn.Module, criterion: nn.Module, training: Tensor, params: Para
 
 def main() -> None:
     """Train both and write their test BCE."""
+    make_parser(__doc__).parse_args()
     params = read_params(Params.model_fields)
     configure_numerics()
     torch.manual_seed(params.seed)

@@ -4,12 +4,11 @@ In headless Chromium. The page must follow a slider at once: a decode should tak
 """
 
 import shutil
-import sys
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from autoencoder.cli import run
+from autoencoder.cli import make_parser, run
 from autoencoder.errors import UserError
 
 PAGE = Path("explore/index.html")
@@ -52,7 +51,9 @@ def decode_ms(page: Path) -> float:
 
 def main() -> None:
     """Print the row: page, decode time, target."""
-    page = Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE
+    parser = make_parser(__doc__)
+    parser.add_argument("page", nargs="?", type=Path, default=PAGE, help="page (%(default)s)")
+    page = parser.parse_args().page
     print("| page | decode, median | target |")
     print("|---|---|---|")
     print(f"| {page} | {decode_ms(page):.2f} ms | 10 ms |")

@@ -17,7 +17,7 @@ import yaml
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from autoencoder.cli import run
+from autoencoder.cli import make_parser, run
 from autoencoder.errors import UserError
 from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.metrics import per_image_losses
@@ -136,6 +136,7 @@ def compare_epochs(params: Params, images: Tensor) -> list[str]:
 
 def main() -> None:
     """Measure everything, print the table and write it next to this file."""
+    make_parser(__doc__).parse_args()
     if not torch.cuda.is_available():
         raise UserError("there is no NVIDIA GPU, which this benchmark measures")
     params = read_params(Params.model_fields)

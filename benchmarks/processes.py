@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from autoencoder.cli import run
+from autoencoder.cli import make_parser, run
 from benchmarks.measure import ROOT, machine, report
 
 REPORT = Path(__file__).with_suffix(".md")
@@ -51,6 +51,7 @@ def epoch(launcher: str, directory: Path) -> float:
 
 def main() -> None:
     """Measure, print the table and write it next to this file."""
+    make_parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as name:
         rounds = []
         for number in range(ROUNDS):

@@ -80,6 +80,7 @@ def run(stage: str, root: Path) -> tuple[float, float]:
 
 def main() -> None:
     """Measure, print the table and write it next to this file."""
+    cli.make_parser(__doc__).parse_args()
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "project"

@@ -26,7 +26,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from autoencoder.cli import run
+from autoencoder.cli import make_parser, run
 from autoencoder.data import table
 from autoencoder.errors import UserError
 from autoencoder.network.distributed import AutogradStep
@@ -436,6 +436,7 @@ def measure_memory() -> Row:
 
 def main() -> None:
     """Measure everything, print the table and write it next to this file."""
+    make_parser(__doc__).parse_args()
     params = read_params(Params.model_fields)
     images, test = read_images(TRAIN_TABLE), read_images(TEST_TABLE)
     used = configure_numerics()

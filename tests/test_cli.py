@@ -18,6 +18,12 @@ from autoencoder.errors import UserError
 from autoencoder.params import Params
 
 DIRECTORIES = ["data", "metrics", "models", "plots"]
+PROGRAMS = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for directory in ("stages", "tools", "benchmarks")
+    for path in sorted((ROOT / directory).glob("*.py"))
+    if "__main__" in path.read_text() and path.name != "setup.py"  # which make alone calls
+]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -33,6 +39,13 @@ def test_help_tells_what_a_stage_reads_writes_and_uses(stage: str) -> None:
     assert re.findall(r"^  (\w+)  ", used, re.MULTILINE) == [
         name for name in Params.model_fields if name in PIPELINE[stage].get("params", [])
     ]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_is_shown_and_nothing_done(program: str) -> None:
+    output = Project(ROOT).run_module(program, "--help")
+    assert output.startswith(f"usage: python -m {program} ")
 
 
 @pytest.mark.parametrize(

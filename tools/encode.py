@@ -68,7 +68,7 @@ def main() -> None:
             # Nine digits distinguish any two float32 values.
             pd.DataFrame(codes, labels).to_csv(file, header=False, float_format="%.9g")
             count += len(labels)
-    log.info("%s: latent codes of %d images, %d numbers each", paths.codes, count, model.z_size)
+    log.info("%s: latent codes of shape (%d, %d)", paths.codes, count, model.z_size)
 
 
 if __name__ == "__main__":

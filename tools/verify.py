@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from autoencoder.cli import run
+from autoencoder.cli import make_parser, run
 from autoencoder.errors import UserError
 from autoencoder.network.model import Autoencoder
 from tools.revisions import git, reader
@@ -145,6 +145,7 @@ def judge(
 
 def main() -> None:
     """Clone, run, compare, print."""
+    make_parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as directory:
         recorded, clone = Path(directory) / "recorded", Path(directory) / "clone"
         found = clone / git("rev-parse", "--show-prefix")

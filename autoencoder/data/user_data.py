@@ -103,7 +103,8 @@ def copy_user_data(source: Path, raw: RawDirectory) -> None:
         with atomic_write(copy) as partial:
             shutil.copyfile(copies[copy], partial)
     raw.finish(copies)
-    log.info("%s: %d files from %s", raw.path, len(copies), source)
+    size = f", {len(copies)} files" if source.is_dir() else ""
+    log.info("%s: a copy of %s%s", raw.path, source, size)
 
 
 def iter_images(path: Path, invert: bool = False, usual_border: float = 0) -> Iterator[table.Chunk]:

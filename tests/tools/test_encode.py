@@ -23,7 +23,7 @@ def encode(project: Project, images: Path | str, codes: Path, *flags: str, statu
 
 def test_codes_are_those_of_the_model(ran: Project, tmp_path: Path) -> None:
     output = encode(ran, "data/test.csv", tmp_path / "codes.csv")
-    assert output == f"{tmp_path}/codes.csv: latent codes of 100 images, 32 numbers each\n"
+    assert output == f"{tmp_path}/codes.csv: latent codes of shape (100, 32)\n"
     labels, images = table.read(ran.root / "data/test.csv")
     model = Autoencoder.load(ran.root / "models/autoencoder.safetensors")
     with torch.no_grad():
@@ -62,6 +62,11 @@ def test_a_table_without_header_and_pictures_give_the_same_codes(
     pd.testing.assert_frame_equal(
         threes.drop(columns="label"), some.drop(columns="label"), rtol=1e-5
     )
+
+
+def test_a_pipe_may_be_closed_before_its_end(ran: Project) -> None:
+    command = f"python -m tools.encode {' '.join(OPTIONS)} data/test.csv --codes /dev/stdout"
+    assert ran.run("bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}", status=1) == ""
 
 
 @pytest.mark.parametrize(
