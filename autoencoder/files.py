@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -179,15 +178,3 @@ def file_digest(path: Path, algorithm: str) -> str:
     """Compute the digest of a file in hexadecimal, by one of hashlib's algorithms."""
     with path.open("rb") as file, named_errors(path):
         return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def source_digests() -> dict[str, str]:
-    """Compute the SHA-256 of each loaded module of autoencoder and stages, by relative path."""
-    root = Path(__file__).parents[1]
-    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
-    files = {
-        Path(spec.origin)
-        for spec in specs
-        if spec and spec.origin and spec.name.partition(".")[0] in ("autoencoder", "stages")
-    }
-    return {file.relative_to(root).as_posix(): sha256(file) for file in sorted(files)}

@@ -5,12 +5,13 @@ others must fail instead, or dvc.lock would vouch for a run that never happened.
 """
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoencoder.errors import UserError
-from autoencoder.files import source_digests
+from autoencoder.files import sha256
 from autoencoder.params import FILE, Params, read_params
 
 # Size, time of the last change and inode of a file.
@@ -61,7 +62,7 @@ class Inputs:
             read_params(uses) if uses else Params.model_construct(),
             paths,
             {file: signature for path in paths for file, signature in _walk(path)},
-            source_digests(),
+            _module_digests(),
         )
 
     def check_unchanged(self) -> None:
@@ -95,6 +96,18 @@ class Inputs:
                 f"{'; '.join(changed[:3])}{more}, so that the result would not match its inputs; "
                 "run it again, or undo the change and then run it again to keep its progress"
             )
+
+
+def _module_digests() -> dict[str, str]:
+    """Compute the SHA-256 of each loaded module of autoencoder and stages, by relative path."""
+    root = Path(__file__).parents[1]
+    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+    files = {
+        Path(spec.origin)
+        for spec in specs
+        if spec and spec.origin and spec.name.partition(".")[0] in ("autoencoder", "stages")
+    }
+    return {file.relative_to(root).as_posix(): sha256(file) for file in sorted(files)}
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, Signature]]:

@@ -32,8 +32,9 @@ from autoencoder.errors import UserError
 from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import build_model
-from autoencoder.network.numerics import available_threads, configure_numerics
+from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.step import AdamW, Step, flatten
+from autoencoder.network.threads import available_threads
 from autoencoder.params import Params, read_params
 from benchmarks.measure import (
     EPOCH_ROUNDS,

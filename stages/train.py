@@ -21,12 +21,8 @@ from autoencoder.network import checkpoint
 from autoencoder.network.distributed import World, process_group
 from autoencoder.network.losses import write_losses
 from autoencoder.network.model import build_model
-from autoencoder.network.numerics import (
-    available_cores,
-    choose_device,
-    configure_numerics,
-    describe_environment,
-)
+from autoencoder.network.numerics import choose_device, configure_numerics, describe_environment
+from autoencoder.network.threads import available_cores
 from autoencoder.network.trainer import Trainer, split_validation
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from autoencoder.network.distributed import SINGLE, AutogradStep, World
 from autoencoder.network.losses import Epoch
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
-from autoencoder.network.numerics import ThreadTuner, available_threads
 from autoencoder.network.step import AdamW, Step, flatten
+from autoencoder.network.threads import ThreadTuner, available_threads
 from autoencoder.params import Params
 
 # Fraction of the steps during which the learning rate rises.

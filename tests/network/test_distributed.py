@@ -20,7 +20,8 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 from autoencoder.errors import UserError
 from autoencoder.network.distributed import World, _restart_safe_store
 from autoencoder.network.model import build_model, lineage
-from autoencoder.network.numerics import available_cores, choose_device
+from autoencoder.network.numerics import choose_device
+from autoencoder.network.threads import available_cores
 from autoencoder.network.trainer import Trainer, split_validation
 
 # Sums of float32 in another order differ by some 1e-7; each of the few hundred updates adds to it.

@@ -1,0 +1,68 @@
+"""The number of threads follows the clock, and never the results."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+import torch
+
+from autoencoder.network.distributed import World
+from autoencoder.network.threads import ThreadTuner, available_threads
+
+
+def test_threads_are_bounded_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert available_threads() == 8
+    assert available_threads(World(0, 4, 0, 3)) == 2
+    assert available_threads(World(0, 20, 0, 20)) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert available_threads() == 3
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """A clock that tests set, and the number of threads as it was."""
+    now = [0.0]
+    threads = torch.get_num_threads()
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    yield now
+    torch.set_num_threads(threads)
+
+
+def take_steps(tuner: ThreadTuner, clock: list[float], seconds: dict[int, float]) -> Iterator[int]:
+    """Take steps that last as long as given for each number of threads; yield the number used."""
+    while True:
+        with tuner:
+            clock[0] += seconds[torch.get_num_threads()]
+        clock[0] += 1000  # the time between steps is not theirs
+        yield torch.get_num_threads()
+
+
+def test_the_fastest_number_of_threads_is_used_and_reconsidered(clock: list[float]) -> None:
+    tuner = ThreadTuner(4, lambda: torch.zeros(1))
+    assert tuner.candidates == [1, 2, 4]
+    seconds = {1: 3.0, 2: 1.0, 4: 2.0}
+    steps = take_steps(tuner, clock, seconds)
+    # Four threads lose after six steps: they took longer than ten steps with two.
+    trial = [*10 * [1], *10 * [2], *6 * [4]]
+    for period in (160, 320, 640, 1280, 1280):
+        assert [*islice(steps, 26 + period)] == [*trial, *period * [2]]
+
+    # Slower than with one thread: the next trial follows as soon as that is certain.
+    assert [*islice(steps, 26 + 30)] == [*trial, *30 * [2]]
+    seconds |= {2: 7.0, 4: 50.0}
+    assert [*islice(steps, 5)] == 5 * [2]
+    trial = [*10 * [1], *5 * [2], 4]
+    for period in (160, 320):
+        assert [*islice(steps, 16 + period)] == [*trial, *period * [1]]
+
+    # With one thread, there is no number to fall back to: slower steps cause no trial.
+    assert [*islice(steps, 16 + 30)] == [*trial, *30 * [1]]
+    seconds[1] = 100.0
+    assert [*islice(steps, 640 - 30)] == [*(640 - 30) * [1]]
+
+
+def test_a_number_of_threads_that_changes_bytes_is_not_used(clock: list[float]) -> None:
+    tuner = ThreadTuner(4, lambda: torch.tensor(float(torch.get_num_threads() == 4)))
+    assert tuner.candidates == [1, 2]
