@@ -177,7 +177,7 @@ def test_the_anomaly_score_is_quoted_as_measured() -> None:
     for quoted in (
         f"{measured['rows']:,} test images of Fashion-MNIST",
         f"a BCE of {measured['bce_other']:.5f} on average, those of MNIST {measured['bce']:.5f}.",
-        f"{measured['auroc']:.6f} for the BCE, {measured['auroc_grey']:.6f} for the mean brightness",
+        f"{measured['auroc']:.6f} for the BCE, {measured['auroc_grey']:.6f} for the mean",
     ):
         assert quoted in text
     assert abs(measured["bce"] - METRICS["bce"]) < measured_noise()["bce"]
