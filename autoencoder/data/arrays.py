@@ -83,6 +83,11 @@ def _describe(path: Path, name: str, values: NDArray[Any]) -> UserArray:
         raise UserError(f"{path}: array {name} is not an array of images or labels; remove it")
     if is_vector and roles == {"images"}:
         raise UserError(f"{path}: array {name} has shape {values.shape}, expected images")
+    if not is_vector and roles == {"labels"}:
+        raise UserError(
+            f"{path}: array {name} has shape {values.shape}, expected a label for each image; if "
+            "it is one-hot, save its argmax(1)"
+        )
     return UserArray(name, values, "labels" if is_vector else "images", split_of(name))
 
 
@@ -143,13 +148,21 @@ def iter_values(path: Path, array: UserArray) -> Iterator[NDArray[Any]]:
         neither fractions in 0..1 nor grey values up to 255.
     """
     values, shape = array.values, array.values.shape
-    if shape[1:] != (table.PIXELS,):
+    if shape[1:] in ((table.PIXELS, 1), (1, table.PIXELS)):
+        values = values.reshape(-1, table.PIXELS)
+    if values.shape[1:] != (table.PIXELS,):
         if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3, 4):
             values = np.moveaxis(values, 1, 3)  # PyTorch's order
-        if not (values.ndim == 3 or (values.ndim == 4 and values.shape[3] in (1, 3, 4))):
+        is_one = len(shape) == 3 and shape[2] in (3, 4)
+        n_is_last = shape[:2] == (table.SIDE, table.SIDE) and shape[2:] != (table.SIDE,)
+        if (
+            not (values.ndim == 3 or (values.ndim == 4 and values.shape[3] in (1, 3, 4)))
+            or is_one
+            or n_is_last
+        ):
             raise UserError(
                 f"{path}: array {array.name} has shape {shape}, expected (n, 784), (n, height, "
-                "width) or (n, height, width, channels)"
+                "width) or (n, height, width, channels), with n also for a single image"
             )
     if not math.prod(shape):
         raise UserError(

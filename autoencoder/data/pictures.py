@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from autoencoder.data import table
-from autoencoder.data.names import is_visible, visible_entries
+from autoencoder.data.names import is_visible, listed, visible_entries
 from autoencoder.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -30,11 +30,11 @@ OTHER_FORMATS = {
     ".heic": "HEIC; convert it with `magick NAME.heic NAME.png`",
     ".avif": "AVIF; convert it with `magick NAME.avif NAME.png`",
     ".svg": "SVG; convert it with `magick NAME.svg NAME.png`",
+    ".jfif": "JPEG; rename it to NAME.jpg",
     ".pdf": "PDF; convert it with `pdftoppm -png NAME.pdf NAME`",
 }
 
 _CHUNK = 256  # pictures
-_MAX_LISTED = 20  # files in a message
 
 
 def iter_files(paths: list[Path], label: str | None = None) -> Iterator[table.Chunk]:
@@ -43,8 +43,8 @@ def iter_files(paths: list[Path], label: str | None = None) -> Iterator[table.Ch
     A picture is converted to grey (luma) and resized to 28x28 as torchvision's Grayscale and Resize
     do. Its EXIF orientation is applied, transparent parts become black, and 16-bit grey values are
     divided by 257. If some pixels are transparent and all others have the same colour, the picture
-    is its alpha channel: ink on a transparent canvas. Of a file with several pictures, the first is
-    used. Grey values are kept as they are: a network trained on MNIST expects white on black.
+    is its alpha channel: ink on a transparent canvas. Grey values are kept as they are: a network
+    trained on MNIST expects white on black.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def iter_classes(directory: Path) -> Iterator[table.Chunk]:
     samples = []
     entries = visible_entries(directory)
     if stray := [entry for entry in entries if not entry.is_dir()]:
-        raise UserError(f"{_listed(stray)}: next to the class directories; remove or move it")
+        raise UserError(f"{listed(stray)}: next to the class directories; remove or move it")
     if not entries:
         raise UserError(
             f"{directory}: no directory in it, expected a directory of pictures for each class"
@@ -124,15 +124,8 @@ def _check_suffixes(paths: list[Path]) -> None:
         known = [text for path in others if (text := OTHER_FORMATS.get(path.suffix.lower()))]
         reason = known[0] if known else "remove it"
         raise UserError(
-            f"{_listed(others)}: not a picture by its suffix, expected {' '.join(FORMATS)}; "
-            f"{reason}"
+            f"{listed(others)}: not a picture by its suffix, expected {' '.join(FORMATS)}; {reason}"
         )
-
-
-def _listed(paths: list[Path]) -> str:
-    """List paths, the first twenty of many."""
-    more = f" and {len(paths) - _MAX_LISTED} more" if len(paths) > _MAX_LISTED else ""
-    return ", ".join(map(str, paths[:_MAX_LISTED])) + more
 
 
 def _label(path: Path) -> str:
@@ -161,7 +154,7 @@ def _read(samples: list[tuple[str, Path]]) -> Iterator[table.Chunk]:
         raise next(iter(failures.values()))
     if failures:
         raise UserError(
-            f"{_listed(list(failures))}: cannot be read as pictures; fix or remove them; the "
+            f"{listed(list(failures))}: cannot be read as pictures; fix or remove them; the "
             f"first: {next(iter(failures.values()))}"
         )
 
@@ -173,6 +166,8 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             picture: Image.Image = Image.open(file, formats=sorted(set(FORMATS.values())))
+            if (count := getattr(picture, "n_frames", 1)) > 1:
+                raise ValueError(f"it contains {count} pictures; write each to a file of its own")
             has_16_bits = _has_16_bits(picture)
             picture.load()
             picture = ImageOps.exif_transpose(picture)
@@ -221,14 +216,16 @@ def shrink(picture: Image.Image) -> Image.Image:
 def flatten_alpha(picture: Image.Image) -> Image.Image:
     """Composite a picture that may be transparent on black.
 
-    If some pixels are transparent and all others have the same colour, return the alpha channel:
-    black ink on a transparent canvas would vanish.
+    If some pixels are transparent and all others have the same colour, up to rounding, return the
+    alpha channel: black ink on a transparent canvas would vanish.
     """
     if not picture.has_transparency_data:
         return picture
     picture = picture.convert("RGBA")
-    pixels = np.asarray(picture).reshape(-1, 4)
-    visible = pixels[pixels[:, 3] > 0, :3]
-    if 0 < len(visible) < len(pixels) and (visible == visible[0]).all():
+    pixels = np.asarray(picture).reshape(-1, 4).astype(int)
+    colours, alpha = pixels[:, :3], pixels[:, 3:]
+    # Browsers store colours multiplied by alpha, so those of faint pixels are rounded coarsely.
+    differences = np.abs(colours - colours[alpha.argmax()]) * alpha
+    if alpha.min() == 0 < alpha.max() and differences.max() < 255:
         return picture.getchannel("A")
     return Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)

@@ -7,16 +7,15 @@ again, and neither writes nor deletes anything behind a link.
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from autoencoder.data.datasets import is_published
+from autoencoder.data.names import listed
 from autoencoder.errors import UserError
 from autoencoder.files import PARTIAL_PATTERN, atomic_write, sha256
 
 log = logging.getLogger(__name__)
-
-_MAX_NAMES = 20  # listed in a message
 
 
 class RawDirectory:
@@ -64,12 +63,12 @@ class RawDirectory:
         ]
         if foreign:
             raise UserError(
-                f"{_listed(foreign)}: not written by fetch, so it will not delete them; move them "
+                f"{listed(foreign)}: not written by fetch, so it will not delete them; move them "
                 f"out of {self.path} or delete them, then run `dvc repro` again"
             )
         if linked := [path for path in [*changed, *obsolete] if self._is_linked(path)]:
             raise UserError(
-                f"{_listed(linked)}: behind a link, so fetch will not change them; replace the "
+                f"{listed(linked)}: behind a link, so fetch will not change them; replace the "
                 "link by a directory, or put exactly the files of the data set there"
             )
 
@@ -113,10 +112,3 @@ def _walk(directory: Path, seen: set[Path]) -> Iterator[Path]:
             yield from _walk(path, seen)
         else:
             yield path
-
-
-def _listed(paths: Iterable[Path]) -> str:
-    """List paths, the first twenty of many."""
-    names = [str(path) for path in paths]
-    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return ", ".join(names[:_MAX_NAMES]) + more

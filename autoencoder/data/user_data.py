@@ -1,6 +1,8 @@
 """A user's images: tables, arrays or pictures, checked as a whole and split."""
 
+import itertools
 import logging
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -16,7 +18,7 @@ from autoencoder.data import arrays, pictures, table, user_tables
 from autoencoder.data.names import (
     Split,
     split_of,
-    split_of_directory,
+    splits_of_directories,
     visible_entries,
     words,
 )
@@ -31,6 +33,9 @@ SPLIT_SEED = 0
 
 # A maximum below this is not white; a mean border of at least this means black ink on white.
 _MIDDLE = 128
+# In pictures white is defined, but thin strokes are grey after shrinking. Up to this, the values
+# are those of classes or masks.
+_MAX_CLASS = 16
 _MAX_DISTINCT_ROWS = 20
 
 _CONVERT = {
@@ -44,8 +49,13 @@ _CONVERT = {
     ".tar": "tar; unpack it with `tar xf`",
 }
 
-# Labels, their values of shape (n, 784), and the split they come from.
-_Part = tuple[Split | None, Iterable[tuple[NDArray[np.str_], NDArray[Any]]]]
+_ALIASES = {
+    **{".xls": ".xlsx", ".ods": ".xlsx", ".hdf5": ".h5", ".pickle": ".pkl", ".pt": ".pkl"},
+    **{".pth": ".pkl", ".feather": ".parquet"},
+}
+
+# The split, labels with their values of shape (n, 784), and whether they come from pictures.
+_Part = tuple[Split | None, Iterable[tuple[NDArray[np.str_], NDArray[Any]]], bool]
 
 
 def iter_images(path: Path, invert: bool = False, usual_border: float = 0) -> Iterator[table.Chunk]:
@@ -73,7 +83,7 @@ def iter_images(path: Path, invert: bool = False, usual_border: float = 0) -> It
         As `read_user_data` does.
     """
     with tempfile.TemporaryFile() as file:
-        images = _Images(path, _parts(path, file_labels=True), file, invert)
+        images = _Images(path, _parts(path, file_labels=True), file, invert, to_learn=False)
         if (images.border >= _MIDDLE) != (usual_border >= _MIDDLE):
             log.warning(
                 "%s: the ink is %s, the opposite of what the model was trained on; %s --invert",
@@ -132,9 +142,7 @@ def read_user_data(
         if splits >= {"train", "test"}:
             in_test = images.splits == "test"
         else:
-            _, rows = split_by_class(images.labels, test_fraction)
-            in_test = np.zeros(len(images.labels), bool)
-            in_test[rows] = True
+            in_test = draw_test_rows(images.labels, test_fraction)
     return images.chunks(~in_test), images.chunks(in_test)
 
 
@@ -155,24 +163,34 @@ def _original_names(path: Path, shown_as: Path) -> Iterator[None]:
 class _Images:
     """Images in a temporary file, with what has to be known of all before the first is used."""
 
-    def __init__(self, path: Path, parts: Iterable[_Part], file: IO[bytes], invert: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        parts: Iterable[_Part],
+        file: IO[bytes],
+        invert: bool,
+        to_learn: bool = True,
+    ) -> None:
         self._file, self._invert = file, invert
         self._blocks: list[tuple[int, bool]] = []  # rows, whether they were fractions
         labels, splits = [], []
-        maximum = brightest = border = constant = 0.0
+        maximum = brightest = constant = 0.0
+        borders = {False: 0.0, True: 0.0}  # sums, of images of integers and of fractions
         progress = tqdm(unit=" images", disable=not sys.stderr.isatty())
-        for split, chunks in parts:
+        from_pictures = False
+        for split, chunks, are_pictures in parts:
+            from_pictures |= are_pictures
             for names, values in chunks:
-                is_fraction = values.dtype.kind == "f" and (values != np.rint(values)).any()
+                is_fraction = bool(values.dtype.kind == "f" and (values != np.rint(values)).any())
                 pixels = np.rint(values * 255 if is_fraction else values).astype(np.uint8)
                 file.write(pixels.tobytes())
-                self._blocks.append((len(pixels), bool(is_fraction)))
+                self._blocks.append((len(pixels), is_fraction))
                 if is_fraction:
                     brightest = max(brightest, float(values.max()))
                 else:
                     maximum = max(maximum, float(pixels.max()))
                 constant += int((pixels == pixels[:, :1]).all(axis=1).sum())
-                border += table.mean_border(pixels) * len(pixels)
+                borders[is_fraction] += table.mean_border(pixels) * len(pixels)
                 labels.append(names)
                 splits.append(np.full(len(names), split or ""))
                 progress.update(len(names))
@@ -183,7 +201,7 @@ class _Images:
         self.splits = np.concatenate(splits)
         self._fractions = any(is_fraction for _, is_fraction in self._blocks)
         count = len(self.labels)
-        if constant == count:
+        if constant == count and to_learn:
             raise UserError(
                 f"{path}: in each of the {count} images, all pixels are equal; nothing can be "
                 "learned from them"
@@ -197,14 +215,15 @@ class _Images:
             )
         white = 1 if self._fractions else 255
         brightest = max(brightest, maximum)
-        if brightest < white * _MIDDLE / 255:
+        if 0 < brightest <= (_MAX_CLASS if from_pictures else white * (_MIDDLE - 1) / 255):
+            hint = "multiply all values by 255" if brightest == 1 else "divide all values by it"
             raise UserError(
                 f"{path}: the maximum of all pixels is {brightest:.4g}, expected {white} (white); "
-                f"multiply all values by {white / brightest:.4g}"
+                + ("brighten the pictures" if from_pictures else hint)
             )
         if self._fractions:
             log.info("%s: fractions in 0..1, multiplied by 255 and rounded", path.name)
-        border /= count
+        border = (borders[True] + borders[False] * (255 if self._fractions else 1)) / count
         self.border = 255 - border if invert else border
 
     def chunks(self, keep: NDArray[np.bool_] | None = None) -> Iterator[table.Chunk]:
@@ -251,7 +270,7 @@ def _parts(path: Path, split: Split | None = None, file_labels: bool = False) ->
     entries = visible_entries(path)
     directories = [entry for entry in entries if entry.is_dir()]
     files = [entry for entry in entries if not entry.is_dir()]
-    splits = [split_of_directory(entry.name) for entry in directories]
+    splits = splits_of_directories([entry.name for entry in directories])
     if not entries:
         raise UserError(f"{path}: nothing in it, expected tables, arrays or pictures")
     if not directories:
@@ -262,10 +281,11 @@ def _parts(path: Path, split: Split | None = None, file_labels: bool = False) ->
         for directory, inner in zip(directories, splits, strict=True):
             yield from _parts(directory, split or inner, file_labels)
     elif {"train", "test"} <= set(splits):
-        others = [e.name for e in entries if not e.is_dir() or not split_of_directory(e.name)]
+        of_directories = dict(zip(directories, splits, strict=True))
+        others = [entry.name for entry in entries if not of_directories.get(entry)]
         raise UserError(f"{path}: {', '.join(others[:20])} next to splits; remove or move it")
     else:
-        yield split, pictures.iter_classes(path)
+        yield split, pictures.iter_classes(path), True
 
 
 def _has_pictures(directory: Path) -> bool:
@@ -275,18 +295,27 @@ def _has_pictures(directory: Path) -> bool:
 def _files(paths: list[Path], split: Split | None, file_labels: bool) -> Iterator[_Part]:
     """Read the files of a directory: pictures, or else tables and arrays by split."""
     if any(path.suffix.lower() in pictures.FORMATS for path in paths):
-        yield split, pictures.iter_files(paths, None if file_labels else UNLABELLED)
+        yield split, pictures.iter_files(paths, None if file_labels else UNLABELLED), True
         return
     is_array = {path: path.suffix.lower() in (".npy", ".npz") for path in paths}
     for path in paths:
         suffix = path.suffix.lower()
         if {".tar", ".tgz"} & set(path.suffixes):
             suffix = ".tar"
+        if path.is_fifo():
+            raise UserError(f"{path}: a pipe, expected a file; write it to a file first")
+        suffix = _ALIASES.get(suffix, suffix)
         if reason := _CONVERT.get(suffix) or pictures.OTHER_FORMATS.get(suffix):
             raise UserError(f"{path}: {reason}")
         if not path.exists():
             raise FileNotFoundError(2, "No such file or directory", str(path))
         is_array[path] = is_array[path] or arrays.is_idx(path)
+    for one, other in itertools.combinations(paths, 2):
+        if _stem(one) == _stem(other):
+            raise UserError(
+                f"{other}: probably the same data as {one.name}, expected one of them; remove or "
+                "move the other"
+            )
     tables = [path for path in paths if not is_array[path]]
     if len(tables) > 1 and not all(split_of(path.name) for path in tables):
         raise UserError(
@@ -294,8 +323,13 @@ def _files(paths: list[Path], split: Split | None, file_labels: bool) -> Iterato
             "expected pictures, one table, or tables with `train` and `test` in their names"
         )
     for path in tables:
-        yield split or split_of(path.name), user_tables.iter_table(path)
+        yield split or split_of(path.name), user_tables.iter_table(path), False
     yield from _arrays([path for path in paths if is_array[path]], split)
+
+
+def _stem(path: Path) -> str:
+    """Return a name without suffixes and without what tells copies apart: train (1).csv.gz."""
+    return re.sub(r"( ?\(\d+\)| copy)$", "", path.name.partition(".")[0].lower())
 
 
 def _arrays(paths: list[Path], split: Split | None) -> Iterator[_Part]:
@@ -320,7 +354,7 @@ def _arrays(paths: list[Path], split: Split | None) -> Iterator[_Part]:
         if "images" not in group:
             path, array = group["labels"]
             raise UserError(f"{path}: labels in {array.name}, expected their images next to them")
-        yield inner, _pair(group)
+        yield inner, _pair(group), False
 
 
 def _pair(
@@ -336,9 +370,7 @@ def _pair(
         row += len(values)
 
 
-def split_by_class(
-    labels: NDArray[np.str_], test_fraction: float
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def draw_test_rows(labels: NDArray[np.str_], test_fraction: float) -> NDArray[np.bool_]:
     """Draw test rows, stratified by class: each class gets its share to within one row.
 
     Parameters
@@ -349,21 +381,23 @@ def split_by_class(
 
     Returns
     -------
-    train, test : int arrays
-        Row numbers in ascending order; together all n.
+    bool array of shape (n,)
+        True for the rows to test on.
 
     Raises
     ------
     UserError
-        If there are too few rows for at least one in each.
+        If there are too few rows to test on at least one and to train on at least one.
     """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
     # With the rows sorted by class, those at which the cumulative share passes an integer.
-    in_test = np.diff(np.floor(test_fraction * np.arange(len(labels) + 1))) > 0
-    if in_test.all() or not in_test.any():
+    chosen = np.diff(np.floor(test_fraction * np.arange(len(labels) + 1))) > 0
+    if chosen.all() or not chosen.any():
         raise UserError(
-            f"params.yaml: test_fraction is {test_fraction:g}, which leaves {in_test.sum()} of "
+            f"params.yaml: test_fraction is {test_fraction:g}, which leaves {chosen.sum()} of "
             f"{len(labels)} images to test on, expected at least one, and one to train on"
         )
-    return np.sort(by_class[~in_test]), np.sort(by_class[in_test])
+    in_test = np.zeros(len(labels), bool)
+    in_test[by_class[chosen]] = True
+    return in_test

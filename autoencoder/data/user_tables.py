@@ -47,7 +47,7 @@ _DAMAGES = (
     *(zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstd.ZstdError),
     EOFError,
 )
-_LABEL_NAMES = {"label", "class", "target", "y"}
+_LABEL_NAMES = {"label", "class", "target", "digit", "y", "labels", "classes", "targets", "digits"}
 _INDEX_NAMES = {"", "id", "index"}
 _ROWS = 2048  # per chunk; pandas needs 8 bytes a pixel
 _MAX_LINE = 1 << 20  # characters of the first line
@@ -111,9 +111,9 @@ def iter_table(path: Path) -> Iterator[tuple[NDArray[np.str_], Values]]:
     path : Path
         Cells separated by commas, semicolons, tabs or spaces, quoted or not, in UTF-8 or UTF-16,
         compressed by gzip, bzip2, xz or zstd, or alone in a zip archive. 784 columns are grey
-        values. The label is in the column ``label``, ``class``, ``target`` or ``y``, otherwise in
-        the first of 785, or there is none. A column that is unnamed or called ``id`` or ``index``
-        is dropped.
+        values. The label is in the column ``label``, ``class``, ``target``, ``digit`` or ``y``,
+        otherwise in the first of 785, or there is none. A column that is unnamed or called ``id``
+        or ``index`` is dropped.
 
     Yields
     ------
@@ -178,7 +178,10 @@ def _layout(path: Path, file: IO[bytes]) -> _Layout:
         raise UserError(f"{path}: line 1 is blank, expected a header or an image")
     if len(line) == _MAX_LINE:
         raise UserError(f"{path}: line 1 has over {_MAX_LINE} characters, not a table")
-    delimiter = max(",;\t ", key=lambda mark: (line.count(mark), mark != " "))
+    # Names and padded numbers may contain the others, too.
+    widths = range(table.PIXELS - 1, len(table.COLUMNS) + 1)
+    fitting = [mark for mark in ";\t," if line.count(mark) in widths]
+    delimiter = fitting[0] if fitting else max(",;\t ", key=line.count)
     if line.count(delimiter) == 0:
         delimiter = ","
     try:
@@ -213,6 +216,9 @@ def _layout(path: Path, file: IO[bytes]) -> _Layout:
     is_guess = label is None and len(rest) == len(table.COLUMNS)
     if is_guess:
         label, *rest = rest
+        kinds = [names[column].rstrip("0123456789") for column in (label, rest[0], rest[-1])]
+        if named and kinds[0] == kinds[1] != kinds[2]:
+            raise _last_column_error(path)
     if len(rest) != table.PIXELS:
         raise UserError(
             f"{path}: line 1 has {len(cells)} cells, expected {len(table.COLUMNS)}: a label and "
@@ -241,6 +247,8 @@ class _Prefixed(io.RawIOBase):
 
 def _is_header(cells: list[str]) -> tuple[bool, bool]:
     """Tell whether a first line is a header, and whether it was an image once."""
+    if {cells[0].lower(), cells[-1].lower()} & _LABEL_NAMES:
+        return True, False
     inner = cells[1:-1]
     numbers = [cell for cell in cells if table.is_number(cell)]
     if not any(table.is_number(cell) for cell in inner):
@@ -324,7 +332,7 @@ def _labels(path: Path, layout: _Layout, frame: pd.DataFrame, start: int) -> NDA
     if layout.label is None:
         return np.full(len(frame), UNLABELLED)
     labels = pd.Series(frame[layout.label].to_numpy(str), dtype=object).str.strip()
-    labels = labels.str.replace(r"^([+-]?\d+)\.0+$", r"\1", regex=True)
+    labels = labels.str.replace(r"^([+-]?\d+)\.0+(e[+-]?0+)?$", r"\1", regex=True)
     for row in np.flatnonzero(
         ~labels.isin([x for x in labels.unique() if table.is_valid_label(x)])
     ):
@@ -354,7 +362,8 @@ def _values(path: Path, layout: _Layout, frame: pd.DataFrame, start: int) -> Val
         cell = pixels.iloc[row, column]
         raise UserError(
             f"{path}: line {start + row}, column {_column(layout, layout.pixels[column])}: "
-            f"{str(cell)[:40]!r}, expected an integer 0..255, or fractions 0..1 in all cells"
+            f"{str(cell)[:40]!r}, expected an integer 0..255, or fractions 0..1 such as 0.5 in all "
+            "cells"
         )
     return np.asarray(converted, None if converted.dtype.kind == "f" else np.uint8)
 

@@ -56,7 +56,7 @@ def test_images_and_labels(tmp_path: Path) -> None:
     assert (images == named(TRAIN)[1]).all()
 
 
-@pytest.mark.parametrize("shape", [(784,), (28, 28), (28, 28, 1), (1, 28, 28)])
+@pytest.mark.parametrize("shape", [(784,), (784, 1), (1, 784), (28, 28), (28, 28, 1), (1, 28, 28)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
 def test_npy_of_any_shape_and_type(tmp_path: Path, shape: tuple[int, ...], dtype: Any) -> None:
     np.save(tmp_path / "a.npy", TRAIN[1].reshape(-1, *shape).astype(dtype))
@@ -122,6 +122,9 @@ def test_idx_pairs(tmp_path: Path, suffix: str) -> None:
         ({"images": TRAIN[1], "labels": np.array(["a", "=1+1"] * 25)}, "would execute it"),
         ({"images": TRAIN[1], "labels": [7.0] * 49 + [np.inf]}, "label 50 in labels is inf, "),
         ({"images": TRAIN[1], "labels": [np.nan, *[7.0] * 49]}, "label 1 in labels is nan, "),
+        ({"images": TRAIN[1], "y": np.eye(10)[TRAIN[0]]}, r"y has shape \(50, 10\), .* argmax"),
+        ({"images": np.moveaxis(TRAIN[1], 0, 2)}, r"has shape \(28, 28, 50\), expected \(n, 784\)"),
+        ({"images": np.zeros((48, 64, 3), np.uint8)}, "with n also for a single image"),
         ({"labels": TRAIN[0]}, "expected their images"),
         ({"images": TRAIN[1], "data": TRAIN[1]}, "both images"),
     ],

@@ -4,20 +4,30 @@ from pathlib import Path
 
 import pytest
 
-from autoencoder.data.names import is_visible, split_of, split_of_directory
+from autoencoder.data.names import is_visible, split_of, splits_of_directories
 
 
 @pytest.mark.parametrize(
     ("name", "split"),
     [
-        *((name, "train") for name in ("train", "Training", "TRAIN", "trainingSet", "val")),
-        *((name, "train") for name in ("valid", "validation", "train_images", "Train Data")),
+        *((name, "train") for name in ("train", "Training", "TRAIN", "trainingSet", "trainset")),
+        *((name, "train") for name in ("val", "valid", "validation", "train_images", "Train Data")),
         *((name, "test") for name in ("test", "Testing", "TEST", "testSet", "test-images")),
         *((name, None) for name in ("trains", "contest", "7", "train test", "test tube", "cat")),
     ],
 )
 def test_split_of_a_directory(name: str, split: str | None) -> None:
-    assert split_of_directory(name) == split
+    assert splits_of_directories([name]) == [split]
+
+
+def test_words_that_all_directories_have_do_not_count() -> None:
+    assert splits_of_directories(["mnist_test", "mnist-Train"]) == ["test", "train"]
+    assert splits_of_directories(["mnist_test", "mnist_val", "mnist_train"]) == [
+        *("test", "train", "train")
+    ]
+    assert splits_of_directories(["test tube", "train station"]) == [None, None]
+    assert splits_of_directories(["train", "test"]) == ["train", "test"]
+    assert splits_of_directories([]) == []
 
 
 @pytest.mark.parametrize(

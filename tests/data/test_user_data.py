@@ -1,5 +1,6 @@
 """User data: copied, read and split."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autoencoder.data import table
-from autoencoder.data.user_data import iter_images, read_user_data, split_by_class
+from autoencoder.data.user_data import draw_test_rows, iter_images, read_user_data
 from autoencoder.errors import UserError
 
 
@@ -29,30 +30,27 @@ from autoencoder.errors import UserError
 def test_every_class_has_its_share_to_within_a_row(kinds: list[str], fraction: float) -> None:
     labels = np.array(kinds)
     try:
-        train, test = split_by_class(labels, fraction)
+        in_test = draw_test_rows(labels, fraction)
     except UserError:
         assert int(fraction * len(labels)) in {0, len(labels)}
         return
-    assert sorted([*train, *test]) == list(range(len(labels)))
-    assert (np.diff(train) > 0).all()
-    assert (np.diff(test) > 0).all()
     for kind in set(kinds):
         share = fraction * (labels == kind).sum()
-        assert abs((labels[test] == kind).sum() - share) < 1 + 1e-9
+        assert abs((labels[in_test] == kind).sum() - share) < 1 + 1e-9
 
 
 def test_the_split_is_drawn_not_cut(train_digits: Digits) -> None:
     labels = named(train_digits)[0]
-    _, test = split_by_class(labels, 0.2)
-    assert len(test) == 120
-    assert len(set(np.diff(test))) > 5
-    assert (split_by_class(labels, 0.2)[1] == test).all()
+    in_test = draw_test_rows(labels, 0.2)
+    assert in_test.sum() == 120
+    assert len(set(np.diff(np.flatnonzero(in_test)))) > 5
+    assert (draw_test_rows(labels, 0.2) == in_test).all()
 
 
 @pytest.mark.parametrize(("rows", "fraction"), [(1, 0.5), (5, 0.1), (1, 0.9)])
 def test_too_few_images_to_split_are_refused(rows: int, fraction: float) -> None:
     with pytest.raises(UserError, match=rf"test_fraction is {fraction}, .* of {rows} images"):
-        split_by_class(np.array(["a"] * rows), fraction)
+        draw_test_rows(np.array(["a"] * rows), fraction)
 
 
 @pytest.mark.parametrize("header", [True, False])
@@ -64,8 +62,8 @@ def test_user_table_is_split(tmp_path: Path, header: bool, train_digits: Digits)
         path = tmp_path / "mine.csv"
         path.write_text(path.read_text().partition("\n")[2])
     train, test = (concatenate(pieces) for pieces in read_user_data(tmp_path / "mine.csv", 0.2))
-    rows = split_by_class(labels, 0.2)
-    for found, expected in zip((train, test), rows, strict=True):
+    in_test = draw_test_rows(labels, 0.2)
+    for found, expected in ((train, ~in_test), (test, in_test)):
         assert (found[0] == labels[expected]).all()
         assert (found[1] == images[expected]).all()
 
@@ -74,9 +72,9 @@ def test_user_pictures_are_split(tmp_path: Path) -> None:
     digits = draw_digits(60, seed=3)
     write_pictures(tmp_path / "mine", digits)
     labels, images = as_written(digits)
-    for found, expected in zip(
-        read_user_data(tmp_path / "mine", 0.2), split_by_class(labels, 0.2), strict=True
-    ):
+    in_test = draw_test_rows(labels, 0.2)
+    parts = read_user_data(tmp_path / "mine", 0.2)
+    for found, expected in zip(parts, (~in_test, in_test), strict=True):
         found_labels, found_images = concatenate(found)
         assert (found_labels == labels[expected]).all()
         assert (found_images == images[expected]).all()
@@ -168,12 +166,64 @@ def test_tables_of_splits(tmp_path: Path) -> None:
     assert "other.csv" in refusal(lambda: read_user_data(tmp_path, 0.2))
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.arff", "a.heic", "a.gif", "a.xlsx", "a.tar.gz"])
+@pytest.mark.parametrize("other", ["train.csv.gz", "Train (1).csv", "train copy.csv", "train.npy"])
+def test_the_same_data_twice_is_refused(tmp_path: Path, other: str) -> None:
+    for name in ("train.csv", "test.csv", other):
+        table.write(tmp_path / name, [as_written(DIGITS["train"])])
+    message = refusal(lambda: read_user_data(tmp_path, 0.2))
+    assert "probably the same data as" in message
+    assert other in message
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    assert "t.csv: a pipe, " in refusal(lambda: list(iter_images(tmp_path / "t.csv")))
+
+
+def test_directories_with_a_common_word(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write_pictures(tmp_path / f"mnist_{part}", DIGITS[part])
+    check_split(tmp_path, ["train"])
+
+
+def test_thin_strokes_and_dim_pictures_are_kept_but_no_masks(tmp_path: Path) -> None:
+    stroke = np.zeros((560, 560), np.uint8)
+    stroke[:, 280:284] = stroke[100:104] = 255
+    for row in range(4):
+        Image.fromarray(np.roll(stroke, row * 40)).save(tmp_path / f"{row}.png")
+    train, _ = (concatenate(part) for part in read_user_data(tmp_path, 0.5))
+    assert 16 < train[1].max() < 128
+    Image.fromarray(np.zeros_like(stroke)).save(tmp_path / "blank.png")
+    assert concatenate(iter_images(tmp_path / "blank.png"))[1].max() == 0
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(stroke // 255).resize((28, 28), 0).save(tmp_path / "masks/1.png")
+    Image.fromarray(np.tri(28, dtype=np.uint8)).save(tmp_path / "masks/2.png")
+    assert "brighten the pictures" in refusal(lambda: list(iter_images(tmp_path / "masks")))
+
+
+def test_fractions_that_are_nearly_all_0_or_1_have_a_border(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = np.ones((1100, 784))
+    images[:, 300:310] = 0
+    images[1099, 300] = 0.5
+    np.save(tmp_path / "a.npy", images)
+    read_user_data(tmp_path / "a.npy", 0.5)
+    assert "mostly bright borders" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a.parquet", "a.arff", "a.heic", "a.gif", "a.xlsx", "a.tar.gz"),
+        *("a.pt", "a.hdf5", "a.pickle", "a.xls", "a.jfif"),
+    ],
+)
 def test_other_formats_are_named_with_a_command(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"...")
     message = refusal(lambda: read_user_data(tmp_path / name, 0.2))
     assert message.startswith(f"{tmp_path}/{name}: ")
-    assert "with" in message or "as CSV" in message
+    assert "with" in message or "as CSV" in message or "rename it" in message
 
 
 def test_errors_name_the_original(tmp_path: Path) -> None:
@@ -194,7 +244,9 @@ def test_constant_images_are_counted_and_refused_alone(
     list(iter_images(tmp_path / "some.csv"))
     assert "3 of 30 images are constant" in caplog.text
     table.write(tmp_path / "all.csv", [(labels, images * 0 + 200)])
-    assert "all pixels are equal" in refusal(lambda: list(iter_images(tmp_path / "all.csv")))
+    assert "all pixels are equal" in refusal(lambda: read_user_data(tmp_path / "all.csv", 0.5))
+    # Tools may encode and score them.
+    assert len(concatenate(iter_images(tmp_path / "all.csv"))[0]) == 30
 
 
 def test_black_on_white_is_reported_and_inverted(
@@ -206,9 +258,9 @@ def test_black_on_white_is_reported_and_inverted(
     assert "`invert: true`" in caplog.text
     caplog.clear()
     train, test = (concatenate(part) for part in read_user_data(tmp_path / "t.csv", 0.5, True))
-    rows = split_by_class(labels, 0.5)
-    assert (train[1] == images[rows[0]]).all()
-    assert (test[1] == images[rows[1]]).all()
+    in_test = draw_test_rows(labels, 0.5)
+    assert (train[1] == images[~in_test]).all()
+    assert (test[1] == images[in_test]).all()
     assert (concatenate(iter_images(tmp_path / "t.csv", invert=True))[1] == images).all()
     assert caplog.text == ""
 

@@ -45,7 +45,7 @@ def last(name: str) -> pd.DataFrame:
     return digits[[*NAMES, "label"]].rename(columns={"label": name})
 
 
-@pytest.mark.parametrize("name", ["label", "Class", "TARGET", "y"])
+@pytest.mark.parametrize("name", ["label", "Class", "TARGET", "y", "labels", "digit"])
 def test_the_label_may_be_in_any_column(tmp_path: Path, name: str) -> None:
     last(name).to_csv(tmp_path / "t.csv", index=False)
     check(tmp_path / "t.csv")
@@ -120,14 +120,19 @@ def test_fractions_are_scaled(
     assert "multiplied by 255" in caplog.text
 
 
-@pytest.mark.parametrize(("maximum", "factor"), [(1, "255"), (15, "17"), (100, "2.55")])
-def test_a_range_without_white_is_refused(tmp_path: Path, maximum: int, factor: str) -> None:
+@pytest.mark.parametrize("maximum", [1, 15, 100])
+def test_a_range_without_white_is_refused(tmp_path: Path, maximum: int) -> None:
     digits = frame()
     digits[NAMES] = (IMAGES.astype(int) * maximum + 127) // 255
     digits.to_csv(tmp_path / "t.csv", index=False)
     message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
     assert f"the maximum of all pixels is {maximum}, expected 255" in message
-    assert message.endswith(f"multiply all values by {factor}")
+    hint = "multiply" if maximum == 1 else "divide"
+    assert message.endswith(f"; {hint} all values by {'255' if maximum == 1 else 'it'}")
+    # The hint helps.
+    digits[NAMES] = digits[NAMES] * 255 if maximum == 1 else digits[NAMES] / maximum
+    digits.to_csv(tmp_path / "t.csv", index=False)
+    assert concatenate(iter_images(tmp_path / "t.csv"))[1].max() == 255
 
 
 def test_fractions_without_white_are_refused(tmp_path: Path) -> None:
@@ -136,7 +141,36 @@ def test_fractions_without_white_are_refused(tmp_path: Path) -> None:
     digits[NAMES] /= 2
     digits.to_csv(tmp_path / "t.csv", index=False)
     message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
-    assert "is 0.2505, expected 1 (white); multiply all values by 3.992" in message
+    assert "is 0.2505, expected 1 (white); divide all values by it" in message
+
+
+def test_a_last_column_with_a_name_of_another_kind_is_the_label(tmp_path: Path) -> None:
+    digits = frame()
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 784))  # as in photographs
+    digits[NAMES] = pixels
+    digits[[*NAMES, "label"]].rename(columns={"label": "kind"}).to_csv(tmp_path / "t.csv")
+    message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
+    assert "the last one looks like it" in message
+
+
+def test_column_numbers_that_repeat_are_a_header(tmp_path: Path) -> None:
+    names = ["label", *list(map(str, range(28))) * 28]
+    frame().to_csv(tmp_path / "t.csv", index=False, header=names)
+    check(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("text", ["%3d", "%.18e"])
+def test_what_numpy_writes(tmp_path: Path, text: str) -> None:
+    rows = np.c_[LABELS.astype(int), IMAGES]
+    np.savetxt(tmp_path / "t.csv", rows, fmt=text, delimiter=",")
+    check(tmp_path / "t.csv")
+
+
+def test_names_may_contain_other_separators(tmp_path: Path) -> None:
+    for separator, form in ((",", "row {} column {}"), (";", "({},{})"), ("\t", "a, b, c {} {}")):
+        names = ["label", *(form.format(*divmod(number, 28)) for number in range(784))]
+        frame().to_csv(tmp_path / "t.csv", index=False, header=names, sep=separator)
+        check(tmp_path / "t.csv")
 
 
 def test_no_labels(tmp_path: Path) -> None:

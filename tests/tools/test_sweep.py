@@ -94,7 +94,7 @@ def endless(project: Project) -> Iterator[tuple[Project, subprocess.Popen[str]]]
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_says_what_goes_on(
+def test_an_interrupted_sweep_says_what_continues(
     endless: tuple[Project, subprocess.Popen[str]],
 ) -> None:
     project, sweep = endless
@@ -102,7 +102,7 @@ def test_an_interrupted_sweep_says_what_goes_on(
     line = sweep.communicate(timeout=250)[0].splitlines()[-1]
     assert sweep.returncode == 1
     match = re.search(
-        r"interrupted; (\S+), (\S+) go on .* `dvc queue kill (\S+) (\S+)` stops", line
+        r"interrupted; (\S+), (\S+) continue .* `dvc queue kill (\S+) (\S+)` stops", line
     )
     assert match
     refused = project.run_module("tools.sweep", "seed", "3", status=1)
