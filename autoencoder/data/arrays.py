@@ -153,13 +153,11 @@ def iter_values(path: Path, array: UserArray) -> Iterator[NDArray[Any]]:
     if values.shape[1:] != (table.PIXELS,):
         if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3, 4):
             values = np.moveaxis(values, 1, 3)  # PyTorch's order
-        is_one = len(shape) == 3 and shape[2] in (3, 4)
+        # In three dimensions, a single colour picture and images with n last look like others.
+        is_one = shape[2:] in ((3,), (4,))
         n_is_last = shape[:2] == (table.SIDE, table.SIDE) and shape[2:] != (table.SIDE,)
-        if (
-            not (values.ndim == 3 or (values.ndim == 4 and values.shape[3] in (1, 3, 4)))
-            or is_one
-            or n_is_last
-        ):
+        is_grey = values.ndim == 3 and not is_one and not n_is_last
+        if not (is_grey or (values.ndim == 4 and values.shape[3] in (1, 3, 4))):
             raise UserError(
                 f"{path}: array {array.name} has shape {shape}, expected (n, 784), (n, height, "
                 "width) or (n, height, width, channels), with n also for a single image"

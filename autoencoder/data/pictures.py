@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from autoencoder.data import table
@@ -222,10 +222,14 @@ def flatten_alpha(picture: Image.Image) -> Image.Image:
     if not picture.has_transparency_data:
         return picture
     picture = picture.convert("RGBA")
-    pixels = np.asarray(picture).reshape(-1, 4).astype(int)
-    colours, alpha = pixels[:, :3], pixels[:, 3:]
+    alpha = picture.getchannel("A")
+    opacity = np.asarray(alpha)
+    row, column = divmod(int(opacity.argmax()), picture.width)
+    ink = Image.new("RGB", picture.size, picture.getpixel((column, row))[:3])  # type: ignore[index]
+    ink.putalpha(alpha)
+    black = Image.new("RGBA", picture.size, "black")
+    flat = Image.alpha_composite(black, picture)
     # Browsers store colours multiplied by alpha, so those of faint pixels are rounded coarsely.
-    differences = np.abs(colours - colours[alpha.argmax()]) * alpha
-    if alpha.min() == 0 < alpha.max() and differences.max() < 255:
-        return picture.getchannel("A")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
+    difference = ImageChops.difference(flat, Image.alpha_composite(black, ink))
+    is_one_colour = np.asarray(difference).max() <= 1
+    return alpha if is_one_colour and opacity.min() == 0 < opacity.max() else flat

@@ -328,8 +328,11 @@ def _files(paths: list[Path], split: Split | None, file_labels: bool) -> Iterato
 
 
 def _stem(path: Path) -> str:
-    """Return a name without suffixes and without what tells copies apart: train (1).csv.gz."""
-    return re.sub(r"( ?\(\d+\)| copy)$", "", path.name.partition(".")[0].lower())
+    """Return a name without what tells copies apart: Train (1).csv.gz is train."""
+    stem = Path(path.name.lower())
+    while stem.suffix in (*user_tables.SUFFIXES, *user_tables.COMPRESSIONS, ".zip", ".npy", ".npz"):
+        stem = stem.with_suffix("")
+    return re.sub(r"( ?\(\d+\)| copy)$", "", stem.name)
 
 
 def _arrays(paths: list[Path], split: Split | None) -> Iterator[_Part]:

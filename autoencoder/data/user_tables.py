@@ -247,7 +247,7 @@ class _Prefixed(io.RawIOBase):
 
 def _is_header(cells: list[str]) -> tuple[bool, bool]:
     """Tell whether a first line is a header, and whether it was an image once."""
-    if {cells[0].lower(), cells[-1].lower()} & _LABEL_NAMES:
+    if {cells[0].lower(), cells[-1].lower()} & (_LABEL_NAMES - {"y"}):  # a letter is a label, too
         return True, False
     inner = cells[1:-1]
     numbers = [cell for cell in cells if table.is_number(cell)]

@@ -65,6 +65,12 @@ def test_npy_of_any_shape_and_type(tmp_path: Path, shape: tuple[int, ...], dtype
     assert (images == named(TRAIN)[1]).all()
 
 
+def test_as_many_images_as_pixels_in_a_row(tmp_path: Path) -> None:
+    for shape in ((28, 28, 28), (28, 28, 28, 1), (28, 1, 28, 28)):
+        np.save(tmp_path / "a.npy", TRAIN[1][:28].reshape(shape))
+        assert (concatenate(iter_images(tmp_path / "a.npy"))[1] == named(TRAIN)[1][:28]).all()
+
+
 def test_fractions_and_channels(tmp_path: Path) -> None:
     fractions = (TRAIN[1] / 255).astype(np.float32)
     for values in (fractions, np.stack([fractions] * 3, 1), np.stack([TRAIN[1]] * 3, 3)):

@@ -165,8 +165,8 @@ def test_what_is_transparent_shows_black(tmp_path: Path, digit: Pixels) -> None:
 
     half = np.where(np.arange(28) < 14, 200, 100).astype(np.uint8) * np.ones((28, 1), np.uint8)
     expected = np.where(half == 200, 0, 100)
-    half[0, 20] = 101  # of one colour, the visible part would be a mask
-    expected[0, 20] = 101
+    half[0, 20] = 102  # of one colour, the visible part would be a mask
+    expected[0, 20] = 102
     Image.fromarray(half).save(tmp_path / "key.png", transparency=200)
     assert (image(tmp_path / "key.png") == expected).all()
     Image.fromarray(half).convert("P").save(tmp_path / "palette.png", transparency=200)

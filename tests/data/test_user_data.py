@@ -168,6 +168,11 @@ def test_tables_of_splits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", ["train.csv.gz", "Train (1).csv", "train copy.csv", "train.npy"])
 def test_the_same_data_twice_is_refused(tmp_path: Path, other: str) -> None:
+    for name in ("mnist.train.csv", "mnist.test.csv"):  # these are not
+        table.write(tmp_path / name, [as_written(DIGITS[name.split(".")[1]])])
+    check_split(tmp_path, ["train"])
+    for path in tmp_path.iterdir():
+        path.unlink()
     for name in ("train.csv", "test.csv", other):
         table.write(tmp_path / name, [as_written(DIGITS["train"])])
     message = refusal(lambda: read_user_data(tmp_path, 0.2))

@@ -153,6 +153,13 @@ def test_a_last_column_with_a_name_of_another_kind_is_the_label(tmp_path: Path) 
     assert "the last one looks like it" in message
 
 
+def test_a_first_image_with_a_label_like_a_name_is_no_header(tmp_path: Path) -> None:
+    digits = frame()
+    digits["label"] = labels = np.resize(["y", "x", "z"], 60)
+    digits.to_csv(tmp_path / "t.csv", index=False, header=False)
+    check(tmp_path / "t.csv", labels)
+
+
 def test_column_numbers_that_repeat_are_a_header(tmp_path: Path) -> None:
     names = ["label", *list(map(str, range(28))) * 28]
     frame().to_csv(tmp_path / "t.csv", index=False, header=names)
