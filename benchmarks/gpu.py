@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
@@ -37,6 +36,7 @@ from benchmarks.measure import (
     ratio,
     report,
     seconds,
+    write_params,
 )
 from benchmarks.recipe import train_recipe
 from benchmarks.worker import ENDLESS, Worker, new_trainer, read_images
@@ -48,8 +48,7 @@ def train_twice(test: Tensor) -> str:
     """Run the train stage twice with the parameters of params.yaml and score the model."""
     models = []
     with tempfile.TemporaryDirectory() as directory:
-        params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"device": "cuda"}
-        Path(directory, "params.yaml").write_text(yaml.safe_dump(params))
+        write_params(Path(directory), device="cuda")
         outputs = ["--model=model", "--losses=losses", "--checkpoint=checkpoint"]
         train = [sys.executable, "-m", "stages.train", f"--table={TRAIN_TABLE}", *outputs]
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
@@ -93,10 +92,6 @@ def compare_epochs(params: Params, images: Tensor) -> list[str]:
         train_recipe, ROOT / "data/raw", params.z_size, params.batch_size, params.seed, "cuda"
     )
 
-    def recipe_epoch() -> None:
-        recipe.start_epoch()
-        recipe.finish_epoch()
-
     ours = new_trainer(params, images, "cuda")
     others = {
         "kernel by kernel": kernel_trainer(params, images),
@@ -108,7 +103,7 @@ def compare_epochs(params: Params, images: Tensor) -> list[str]:
     our_times, *columns, recipe_times = alternate(
         ours.run_epoch,
         *(trainer.run_epoch for trainer in others.values()),
-        recipe_epoch,
+        recipe.run_epoch,
         rounds=EPOCH_ROUNDS,
     )
     recipe.stop()

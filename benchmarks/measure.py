@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 from autoencoder.files import atomic_write
 from autoencoder.network.numerics import processor_name
 
@@ -20,6 +22,12 @@ PAUSE_S = 0.1  # after this time, idle threads of OpenMP and OpenBLAS no longer 
 PEAK = "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
 
 Action = Callable[[], object]
+
+
+def write_params(directory: Path, **changes: object) -> None:
+    """Write this project's params.yaml, with changes, to another directory."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | changes
+    (directory / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def seconds(action: Action) -> float:

@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 
 import torch
-import yaml
 
 from autoencoder.cli import make_parser, run
-from benchmarks.measure import ROOT, machine, report
+from benchmarks.measure import ROOT, machine, report, write_params
 
 REPORT = Path(__file__).with_suffix(".md")
 ROUNDS = 3
@@ -27,9 +26,7 @@ LAUNCHERS = ["python -m", SEVERAL.format(2), SEVERAL.format(3)]
 
 def epoch(launcher: str, directory: Path) -> float:
     """Time the second epoch of a run, in seconds."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params |= {"launcher": launcher, "epochs": 2}
-    (directory / "params.yaml").write_text(yaml.safe_dump(params))
+    write_params(directory, launcher=launcher, epochs=2)
     outputs = ["--model", "model", "--losses", "losses", "--checkpoint", "checkpoint"]
     command = [*launcher.split(), "stages.train", "--table", str(ROOT / "data/train.csv"), *outputs]
     ends = []

@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
 from autoencoder.cli import make_parser, run
@@ -49,6 +48,7 @@ from benchmarks.measure import (
     ratio,
     report,
     seconds,
+    write_params,
 )
 from benchmarks.recipe import plain_network, train_recipe
 from benchmarks.worker import Worker, new_trainer, read_images, train_ours
@@ -258,10 +258,8 @@ def compare_with_recipe(params: Params, images: Tensor, test: Tensor) -> list[Ro
                 f"the plain recipe has a test BCE of {bce:.4f} after {MAX_EPOCHS} epochs, expected "
                 f"at most {TARGET_BCE}; measure with the committed params.yaml"
             )
-        recipe.start_epoch()
-        recipe_epoch, loading, bce = recipe.finish_epoch()
-        ours.start_epoch()
-        (our_epoch,) = ours.finish_epoch()
+        recipe_epoch, loading, bce = recipe.run_epoch()
+        (our_epoch,) = ours.run_epoch()
         quick = new_trainer(params.model_copy(update=QUICK), images)
         rounds.append((recipe_epoch, loading, our_epoch, seconds(quick.run_epoch)))
         print(f"  plain recipe, epoch {len(rounds)}: test BCE {bce:.4f}", file=sys.stderr)
@@ -377,8 +375,7 @@ def measure_dvc() -> Row:
             subprocess.run(["dvc", "repro", "--quiet", *options], cwd=root, check=True)
 
         def train_epochs(epochs: int) -> float:
-            params = yaml.safe_load((root / "params.yaml").read_text()) | {"epochs": epochs}
-            (root / "params.yaml").write_text(yaml.safe_dump(params))
+            write_params(root, epochs=epochs)
             return seconds(lambda: dvc_repro("--force"))
 
         rounds = [(train_epochs(1), train_epochs(2)) for _ in range(PROGRAM_ROUNDS)]
@@ -418,8 +415,7 @@ def measure_memory() -> Row:
     sizes = (len(images), len(images) // 4)
     peaks: dict[int, list[int]] = {size: [] for size in sizes}
     with tempfile.TemporaryDirectory() as directory:
-        params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"epochs": 1}
-        Path(directory, "params.yaml").write_text(yaml.safe_dump(params))
+        write_params(Path(directory), epochs=1)
         for size in sizes * PROGRAM_ROUNDS:
             table.write(Path(directory, "table.csv"), [(labels[:size], images[:size])])
             peaks[size].append(peak_kib(train, directory))

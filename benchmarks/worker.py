@@ -47,6 +47,11 @@ class Worker:
         result: tuple[float, ...] = self._connection.recv()
         return result
 
+    def run_epoch(self) -> tuple[float, ...]:
+        """Start an epoch, wait for its end and return what the process has sent."""
+        self.start_epoch()
+        return self.finish_epoch()
+
     def stop(self) -> None:
         """End the process."""
         self._connection.send(False)

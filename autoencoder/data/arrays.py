@@ -27,7 +27,8 @@ _ROLES: dict[str, Role] = {
 }
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow
 _ROWS = 1024  # per chunk
-_MIDDLE = 128  # grey values whose maximum is below it have no white
+# A maximum below this is not white; a mean border of at least this means black ink on white.
+MIDDLE = 128
 
 
 @dataclass
@@ -173,7 +174,7 @@ def iter_values(path: Path, array: UserArray) -> Iterator[NDArray[Any]]:
     maximum = max(float(chunk.max()) for chunk in chunks)
     for number, chunk in enumerate(map(np.asarray, chunks)):
         wrong = ~((chunk >= 0) & (chunk <= 255))
-        if values.dtype.kind == "f" and 1 < maximum < _MIDDLE:
+        if values.dtype.kind == "f" and 1 < maximum < MIDDLE:
             wrong |= chunk != np.rint(chunk)
         if wrong.any():
             row, *place = np.argwhere(wrong)[0].tolist()

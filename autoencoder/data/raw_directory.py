@@ -81,8 +81,8 @@ class RawDirectory:
             for partial in self.path.rglob(PARTIAL_PATTERN):  # of a killed process
                 partial.unlink()
             for directory in sorted(self.path.rglob("*/"), reverse=True):
-                is_link = directory.is_symlink() or not directory.is_dir()
-                if not is_link and not any(directory.iterdir()):
+                is_own = directory.is_dir() and not directory.is_symlink()
+                if is_own and not any(directory.iterdir()):
                     directory.rmdir()
         self._written |= {self._name(path): sha256(path) for path in expected}
         with atomic_write(self.record) as partial:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from autoencoder.data import arrays, pictures, table, user_tables
+from autoencoder.data.arrays import MIDDLE
 from autoencoder.data.names import (
     Split,
     split_of,
@@ -31,11 +32,9 @@ log = logging.getLogger(__name__)
 # different weights are scored on the same test images.
 SPLIT_SEED = 0
 
-# A maximum below this is not white; a mean border of at least this means black ink on white.
-_MIDDLE = 128
-# In pictures white is defined, but thin strokes are grey after shrinking. Up to this, the values
-# are those of classes or masks.
-_MAX_CLASS = 16
+# In pictures white is defined, but thin strokes are grey after shrinking. A maximum below this is
+# that of classes or masks.
+_LEAST_OF_PICTURES = 17
 _MAX_DISTINCT_ROWS = 20
 
 _CONVERT = {
@@ -84,11 +83,11 @@ def iter_images(path: Path, invert: bool = False, usual_border: float = 0) -> It
     """
     with tempfile.TemporaryFile() as file:
         images = _Images(path, _parts(path, file_labels=True), file, invert, to_learn=False)
-        if (images.border >= _MIDDLE) != (usual_border >= _MIDDLE):
+        if (images.border >= MIDDLE) != (usual_border >= MIDDLE):
             log.warning(
                 "%s: the ink is %s, the opposite of what the model was trained on; %s --invert",
                 path.name,
-                "black on white" if images.border >= _MIDDLE else "white on black",
+                "black on white" if images.border >= MIDDLE else "white on black",
                 "remove" if invert else "add",
             )
         yield from images.chunks()
@@ -130,7 +129,7 @@ def read_user_data(
     with _original_names(path, shown_as or path):
         file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when both iterators are gone
         images = _Images(path, _parts(path), file, invert)
-        if images.border >= _MIDDLE:
+        if images.border >= MIDDLE:
             log.warning(
                 "%s: mostly bright borders, as of black ink on white, expected white on black; set "
                 "`invert: %s` in params.yaml to exchange them",
@@ -215,7 +214,7 @@ class _Images:
             )
         white = 1 if self._fractions else 255
         brightest = max(brightest, maximum)
-        if 0 < brightest <= (_MAX_CLASS if from_pictures else white * (_MIDDLE - 1) / 255):
+        if 0 < brightest < (_LEAST_OF_PICTURES if from_pictures else white * MIDDLE / 255):
             hint = "multiply all values by 255" if brightest == 1 else "divide all values by it"
             raise UserError(
                 f"{path}: the maximum of all pixels is {brightest:.4g}, expected {white} (white); "
