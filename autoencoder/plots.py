@@ -18,8 +18,8 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from autoencoder.base.files import atomic_write
 from autoencoder.data.table import SIDE
-from autoencoder.files import atomic_write
 from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
 
 log = logging.getLogger(__name__)

@@ -1,3 +1,3 @@
 """Speed, scaling and ablations."""
 
-import autoencoder.startup  # noqa: F401
+import autoencoder.base.startup  # noqa: F401

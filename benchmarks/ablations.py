@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from autoencoder.cli import make_parser, run
+from autoencoder.base.cli import make_parser, run
+from autoencoder.base.files import atomic_write
+from autoencoder.base.params import Params, read_params
 from autoencoder.data import table
-from autoencoder.files import atomic_write
 from autoencoder.network.model import build_model, to_unit_range
 from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.trainer import split_validation
-from autoencoder.params import Params, read_params
 from benchmarks.recipe import plain_network
 
 REPORT = Path(__file__).with_suffix(".csv")

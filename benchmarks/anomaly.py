@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from autoencoder.cli import make_parser, run
+from autoencoder.base.cli import make_parser, run
+from autoencoder.base.files import atomic_write
 from autoencoder.data.user_data import iter_images
-from autoencoder.files import atomic_write
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
 

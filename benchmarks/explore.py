@@ -8,8 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from autoencoder.cli import make_parser, run
-from autoencoder.errors import UserError
+from autoencoder.base.cli import make_parser, run
+from autoencoder.base.errors import UserError
 
 PAGE = Path("explore/index.html")
 RUNS = 300

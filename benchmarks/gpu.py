@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from autoencoder.cli import make_parser, run
-from autoencoder.errors import UserError
+from autoencoder.base.cli import make_parser, run
+from autoencoder.base.errors import UserError
+from autoencoder.base.params import Params, read_params
 from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
 from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.step import Step
 from autoencoder.network.trainer import Trainer
-from autoencoder.params import Params, read_params
 from benchmarks.measure import (
     EPOCH_ROUNDS,
     ROOT,

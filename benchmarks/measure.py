@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from autoencoder.files import atomic_write
+from autoencoder.base.files import atomic_write
 from autoencoder.network.numerics import processor_name
 
 ROOT = Path(__file__).parents[1]

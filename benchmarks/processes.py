@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from autoencoder.cli import make_parser, run
+from autoencoder.base.cli import make_parser, run
 from benchmarks.measure import ROOT, machine, report, write_params
 
 REPORT = Path(__file__).with_suffix(".md")

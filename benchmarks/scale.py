@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from autoencoder import cli
+from autoencoder.base import cli
 from autoencoder.data import idx
 from autoencoder.data.datasets import DATASETS
 from benchmarks.measure import PEAK, ROOT, machine, report

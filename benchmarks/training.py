@@ -25,16 +25,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autoencoder.cli import make_parser, run
+from autoencoder.base.cli import make_parser, run
+from autoencoder.base.errors import UserError
+from autoencoder.base.params import Params, read_params
 from autoencoder.data import table
-from autoencoder.errors import UserError
 from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import build_model
 from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.step import AdamW, Step, flatten
 from autoencoder.network.threads import available_threads
-from autoencoder.params import Params, read_params
 from benchmarks.measure import (
     EPOCH_ROUNDS,
     PEAK,

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from autoencoder.base.params import Params
 from autoencoder.data import table
 from autoencoder.network.model import build_model
 from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.trainer import Trainer, split_validation
-from autoencoder.params import Params
 from benchmarks.measure import seconds
 
 # Parameters for training any number of epochs.

@@ -1,3 +1,3 @@
 """The stages that dvc.yaml runs, one module each."""
 
-import autoencoder.startup  # noqa: F401
+import autoencoder.base.startup  # noqa: F401

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from autoencoder.cli import parse_paths, run
+from autoencoder.base.cli import parse_paths, run
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, read_published_split
 from autoencoder.data.user_data import invert_chunks, read_user_data

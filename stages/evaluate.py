@@ -5,10 +5,10 @@ import logging
 
 import pandas as pd
 
-from autoencoder.cli import parse_paths, run
+from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write, file_digest
 from autoencoder.data import table
-from autoencoder.errors import UserError
-from autoencoder.files import atomic_write, file_digest
 from autoencoder.network.metrics import score
 from autoencoder.network.model import Autoencoder, lineage
 from autoencoder.network.numerics import configure_numerics

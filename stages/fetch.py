@@ -7,7 +7,8 @@ params.yaml, the addresses that torchvision knows and, for MNIST, the package in
 from collections.abc import Iterator
 from pathlib import Path
 
-from autoencoder.cli import parse_paths, run
+from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.errors import UserError
 from autoencoder.data.datasets import DATASETS
 from autoencoder.data.downloads import (
     PACKAGE,
@@ -19,7 +20,6 @@ from autoencoder.data.downloads import (
 )
 from autoencoder.data.incoming import copy_user_data
 from autoencoder.data.raw_directory import RawDirectory
-from autoencoder.errors import UserError
 
 USES = ["dataset", "mirror"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from autoencoder import plots
-from autoencoder.cli import parse_paths, run
+from autoencoder.base.cli import parse_paths, run
 from autoencoder.data import table
 from autoencoder.network.losses import read_losses
 from autoencoder.network.metrics import per_image_losses

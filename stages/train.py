@@ -13,10 +13,10 @@ from contextlib import nullcontext
 import torch
 from tqdm import tqdm
 
-from autoencoder.cli import parse_paths, run
+from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import file_digest, process_lock
 from autoencoder.data import table
-from autoencoder.errors import UserError
-from autoencoder.files import file_digest, process_lock
 from autoencoder.network import checkpoint
 from autoencoder.network.distributed import World, process_group
 from autoencoder.network.losses import write_losses

@@ -30,13 +30,13 @@ from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Browser, sync_playwright
 from torch import Tensor
 
-from autoencoder import startup
+from autoencoder.base import startup
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import file_digest, sha256
+from autoencoder.base.params import Params
 from autoencoder.data import idx, table
 from autoencoder.data.datasets import DATASETS, Dataset
-from autoencoder.errors import UserError
-from autoencoder.files import file_digest, sha256
 from autoencoder.network.model import Autoencoder, to_unit_range
-from autoencoder.params import Params
 
 # The same examples in every run, however slow the machine.
 settings.register_profile(

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT, Project
 
-from autoencoder.params import Params
+from autoencoder.base.params import Params
 from tools.seed_noise import seed_noise
 
 PAGES = {

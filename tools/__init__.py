@@ -1,3 +1,3 @@
 """What people run by hand."""
 
-import autoencoder.startup  # noqa: F401
+import autoencoder.base.startup  # noqa: F401

@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from autoencoder.cli import parse_paths, run
+from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.files import atomic_write
 from autoencoder.data.table import Chunk
 from autoencoder.data.user_data import iter_images
-from autoencoder.files import atomic_write
 from autoencoder.network.model import Autoencoder, lineage, to_unit_range
 from autoencoder.network.numerics import configure_numerics
 

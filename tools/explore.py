@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoencoder.cli import make_parser, refuse_overwriting, run
+from autoencoder.base.cli import make_parser, refuse_overwriting, run
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write
 from autoencoder.data import table
-from autoencoder.errors import UserError
-from autoencoder.files import atomic_write
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder, CentredLinear, to_unit_range, training_noise
 

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoencoder.cli import parse_paths, run
+from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write
 from autoencoder.data import table
 from autoencoder.data.user_data import iter_images
-from autoencoder.errors import UserError
-from autoencoder.files import atomic_write
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder, lineage, to_unit_range
 from autoencoder.network.numerics import configure_numerics

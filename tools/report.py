@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from autoencoder.files import atomic_write
+from autoencoder.base.files import atomic_write
 
 if TYPE_CHECKING:
     from tools.review import Change, Side

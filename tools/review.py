@@ -26,11 +26,11 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from dvc.repo.brancher import switch
 
-from autoencoder import startup
-from autoencoder.cli import make_parser
+from autoencoder.base import startup
+from autoencoder.base.cli import make_parser
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import sha256
 from autoencoder.data.names import is_visible
-from autoencoder.errors import UserError
-from autoencoder.files import sha256
 from autoencoder.provenance import differences
 from tools import report
 from tools.revisions import reader

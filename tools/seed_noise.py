@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from autoencoder.base.errors import UserError
 from autoencoder.data.datasets import DATASETS
-from autoencoder.errors import UserError
 from tools.revisions import reader
 
 # The sign of an improvement; 0 for metrics that describe the data and the baselines.

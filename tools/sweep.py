@@ -17,10 +17,10 @@ from dvc.scm import RevError
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from autoencoder.cli import make_parser, run
-from autoencoder.errors import UserError
-from autoencoder.files import atomic_write
-from autoencoder.params import Params
+from autoencoder.base.cli import make_parser, run
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write
+from autoencoder.base.params import Params
 from autoencoder.plots import default_style, save
 from tools.revisions import git, reader
 from tools.seed_noise import describe_data

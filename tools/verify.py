@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from autoencoder.cli import make_parser, run
-from autoencoder.errors import UserError
+from autoencoder.base.cli import make_parser, run
+from autoencoder.base.errors import UserError
 from autoencoder.network.model import Autoencoder
 from tools.revisions import git, reader
 from tools.seed_noise import GATED, describe_data, read_seeds, seed_noise

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import named_errors
 from autoencoder.data import idx, table
 from autoencoder.data.names import Split, split_of, words
 from autoencoder.data.pictures import flatten_alpha, shrink
-from autoencoder.errors import UserError
-from autoencoder.files import named_errors
 
 Role = Literal["images", "labels"]
 

@@ -13,9 +13,9 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import file_digest, named_errors
 from autoencoder.data import idx, table
-from autoencoder.errors import UserError
-from autoencoder.files import file_digest, named_errors
 
 # Bytes of files in MNIST's format and size, uncompressed: headers of 16 and 8 bytes, then pixels
 # and labels. Bounds for what a mirror may send.

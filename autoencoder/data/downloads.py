@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write
 from autoencoder.data import idx, table
 from autoencoder.data.datasets import SIZES, Dataset, has_digest
 from autoencoder.data.raw_directory import RawDirectory
-from autoencoder.errors import UserError
-from autoencoder.files import atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoencoder.errors import UserError
+from autoencoder.base.errors import UserError
 
 # Third byte of the magic number: the element type.
 _TYPE_CODES = {np.dtype(np.uint8): 8, np.dtype(">i4"): 12}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write
 from autoencoder.data.names import is_visible
 from autoencoder.data.raw_directory import RawDirectory
-from autoencoder.errors import UserError
-from autoencoder.files import atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
+from autoencoder.base.errors import UserError
 from autoencoder.data import table
 from autoencoder.data.names import is_visible, listed, visible_entries
-from autoencoder.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import PARTIAL_PATTERN, atomic_write, sha256
 from autoencoder.data.datasets import is_published
 from autoencoder.data.names import listed
-from autoencoder.errors import UserError
-from autoencoder.files import PARTIAL_PATTERN, atomic_write, sha256
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoencoder.errors import UserError
-from autoencoder.files import atomic_write, named_errors
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write, named_errors
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from autoencoder.base.errors import UserError
 from autoencoder.data import arrays, pictures, table, user_tables
 from autoencoder.data.arrays import MIDDLE
 from autoencoder.data.names import (
@@ -24,7 +25,6 @@ from autoencoder.data.names import (
     words,
 )
 from autoencoder.data.user_tables import UNLABELLED
-from autoencoder.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import named_errors
 from autoencoder.data import table
 from autoencoder.data.names import is_visible
-from autoencoder.errors import UserError
-from autoencoder.files import named_errors
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as encode
 from torch import Tensor
 
-from autoencoder.files import atomic_write
+from autoencoder.base.files import atomic_write
 
 log = logging.getLogger(__name__)
 

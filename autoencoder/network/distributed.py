@@ -20,8 +20,8 @@ from torch import Tensor, distributed, nn
 from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
+from autoencoder.base.errors import UserError
 from autoencoder.data.table import PIXELS
-from autoencoder.errors import UserError
 from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
 from autoencoder.network.step import AdamW
 

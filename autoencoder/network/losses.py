@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from autoencoder.errors import UserError
-from autoencoder.files import atomic_write, named_errors
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write, named_errors
 
 _HEADER = "epoch,train,validation"
 _HINT = "let `dvc repro` write it again"

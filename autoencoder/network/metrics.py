@@ -8,8 +8,8 @@ import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's docum
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autoencoder.base.errors import UserError
 from autoencoder.data.table import Chunk
-from autoencoder.errors import UserError
 from autoencoder.network.model import Autoencoder, to_unit_range
 from autoencoder.network.probe import probe_accuracy
 

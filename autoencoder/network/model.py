@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write, named_errors
+from autoencoder.base.params import Activation
 from autoencoder.data.table import PIXELS
-from autoencoder.errors import UserError
-from autoencoder.files import atomic_write, named_errors
-from autoencoder.params import Activation
 
 HIDDEN = (512, 256)
 
@@ -31,7 +31,7 @@ class ActivationLayer(nn.Module):
     Parameters
     ----------
     name : str
-        One of `autoencoder.params.Activation`.
+        One of `autoencoder.base.params.Activation`.
     """
 
     def __init__(self, name: str) -> None:
@@ -71,7 +71,7 @@ class Autoencoder(nn.Module):
     z_size : int
         Numbers in the latent code.
     activation : str
-        Activation of the hidden layers, one of `autoencoder.params.Activation`.
+        Activation of the hidden layers, one of `autoencoder.base.params.Activation`.
     """
 
     def __init__(self, z_size: int, activation: str) -> None:
@@ -231,7 +231,7 @@ def build_model(training: Tensor, z_size: int, activation: str, seed: int) -> Au
     z_size : int
         Numbers in the latent code.
     activation : str
-        One of `autoencoder.params.Activation`.
+        One of `autoencoder.base.params.Activation`.
     seed : int
         Seed of the weights.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autoencoder.errors import UserError
+from autoencoder.base.errors import UserError
 from autoencoder.network.distributed import SINGLE, World
 
 # Largest error of a matrix product whose elements are sums of 784 products in 0..1: float32 has
@@ -47,8 +47,8 @@ def configure_numerics() -> str:
     device, even if the environment asks for lower precision.
 
     On the CPU they go through oneDNN, which uses AVX-512 where PyTorch's default, MKL, uses AVX2
-    on AMD processors. PyTorch chooses oneDNN only if bfloat16 is permitted; `autoencoder.startup`
-    keeps oneDNN from using it, and a product is compared with float64 to be sure.
+    on AMD processors. PyTorch chooses oneDNN only if bfloat16 is permitted; `base.startup` keeps
+    oneDNN from using it, and a product is compared with float64 to be sure.
 
     Returns
     -------

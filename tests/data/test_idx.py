@@ -17,8 +17,8 @@ from torchvision.datasets.mnist import (
     read_sn3_pascalvincent_tensor,
 )
 
+from autoencoder.base.errors import UserError
 from autoencoder.data import idx
-from autoencoder.errors import UserError
 
 FIVE = idx.encode(np.zeros(5, np.uint8))
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from autoencoder.base.errors import UserError
 from autoencoder.data.incoming import copy_user_data
 from autoencoder.data.raw_directory import RawDirectory
-from autoencoder.errors import UserError
 
 
 @pytest.fixture

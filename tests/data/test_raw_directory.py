@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from autoencoder.base.errors import UserError
 from autoencoder.data.raw_directory import RawDirectory
-from autoencoder.errors import UserError
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from conftest import Digits, named, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoencoder.base.errors import UserError
 from autoencoder.data import table
-from autoencoder.errors import UserError
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from autoencoder.base.errors import UserError
 from autoencoder.data import table
 from autoencoder.data.user_data import draw_test_rows, iter_images, read_user_data
-from autoencoder.errors import UserError
 
 
 @given(

@@ -17,7 +17,7 @@ from conftest import AFTER_TABLES, TRAIN, Project, parameters, train_outputs
 from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
-from autoencoder.errors import UserError
+from autoencoder.base.errors import UserError
 from autoencoder.network.distributed import World, _restart_safe_store
 from autoencoder.network.model import build_model, lineage
 from autoencoder.network.numerics import choose_device

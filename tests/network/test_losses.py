@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from autoencoder.errors import UserError
+from autoencoder.base.errors import UserError
 from autoencoder.network.losses import read_losses
 
 

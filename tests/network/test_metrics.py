@@ -7,8 +7,8 @@ import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own docu
 from conftest import Digits, parameters
 from numpy.typing import NDArray
 
+from autoencoder.base.errors import UserError
 from autoencoder.data import table
-from autoencoder.errors import UserError
 from autoencoder.network.metrics import (
     cross_entropy,
     entropy,

@@ -15,10 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autoencoder.errors import UserError
+from autoencoder.base.errors import UserError
+from autoencoder.base.params import Activation
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder, CentredLinear, to_unit_range
-from autoencoder.params import Activation
 
 
 @pytest.mark.parametrize("activation", get_args(Activation))

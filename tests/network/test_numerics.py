@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import Project
 
-from autoencoder.errors import UserError
+from autoencoder.base.errors import UserError
 from autoencoder.network import numerics
 from autoencoder.network.numerics import choose_device, configure_numerics
 

@@ -13,11 +13,11 @@ from conftest import network
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from autoencoder.base.params import Activation
 from autoencoder.network import step as step_module
 from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.model import Autoencoder, add_noise
 from autoencoder.network.step import AdamW, Step, flatten
-from autoencoder.params import Activation
 
 
 def check_steps(images: Tensor, activation: str, batch_size: int, noise: float) -> None:

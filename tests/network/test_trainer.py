@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own docu
 from conftest import parameters
 from torch import Tensor
 
-from autoencoder.errors import UserError
+from autoencoder.base.errors import UserError
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import add_noise, build_model, to_unit_range
 from autoencoder.network.step import BETAS, EPS

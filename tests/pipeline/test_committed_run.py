@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT, Project, copy_checkout
 
-from autoencoder.files import sha256
+from autoencoder.base.files import sha256
 from autoencoder.provenance import differences
 from tools.seed_noise import table_digests
 

@@ -7,9 +7,9 @@ import pytest
 from conftest import ROOT, Project, copy_checkout
 from torchvision.datasets import MNIST
 
+from autoencoder.base.files import sha256
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS
-from autoencoder.files import sha256
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

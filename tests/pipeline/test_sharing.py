@@ -8,7 +8,7 @@ import pytest
 from conftest import Project
 from moto.server import ThreadedMotoServer
 
-from autoencoder.files import sha256
+from autoencoder.base.files import sha256
 
 MODEL = "models/autoencoder.safetensors"
 CREDENTIALS = {"access_key_id": "tester", "secret_access_key": "known-to-tester"}

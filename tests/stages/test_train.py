@@ -11,7 +11,7 @@ from conftest import TRAIN, Project, train_outputs
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from autoencoder.files import process_lock
+from autoencoder.base.files import process_lock
 from autoencoder.network import checkpoint
 from autoencoder.network.model import Autoencoder
 

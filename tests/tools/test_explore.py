@@ -11,8 +11,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, ViewportSize
 from torch import Tensor
 
+from autoencoder.base.errors import UserError
 from autoencoder.data import table
-from autoencoder.errors import UserError
 from autoencoder.network.model import Autoencoder, to_unit_range
 from tools.explore import (
     MAP_IMAGES,

@@ -14,7 +14,7 @@ import yaml
 from conftest import ROOT, Digits, Project, refusal, write_pictures
 from playwright.sync_api import Browser, Page, ViewportSize
 
-from autoencoder.files import file_digest
+from autoencoder.base.files import file_digest
 from tools.report import markdown
 from tools.review import Change, Side, compare, verdict
 from tools.seed_noise import BETTER, seed_noise, student_t

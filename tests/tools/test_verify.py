@@ -11,7 +11,7 @@ import torch
 import yaml
 from conftest import Project, refusal
 
-from autoencoder.files import file_digest, sha256
+from autoencoder.base.files import file_digest, sha256
 from autoencoder.network.model import Autoencoder, lineage
 from tools.verify import METRICS, MODEL, PROVENANCE, distances, judge, outputs
 

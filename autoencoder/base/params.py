@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from autoencoder.errors import UserError
-from autoencoder.files import named_errors
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import named_errors
 
 FILE = Path("params.yaml")
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoencoder.errors import UserError
-from autoencoder.files import sha256
-from autoencoder.params import FILE, Params, read_params
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import sha256
+from autoencoder.base.params import FILE, Params, read_params
 
 # Size, time of the last change and inode of a file.
 Signature = tuple[int, int, int]
@@ -100,7 +100,7 @@ class Inputs:
 
 def _module_digests() -> dict[str, str]:
     """Compute the SHA-256 of each loaded module of autoencoder and stages, by relative path."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
     files = {
         Path(spec.origin)

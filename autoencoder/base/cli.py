@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from autoencoder import params, startup
-from autoencoder.errors import UserError
-from autoencoder.inputs import Inputs
+from autoencoder.base import params, startup
+from autoencoder.base.errors import UserError
+from autoencoder.base.inputs import Inputs
 
 _recorded: list[Inputs] = []  # of this program, if it has parsed its command line
 

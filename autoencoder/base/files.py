@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from autoencoder.errors import UserError
+from autoencoder.base.errors import UserError
 
 # Matches the names of `atomic_write`'s temporary files.
 PARTIAL_PATTERN = ".*.partial"

@@ -9,8 +9,8 @@ from dvc.utils.serialize import parse_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoencoder import params
-from autoencoder.errors import UserError
+from autoencoder.base import params
+from autoencoder.base.errors import UserError
 
 GOOD = yaml.safe_load((ROOT / "params.yaml").read_text())
 ALL = list(params.Params.model_fields)

@@ -13,9 +13,9 @@ import torch
 import yaml
 from conftest import ROOT, Project
 
-from autoencoder.cli import parse_paths, run
-from autoencoder.errors import UserError
-from autoencoder.params import Params
+from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.errors import UserError
+from autoencoder.base.params import Params
 
 DIRECTORIES = ["data", "metrics", "models", "plots"]
 PROGRAMS = [

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write, named_errors, process_lock, sha256
 from autoencoder.data import table
 from autoencoder.data.user_data import iter_images
-from autoencoder.errors import UserError
-from autoencoder.files import atomic_write, named_errors, process_lock, sha256
 from autoencoder.network.losses import read_losses
 from autoencoder.network.model import Autoencoder, lineage
 
@@ -118,7 +118,7 @@ def test_a_pipe_receives_the_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize("redirected", [True, False], ids=["file", "pipe"])
 def test_standard_output_receives_the_content(tmp_path: Path, redirected: bool) -> None:
     code = (
-        "from pathlib import Path; from autoencoder.files import atomic_write\n"
+        "from pathlib import Path; from autoencoder.base.files import atomic_write\n"
         "with atomic_write(Path('/dev/stdout')) as partial: partial.write_text('whole')"
     )
     command = [sys.executable, "-c", code]
