@@ -2,7 +2,7 @@
 
 import re
 
-from conftest import ROOT
+from helpers.project import ROOT
 
 
 def debian_packages(text: str) -> set[str]:

@@ -8,7 +8,7 @@ import subprocess
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, Project
+from helpers.project import ROOT, Project
 
 from autoencoder.base.params import Params
 from tools.seed_noise import seed_noise

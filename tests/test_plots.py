@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
-from conftest import Digits, named, network
+from helpers.digits import Digits, named
+from helpers.networks import network
 from PIL import Image
 
 from autoencoder.network.model import Autoencoder, add_noise, to_unit_range

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, Project
+from helpers.project import ROOT, Project
 
 from autoencoder.base.cli import parse_paths, run
 from autoencoder.base.errors import UserError

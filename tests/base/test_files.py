@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from helpers.project import ROOT
 
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write, named_errors, process_lock, sha256

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, refusal
 from dvc.utils.serialize import parse_yaml
+from helpers.errors import refusal
+from helpers.project import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Digits, Project, named
+from helpers.digits import Digits, named
+from helpers.project import Project
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import Project
+from helpers.project import Project
 
 
 @pytest.mark.skipif(torch.cuda.device_count() > 0, reason="there is an NVIDIA GPU")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Digits, named, network, parameters
+from helpers.digits import Digits, named
+from helpers.networks import network, parameters
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Digits, concatenate, named, publish
+from helpers.digits import Digits, concatenate, named, publish
 from torchvision import datasets as theirs
 
 from autoencoder.base.errors import UserError

@@ -17,7 +17,7 @@ from pathlib import Path
 from socketserver import BaseRequestHandler
 
 import pytest
-from conftest import Digits, named, publish
+from helpers.digits import Digits, named, publish
 
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import sha256

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Digits, refusal
+from helpers.digits import Digits
+from helpers.errors import refusal
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Digits, named, refusal
+from helpers.digits import Digits, named
+from helpers.errors import refusal
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,15 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import (
-    Digits,
-    as_written,
-    concatenate,
-    draw_digits,
-    named,
-    refusal,
-    write_pictures,
-)
+from helpers.digits import Digits, as_written, concatenate, draw_digits, named, write_pictures
+from helpers.errors import refusal
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image

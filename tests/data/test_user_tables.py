@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import concatenate, draw_digits, named, refusal
+from helpers.digits import concatenate, draw_digits, named
+from helpers.errors import refusal
 
 from autoencoder.data import table
 from autoencoder.data.user_data import iter_images, read_user_data

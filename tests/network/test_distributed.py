@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import AFTER_TABLES, TRAIN, Project, parameters, train_outputs
+from helpers.networks import parameters
+from helpers.project import AFTER_TABLES, TRAIN, Project, train_outputs
 from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
-from conftest import Digits, parameters
+from helpers.digits import Digits
+from helpers.networks import parameters
 from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError

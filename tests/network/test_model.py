@@ -10,7 +10,8 @@ from typing import get_args
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
-from conftest import ROOT, network
+from helpers.networks import network
+from helpers.project import ROOT
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import Project
+from helpers.project import Project
 
 from autoencoder.base.errors import UserError
 from autoencoder.network import numerics

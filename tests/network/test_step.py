@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from conftest import network
+from helpers.networks import network
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 

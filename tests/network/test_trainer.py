@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
-from conftest import parameters
+from helpers.networks import parameters
 from torch import Tensor
 
 from autoencoder.base.errors import UserError

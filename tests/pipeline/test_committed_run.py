@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, Project, copy_checkout
+from helpers.project import ROOT, Project, copy_checkout
 
 from autoencoder.base.files import sha256
 from autoencoder.provenance import differences

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, Project, uses
+from helpers.project import ROOT, Project, uses
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TRAIN, Project, train_outputs
+from helpers.project import TRAIN, Project, train_outputs
 
 FIXED = {  # settings that would choose other kernels, which round differently
     "MKL_CBWR": "COMPATIBLE",

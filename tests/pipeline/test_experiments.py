@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import AFTER_TABLES, STAGES, Project, uses
+from helpers.project import AFTER_TABLES, STAGES, Project, uses
 
 TITLES = ["Loss of each epoch", "Validation loss", "Test loss by class"]
 

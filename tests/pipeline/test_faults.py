@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from conftest import ROOT, Project
+from helpers.project import ROOT, Project
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 OUTPUTS = {

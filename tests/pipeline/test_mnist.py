@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Project, copy_checkout
+from helpers.project import ROOT, Project, copy_checkout
 from torchvision.datasets import MNIST
 
 from autoencoder.base.files import sha256

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import AFTER_TABLES, STAGES, Digits, Project
+from helpers.digits import Digits
+from helpers.project import AFTER_TABLES, STAGES, Project
 from PIL import Image
 
 from autoencoder.data import table

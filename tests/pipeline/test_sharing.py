@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from conftest import Project
+from helpers.project import Project
 from moto.server import ThreadedMotoServer
 
 from autoencoder.base.files import sha256

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Digits, Project, as_written, draw_digits, named, write_pictures
+from helpers.digits import Digits, as_written, draw_digits, named, write_pictures
+from helpers.project import Project
 from numpy.typing import NDArray
 from PIL import Image
 

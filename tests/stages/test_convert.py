@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import Digits, Project, named
+from helpers.digits import Digits, named
+from helpers.project import Project
 
 from autoencoder.data import table
 

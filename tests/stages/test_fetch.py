@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import Project
+from helpers.project import Project
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import torch
-from conftest import TRAIN, Project, train_outputs
+from helpers.project import TRAIN, Project, train_outputs
 from safetensors import safe_open
 from safetensors.torch import load_file
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, Project, peak_memory
+from helpers.project import ROOT, Project, peak_memory
 from PIL import Image
 
 from autoencoder.data import table

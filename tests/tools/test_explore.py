@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, Project, draw_digits, named, network
+from helpers.digits import draw_digits, named
+from helpers.networks import network
+from helpers.project import ROOT, Project
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, ViewportSize
 from torch import Tensor

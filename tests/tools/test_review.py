@@ -11,7 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, Digits, Project, refusal, write_pictures
+from helpers.digits import Digits, write_pictures
+from helpers.errors import refusal
+from helpers.project import ROOT, Project
 from playwright.sync_api import Browser, Page, ViewportSize
 
 from autoencoder.base.files import file_digest

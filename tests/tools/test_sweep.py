@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import Project
+from helpers.project import Project
 from PIL import Image
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import Project, refusal
+from helpers.errors import refusal
+from helpers.project import Project
 
 from autoencoder.base.files import file_digest, sha256
 from autoencoder.network.model import Autoencoder, lineage

@@ -1,0 +1,1 @@
+"""What tests share: drawn digits, small networks, copies of the project."""

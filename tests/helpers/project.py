@@ -1,0 +1,169 @@
+"""Copies of this project that tests may run and change, and the commands run in them."""
+
+import fcntl
+import importlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helpers.fork import TIMEOUT_S, run_in_fork
+
+ROOT = Path(__file__).parents[2]
+STAGES = ["fetch", "convert", "train", "evaluate", "sanity_check"]
+AFTER_TABLES = STAGES[2:]
+
+
+class Project:
+    """A checkout of this project in its own directory, and the commands run in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        outside = root.parent / f"{root.name}-home"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_AUTHOR_NAME": "tester",
+            "GIT_AUTHOR_EMAIL": "tester@example.com",
+            "GIT_COMMITTER_NAME": "tester",
+            "GIT_COMMITTER_EMAIL": "tester@example.com",
+            "DVC_SITE_CACHE_DIR": str(outside / "site"),
+            "DVC_GLOBAL_CONFIG_DIR": str(outside / "global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(outside / "system"),
+        }
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command; its `stdout` receives all of its output, including standard error."""
+        return subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """Run a command, which must exit with `status`; return its output with standard error."""
+        with self.start(*command) as process:
+            try:
+                output, _ = process.communicate(timeout=TIMEOUT_S)
+            finally:
+                process.kill()
+        assert process.returncode == status, f"{' '.join(command)}: {process.returncode}\n{output}"
+        return output
+
+    def run_module(self, name: str, *arguments: str, status: int = 0) -> str:
+        """Run ``python -m name`` like `run`, but in a fork of this process: see `fork`."""
+        found, output = run_in_fork(name, arguments, self.root, self.environment)
+        assert found == status, f"{name} {' '.join(arguments)}: {found}\n{output}"
+        return output
+
+    def copy(self, target: Path) -> "Project":
+        """Copy the whole directory."""
+        shutil.copytree(self.root, target, symlinks=True, dirs_exist_ok=True)
+        return Project(target)
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def params(self) -> dict[str, Any]:
+        values: dict[str, Any] = yaml.safe_load((self.root / "params.yaml").read_text())
+        return values
+
+    def set_params(self, **values: object) -> None:
+        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params() | values))
+
+    def command(self, stage: str) -> list[str]:
+        """The words of the command with which DVC runs a stage."""
+        text: str = yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"][stage]["cmd"]
+        return shlex.split(text.replace("${launcher}", self.params()["launcher"]))
+
+    def stages_run(self, output: str) -> list[str]:
+        """The stages that a `dvc repro` or `dvc exp run` ran, from its output."""
+        return [
+            line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")
+        ]
+
+
+# Trains on the project's table, next to DVC's outputs.
+TRAIN = [
+    "-m",
+    "stages.train",
+    "--table=data/train.csv",
+    "--model=m.safetensors",
+    "--losses=loss.csv",
+    "--checkpoint=checkpoint",
+]
+
+
+def train_outputs(project: Project) -> list[bytes]:
+    """The model and the losses that `TRAIN` wrote."""
+    return [(project.root / name).read_bytes() for name in ("m.safetensors", "loss.csv")]
+
+
+def peak_memory(project: Project, module: str, *arguments: str) -> int:
+    """Run a module of the project; return its peak memory in KiB."""
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:];"
+        "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True);"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    # glibc then returns arrays to the system at once, and leaves no holes to be counted.
+    exact = Project(project.root)
+    exact.environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
+    output = exact.run(sys.executable, "-c", code, module, *arguments)
+    return int(output.splitlines()[-1])
+
+
+def uses(stage: str) -> list[str]:
+    """The parameters that a stage declares."""
+    declared: list[str] = getattr(importlib.import_module(f"stages.{stage}"), "USES", [])
+    return declared
+
+
+def copy_checkout(target: Path) -> Project:
+    """Copy the files of the working tree that git tracks or would track; make it a repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    project = Project(target)
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    return project
+
+
+def build_once(
+    factory: pytest.TempPathFactory, name: str, build: Callable[[Path], str]
+) -> tuple[Project, str]:
+    """Build a project once for all of pytest-xdist's processes; return a copy and the output.
+
+    Each process has its own copy, because DVC locks a project while it works on it.
+    """
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    original, output = shared / name, shared / f"{name}.txt"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not output.exists():
+            shutil.rmtree(original, ignore_errors=True)  # of a process that failed
+            output.write_text(build(original))
+    return Project(original).copy(factory.mktemp(name) / "project"), output.read_text()
