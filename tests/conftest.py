@@ -8,10 +8,17 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib.font_manager  # noqa: F401  starts fc-list, at its first import on a machine
 import pytest
 import torch
 from helpers.digits import Digits, draw_digits, publish
-from helpers.project import Project, build_once, copy_checkout
+from helpers.project import (
+    Project,
+    build_once,
+    copy_checkout,
+    remove_user_data,
+    small_params,
+)
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 from torch import Tensor
@@ -62,7 +69,7 @@ def mirror(
 
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
-    """The project as cloned, with the small data set as MNIST: nothing has been run."""
+    """This code with the tests' own parameters and the small data set as MNIST; nothing is run."""
 
     def build(root: Path) -> str:
         root.mkdir()
@@ -74,7 +81,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
             assert published in text
             text = text.replace(published, sha256(mirror / name))
         module.write_text(text)
-        project.set_params(mirror=mirror.as_uri(), epochs=8, batch_size=20)
+        remove_user_data(project)
+        project.write_params(small_params() | {"mirror": mirror.as_uri()})
         (root / "dvc.lock").unlink(missing_ok=True)
         for directory in ("metrics", "plots"):
             shutil.rmtree(root / directory, ignore_errors=True)

@@ -142,10 +142,6 @@ def _explain(error: Any) -> str:
         )
     if error["type"] == "missing":
         return f"{name} is missing"
-    if name == "threads":
-        return (
-            "threads is no longer a parameter, training chooses the number itself: delete the line"
-        )
     if error["type"] in ("extra_forbidden", "invalid_key"):
         near = difflib.get_close_matches(name, Params.model_fields, n=1, cutoff=0)
         return f"{_short(name)} is not a parameter; did you mean {near[0]}?"

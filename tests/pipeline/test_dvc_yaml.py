@@ -3,7 +3,6 @@
 import ast
 import csv
 import re
-import subprocess
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -163,6 +162,12 @@ def test_plots_have_their_files_and_columns(ran: Project) -> None:
     assert ran.run("dvc", "plots", "show", "--out", "../plots-shown").startswith("file://")
 
 
+def ignored_by_git(path: str) -> bool:
+    """Whether this checkout's .gitignore files, not the user's settings, ignore a path."""
+    with Project(ROOT).start("git", "check-ignore", "--quiet", path) as process:
+        return process.wait() == 0
+
+
 @pytest.mark.process
 def test_outputs_are_ignored_or_tracked_by_git_as_dvc_keeps_them() -> None:
     for stage in STAGES.values():
@@ -170,16 +175,12 @@ def test_outputs_are_ignored_or_tracked_by_git_as_dvc_keeps_them() -> None:
             for entry in stage.get(kind, []):
                 (path,) = names([entry])
                 options = entry[path] if isinstance(entry, dict) else {}
-                ignored = subprocess.run(
-                    ["git", "check-ignore", "--quiet", path], cwd=ROOT
-                ).returncode
-                assert (ignored == 0) == options.get("cache", True), path
+                assert ignored_by_git(path) == options.get("cache", True), path
 
 
 @pytest.mark.process
 def test_half_written_files_are_ignored_by_git_and_dvc() -> None:
-    partial = "plots/.loss.csv.partial"
-    assert subprocess.run(["git", "check-ignore", "--quiet", partial], cwd=ROOT).returncode == 0
+    assert ignored_by_git("plots/.loss.csv.partial")
     assert ".*.partial" in (ROOT / ".dvcignore").read_text().split()
 
 
