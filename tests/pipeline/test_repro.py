@@ -122,9 +122,14 @@ def test_a_failed_stage_says_why_and_leaves_git_clean(project: Project) -> None:
     assert project.run("git", "status", "--porcelain") == ""
 
 
-def test_files_put_there_by_hand_are_taken(fresh_project: Project, mirror: Path) -> None:
+def test_files_put_there_by_hand_are_taken(
+    fresh_project: Project, mirror: Path, first_output: str
+) -> None:
     shutil.copytree(mirror, fresh_project.root / "data/raw/MNIST/raw")
     fresh_project.set_params(mirror="file:///nowhere")
     output = fresh_project.run("dvc", "repro", "fetch")
-    assert "data/raw: 4 files, each with its published digest" in output
-    assert "fetching" not in output
+    taken = "data/raw: 4 files, each with its published digest"
+    assert taken in first_output
+    assert taken in output
+    assert "downloading" in first_output
+    assert "downloading" not in output

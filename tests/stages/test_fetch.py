@@ -5,21 +5,18 @@ import re
 import pytest
 from helpers.project import Project
 
+NOT_A_NAME = "params.yaml: dataset is '{}', expected mnist, .* path below data/incoming"
+
 
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
         ("data/incoming/none.csv", "data/incoming/none.csv: nothing there"),
         ("data/incoming/.mine.csv", r"data/incoming/\.mine\.csv: hidden"),
-        *(
-            (name, f"params.yaml: dataset is {path!r}, expected mnist, .* path below data/incoming")
-            for name, path in (
-                ("data/incoming/", "data/incoming"),
-                ("data/incoming/../raw", "data/raw"),
-                ("/etc/passwd", "/etc/passwd"),
-                ("mnsit", "mnsit"),
-            )
-        ),
+        ("data/incoming/", NOT_A_NAME.format("data/incoming")),
+        ("data/incoming/../raw", NOT_A_NAME.format("data/raw")),
+        ("/etc/passwd", NOT_A_NAME.format("/etc/passwd")),
+        ("mnsit", NOT_A_NAME.format("mnsit")),
     ],
 )
 def test_a_data_set_that_is_none_is_named(
