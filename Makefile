@@ -21,11 +21,14 @@ VALUES ?= 8,16,32,64
 BASE ?= main
 # What `make anomaly` compares with the test table.
 OTHER ?= fashion-mnist.csv
+LOCK = $(BIN)/uv pip compile --universal --generate-hashes --quiet \
+	--all-extras --group tables --group training --group pictures \
+	--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 # One process per core; the tests of a file run in one of them.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup repository repro sweep review explore verify test-unit test test-all soak lint bench bench-gpu bench-scale bench-processes
-.PHONY: choices anomaly lock
+.PHONY: choices anomaly lock upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s%s\n", $$1, $$2 }' Makefile
@@ -93,6 +96,8 @@ choices: setup ## measure what the initialisation contributes
 anomaly: setup ## measure how well the BCE separates other images (OTHER=fashion-mnist.csv)
 	$(BIN)/python -m benchmarks.anomaly $(OTHER)
 
-lock: setup ## compile requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --universal --generate-hashes --all-extras --upgrade --quiet \
-		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+lock: setup ## add what pyproject.toml lists to requirements.lock, without upgrading
+	$(LOCK)
+
+upgrade: setup ## upgrade requirements.lock; versions that shape results are pinned in pyproject.toml
+	$(LOCK) --upgrade

@@ -1,3 +1,6 @@
 """Speed, scaling and ablations."""
 
-import autoencoder.base.startup  # noqa: F401
+from autoencoder.base import startup
+
+if startup.runs_as_program():
+    startup.begin()

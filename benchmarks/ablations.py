@@ -16,9 +16,9 @@ from autoencoder.base.cli import make_parser, run
 from autoencoder.base.files import atomic_write
 from autoencoder.base.params import Params, read_params
 from autoencoder.data import table
-from autoencoder.network.model import build_model, to_unit_range
+from autoencoder.network.model import to_unit_range
 from autoencoder.network.numerics import configure_numerics
-from autoencoder.network.trainer import split_validation
+from autoencoder.network.trainer import build_network, split_validation
 from benchmarks.recipe import plain_network
 
 REPORT = Path(__file__).with_suffix(".csv")
@@ -49,10 +49,10 @@ def main() -> None:
     test = to_unit_range(torch.from_numpy(table.read(Path("data/test.csv"))[1]))
     rows = []
     for name, model, criterion in (
-        ("baseline", plain_network(params.z_size), nn.BCELoss()),
+        ("baseline", plain_network(params.hidden_sizes, params.z_size), nn.BCELoss()),
         (
             "with our initialisation",
-            build_model(training, params.z_size, "sigmoid", params.seed),
+            build_network(training, params.model_copy(update={"activation": "sigmoid"})),
             nn.BCEWithLogitsLoss(),
         ),
     ):

@@ -49,7 +49,7 @@ def train_twice(test: Tensor) -> str:
     models = []
     with tempfile.TemporaryDirectory() as directory:
         write_params(Path(directory), device="cuda")
-        outputs = ["--model=model", "--losses=losses", "--checkpoint=checkpoint"]
+        outputs = ["--model=model", "--losses=losses", "--checkpoints=checkpoints"]
         train = [sys.executable, "-m", "stages.train", f"--table={TRAIN_TABLE}", *outputs]
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
 
@@ -72,25 +72,26 @@ def nccl_trainer(params: Params, images: Tensor) -> Trainer:
     store = distributed.HashStore()  # type: ignore[attr-defined]
     distributed.init_process_group("cpu:gloo,cuda:nccl", store=store, rank=0, world_size=1)
     trainer = new_trainer(params, images, "cuda")
-    trainer.step = AutogradStep(trainer.model, trainer.optimizer, trainer.training, params.noise)
-    trainer.step.network = DistributedDataParallel(trainer.model)
+    step = AutogradStep(
+        trainer.network, trainer.optimizer, trainer.training, params.batch_size, params.noise
+    )
+    step.forward = DistributedDataParallel(trainer.network)
+    trainer.train_step = step
     return trainer
 
 
 def kernel_trainer(params: Params, images: Tensor) -> Trainer:
     """Make a trainer whose steps start each kernel themselves, without a CUDA graph."""
     trainer = new_trainer(params, images, "cuda")
-    assert isinstance(trainer.step, Step)
-    trainer.step._run_step = trainer.step._train_step
+    assert isinstance(trainer.train_step, Step)
+    trainer.train_step._run_step = trainer.train_step._train_step
     return trainer
 
 
 def compare_epochs(params: Params, images: Tensor) -> list[str]:
     """Time epochs of ours, alternately with other ways to train; return table rows."""
     params = params.model_copy(update=ENDLESS)
-    recipe = Worker(
-        train_recipe, ROOT / "data/raw", params.z_size, params.batch_size, params.seed, "cuda"
-    )
+    recipe = Worker(train_recipe, ROOT / "data/raw", params, "cuda")
 
     ours = new_trainer(params, images, "cuda")
     others = {

@@ -1,6 +1,7 @@
 """What the benchmarks share: timing, ratios and reports."""
 
 import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from pathlib import Path
 import yaml
 
 from autoencoder.base.files import atomic_write
-from autoencoder.network.numerics import processor_name
 
 ROOT = Path(__file__).parents[1]
 TRAIN_TABLE, TEST_TABLE = ROOT / "data/train.csv", ROOT / "data/test.csv"
@@ -62,8 +62,14 @@ def median_seconds(times: list[float]) -> str:
 
 
 def machine() -> str:
-    """Return the name of the processor and the number of cores."""
-    return f"{processor_name()}, {os.cpu_count()} cores"
+    """Return the name of the processor, as Linux knows it, and the number of cores."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def report(path: Path, lines: list[str]) -> None:

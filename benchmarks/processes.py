@@ -27,7 +27,7 @@ LAUNCHERS = ["python -m", SEVERAL.format(2), SEVERAL.format(3)]
 def epoch(launcher: str, directory: Path) -> float:
     """Time the second epoch of a run, in seconds."""
     write_params(directory, launcher=launcher, epochs=2)
-    outputs = ["--model", "model", "--losses", "losses", "--checkpoint", "checkpoint"]
+    outputs = ["--model", "model", "--losses", "losses", "--checkpoints", "checkpoints"]
     command = [*launcher.split(), "stages.train", "--table", str(ROOT / "data/train.csv"), *outputs]
     ends = []
     with subprocess.Popen(

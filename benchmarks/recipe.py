@@ -1,7 +1,7 @@
 """The recipe that this project started from: a plain PyTorch loop."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from autoencoder.base.params import Params
 from autoencoder.data.table import PIXELS
-from autoencoder.network.model import HIDDEN
 
 
-def plain_network(z_size: int) -> nn.Sequential:
+def plain_network(hidden_sizes: Sequence[int], z_size: int) -> nn.Sequential:
     """Make the network of the plain recipe: all sigmoid, PyTorch's default initialisation."""
     layers: list[nn.Module] = [nn.Flatten()]
-    for inputs, outputs in pairwise([PIXELS, *HIDDEN, z_size, *reversed(HIDDEN), PIXELS]):
+    sizes = [PIXELS, *hidden_sizes, z_size, *reversed(hidden_sizes), PIXELS]
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.Sigmoid()]
     return nn.Sequential(*layers)
 
@@ -25,9 +26,7 @@ def plain_network(z_size: int) -> nn.Sequential:
 def train_recipe(
     connection: Connection,
     raw: Path,
-    z_size: int,
-    batch_size: int,
-    seed: int,
+    params: Params,
     device: str = "cpu",
 ) -> None:
     """Train by the recipe that this project started from, as a target of `Worker`.
@@ -35,8 +34,8 @@ def train_recipe(
     A plain PyTorch loop with the defaults of AdamW, torchvision's MNIST and a DataLoader. For each
     epoch it sends the seconds, those of them spent on loading, and the test BCE after it.
     """
-    torch.manual_seed(seed)
-    model = plain_network(z_size).to(device)
+    torch.manual_seed(params.seed)
+    model = plain_network(params.hidden_sizes, params.z_size).to(device)
     criterion = nn.BCELoss()
     optimizer = torch.optim.AdamW(model.parameters())
     # Not among the imports: what it imports complains at the end if it was not collected.
@@ -44,7 +43,8 @@ def train_recipe(
 
     transform = transforms.Compose([transforms.Grayscale(), transforms.ToTensor()])
     train, test = (datasets.MNIST(str(raw), train, transform) for train in (True, False))
-    training, testing = DataLoader(train, batch_size, shuffle=True), DataLoader(test, batch_size)
+    training = DataLoader(train, params.batch_size, shuffle=True)
+    testing = DataLoader(test, params.batch_size)
 
     def load(loader: DataLoader[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
         return (images.to(device) for images, _ in loader)

@@ -31,10 +31,10 @@ from autoencoder.base.params import Params, read_params
 from autoencoder.data import table
 from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import build_model
 from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.step import AdamW, Step, flatten
 from autoencoder.network.threads import available_threads
+from autoencoder.network.trainer import build_network
 from benchmarks.measure import (
     EPOCH_ROUNDS,
     PEAK,
@@ -188,7 +188,7 @@ def measure_steps(params: Params, images: Tensor, used: str) -> tuple[list[Row],
         The time of a step by operator, as table rows.
     """
     torch.set_num_threads(available_threads())
-    model = plain_network(params.z_size)
+    model = plain_network(params.hidden_sizes, params.z_size)
     optimizer = AdamW(flatten(model), params.weight_decay)
     optimizer.learning_rate.fill_(1e-4)
     products = step_products(model, params.batch_size)
@@ -203,8 +203,10 @@ def measure_steps(params: Params, images: Tensor, used: str) -> tuple[list[Row],
     trainer = new_trainer(params, images)
     rows = torch.from_numpy(np.random.default_rng(0).permutation(len(trainer.training)))
     batches = rows.split(params.batch_size)[:STEPS]
-    other = build_model(trainer.training, params.z_size, params.activation, params.seed)
-    autograd = AutogradStep(other, AdamW(flatten(other), params.weight_decay), trainer.training)
+    other = build_network(trainer.training, params)
+    autograd = AutogradStep(
+        other, AdamW(flatten(other), params.weight_decay), trainer.training, params.batch_size
+    )
 
     def take(step: Step | AutogradStep) -> Action:
         batch = cycle(batches)
@@ -214,7 +216,7 @@ def measure_steps(params: Params, images: Tensor, used: str) -> tuple[list[Row],
         actions[in_torch]()
         optimizer.step()
 
-    our_step = take(trainer.step)
+    our_step = take(trainer.train_step)
     manual, by_autograd, lower = alternate(our_step, take(autograd), repeat(limit), rounds=ROUNDS)
     throughputs = ", ".join(f"{name} {gflops(products, times[name])}" for name in times)
     return [
@@ -248,7 +250,7 @@ def measure_steps(params: Params, images: Tensor, used: str) -> tuple[list[Row],
 
 def compare_with_recipe(params: Params, images: Tensor, test: Tensor) -> list[Row]:
     """Train the recipe until it reaches `TARGET_BCE`, alternately with epochs of ours."""
-    recipe = Worker(train_recipe, ROOT / "data/raw", params.z_size, params.batch_size, params.seed)
+    recipe = Worker(train_recipe, ROOT / "data/raw", params)
     ours = Worker(train_ours, TRAIN_TABLE, params)
     rounds: list[tuple[float, ...]] = []
     bce = math.inf
@@ -265,7 +267,7 @@ def compare_with_recipe(params: Params, images: Tensor, test: Tensor) -> list[Ro
         print(f"  plain recipe, epoch {len(rounds)}: test BCE {bce:.4f}", file=sys.stderr)
     recipe.stop()
     ours.stop()
-    quick_bce = per_image_losses(quick.model, test)[0].mean().item()
+    quick_bce = per_image_losses(quick.network, test)[0].mean().item()
     if quick_bce > TARGET_BCE:
         raise UserError(f"{QUICK}: the test BCE is {quick_bce:.4f}, expected at most {TARGET_BCE}")
 
@@ -353,8 +355,7 @@ def measure_default_run(params: Params, images: Tensor, test: Tensor) -> Row:
             trainer.run_epoch()
 
     duration = seconds(train)
-    trainer.restore_best()
-    bce = per_image_losses(trainer.model, test)[0].mean().item()
+    bce = per_image_losses(trainer.best_model(), test)[0].mean().item()
     return (
         "test BCE of the default parameters; their time to train",
         f"{bce:.5f}",
@@ -406,7 +407,7 @@ def measure_memory() -> Row:
         )
         return int(done.stdout)
 
-    arguments = ["", "--table=table.csv", "--model=m", "--losses=l", "--checkpoint=c"]
+    arguments = ["", "--table=table.csv", "--model=m", "--losses=l", "--checkpoints=c"]
     train = (
         f"import runpy, sys; sys.argv = {arguments}; "
         "runpy.run_module('stages.train', run_name='__main__', alter_sys=True)"

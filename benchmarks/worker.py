@@ -10,9 +10,8 @@ from torch import Tensor
 
 from autoencoder.base.params import Params
 from autoencoder.data import table
-from autoencoder.network.model import build_model
 from autoencoder.network.numerics import configure_numerics
-from autoencoder.network.trainer import Trainer, split_validation
+from autoencoder.network.trainer import Trainer, build_network, split_validation
 from benchmarks.measure import seconds
 
 # Parameters for training any number of epochs.
@@ -61,8 +60,8 @@ class Worker:
 def new_trainer(params: Params, images: Tensor, device: str = "cpu") -> Trainer:
     """Make a trainer with initial weights, as the train stage does."""
     training, validation = split_validation(images, params.validation_fraction, params.seed)
-    model = build_model(training, params.z_size, params.activation, params.seed)
-    return Trainer(model.to(device), training.to(device), validation.to(device), params)
+    network = build_network(training, params)
+    return Trainer(network.to(device), training.to(device), validation.to(device), params)
 
 
 def read_images(path: Path) -> Tensor:

@@ -1,3 +1,6 @@
 """The stages that dvc.yaml runs, one module each."""
 
-import autoencoder.base.startup  # noqa: F401
+from autoencoder.base import startup
+
+if startup.runs_as_program():
+    startup.begin()

@@ -1,9 +1,12 @@
 """Convert the raw files to CSV tables, one to train on and one to test on."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.cli import Reads, Writes, run_stage
+from autoencoder.base.inputs import Inputs
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, read_published_split
 from autoencoder.data.user_data import invert_chunks, read_user_data
@@ -13,15 +16,18 @@ log = logging.getLogger(__name__)
 USES = ["dataset", "test_fraction", "invert"]
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Paths:
+    """The files of the stage."""
+
+    raw: Annotated[Path, Reads("directory of the raw files")]
+    train: Annotated[Path, Writes("training table, CSV")]
+    test: Annotated[Path, Writes("test table, CSV")]
+
+
+def main(paths: Paths, inputs: Inputs) -> None:
     """Read the raw files; write the tables."""
-    paths = parse_paths(
-        __doc__,
-        reads={"raw": "directory of the raw files"},
-        writes={"train": "training table, CSV", "test": "test table, CSV"},
-        uses=USES,
-    )
-    params = paths.inputs.params
+    params = inputs.params
     if dataset := DATASETS.get(params.dataset):
         train, test = (
             read_published_split(dataset, paths.raw, files)
@@ -39,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Paths, __doc__, USES)

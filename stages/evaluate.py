@@ -2,48 +2,52 @@
 
 import json
 import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 
-from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.cli import Reads, Writes, run_stage
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write, file_digest
+from autoencoder.base.inputs import Inputs
+from autoencoder.base.provenance import differences
 from autoencoder.data import table
 from autoencoder.network.metrics import score
 from autoencoder.network.model import Autoencoder, lineage
 from autoencoder.network.numerics import configure_numerics
-from autoencoder.provenance import differences
 from stages.train import USES
 
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Paths:
+    """The files of the stage."""
+
+    model: Annotated[Path, Reads("trained network, safetensors")]
+    train: Annotated[Path, Reads("training table, CSV")]
+    test: Annotated[Path, Reads("test table, CSV")]
+    metrics: Annotated[Path, Writes("scores, JSON")]
+    classes: Annotated[Path, Writes("test BCE by class, CSV: label, images, bce")]
+    provenance: Annotated[Path, Writes("what the model and the scores were made from, JSON")]
+
+
+def main(paths: Paths, inputs: Inputs) -> None:
     """Read model and tables; write the metrics, the BCE of each class and what they were made from.
 
     A model that was trained with other parameters, code or rows than the current ones is refused:
     `dvc commit` after an edit can record a wrong model, also in the run cache.
     """
-    paths = parse_paths(
-        __doc__,
-        reads={
-            "model": "trained network, safetensors",
-            "train": "training table, CSV",
-            "test": "test table, CSV",
-        },
-        writes={
-            "metrics": "scores, JSON",
-            "classes": "test BCE by class, CSV: label, images, bce",
-            "provenance": "what the model and the scores were made from, JSON",
-        },
-        uses=USES,
-    )
     configure_numerics()
     model = Autoencoder.load(paths.model)
     made_from = lineage(paths.model)
-    inputs = paths.inputs
     if found := differences(
-        made_from, inputs.params.model_dump(), file_digest(paths.train, "md5"), inputs.code
+        made_from,
+        inputs.params.model_dump(mode="json"),
+        file_digest(paths.train, "md5"),
+        inputs.code,
     ):
         raise UserError(
             f"{paths.model}: was trained with other inputs: {'; '.join(found)}; train again with "
@@ -70,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Paths, __doc__, USES)

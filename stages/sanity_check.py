@@ -1,10 +1,15 @@
 """Draw the pictures to judge a run by: reconstructions of each class, the worst, and the losses."""
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
 import numpy as np
 import torch
 
 from autoencoder import plots
-from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.cli import Reads, Writes, run_stage
+from autoencoder.base.inputs import Inputs
 from autoencoder.data import table
 from autoencoder.network.losses import read_losses
 from autoencoder.network.metrics import per_image_losses
@@ -14,21 +19,20 @@ from autoencoder.network.numerics import configure_numerics
 COLUMNS = 16  # images next to each other, at most
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Paths:
+    """The files of the stage."""
+
+    model: Annotated[Path, Reads("trained network, safetensors")]
+    test: Annotated[Path, Reads("test table, CSV")]
+    losses: Annotated[Path, Reads("BCE of each epoch, CSV")]
+    reconstructions: Annotated[Path, Writes("images, latent codes and reconstructions, PNG")]
+    worst: Annotated[Path, Writes("the same of the images with the highest BCE, PNG")]
+    curve: Annotated[Path, Writes("loss of each epoch, PNG")]
+
+
+def main(paths: Paths, _: Inputs) -> None:
     """Read model, test table and losses; draw the first image of each label and the worst ones."""
-    paths = parse_paths(
-        __doc__,
-        reads={
-            "model": "trained network, safetensors",
-            "test": "test table, CSV",
-            "losses": "BCE of each epoch, CSV",
-        },
-        writes={
-            "reconstructions": "images, latent codes and reconstructions, PNG",
-            "worst": "the same of the images with the highest BCE, PNG",
-            "curve": "loss of each epoch, PNG",
-        },
-    )
     configure_numerics()
     model = Autoencoder.load(paths.model)
     labels, images = table.read(paths.test)
@@ -40,11 +44,11 @@ def main() -> None:
     noise = training_noise(paths.model)
     figure = plots.draw_reconstructions(model, labels[shown], images[shown], noise)
     plots.save(figure, paths.reconstructions)
-    bce, _ = per_image_losses(model, torch.from_numpy(images))
-    worst = np.argsort(-bce.numpy(), kind="stable")[:COLUMNS]
+    bce = per_image_losses(model, torch.from_numpy(images))[0].numpy()
+    worst = np.argsort(-bce, kind="stable")[:COLUMNS]
     plots.save(plots.draw_reconstructions(model, labels[worst], images[worst]), paths.worst)
     plots.save(plots.draw_losses(losses), paths.curve)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Paths, __doc__)

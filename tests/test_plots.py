@@ -34,7 +34,7 @@ def test_rows_of_originals_codes_and_reconstructions(
     test_digits: Digits, z_size: int, noise: float
 ) -> None:
     labels, images = named((test_digits[0][:10], test_digits[1][:10]))
-    model = Autoencoder(z_size, "sigmoid").eval()
+    model = Autoencoder((512, 256), z_size, "sigmoid").eval()
     figure = draw_reconstructions(model, labels, images, noise)
 
     x = to_unit_range(torch.from_numpy(images))

@@ -1,3 +1,6 @@
 """What people run by hand."""
 
-import autoencoder.base.startup  # noqa: F401
+from autoencoder.base import startup
+
+if startup.runs_as_program():
+    startup.begin()

@@ -5,14 +5,18 @@ Images are a table, an array, a picture, or a directory of them, as for `dataset
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.cli import Flag, Reads, Writes, run_stage
 from autoencoder.base.files import atomic_write
+from autoencoder.base.inputs import Inputs
 from autoencoder.data.table import Chunk
 from autoencoder.data.user_data import iter_images
 from autoencoder.network.model import Autoencoder, lineage, to_unit_range
@@ -45,17 +49,18 @@ def iter_codes(
         yield labels, codes.numpy()
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Paths:
+    """The files and options of the tool."""
+
+    model: Annotated[Path, Reads("trained network, safetensors")]
+    images: Annotated[Path, Reads("what `dataset:` takes, or a picture: see docs/data.md")]
+    codes: Annotated[Path, Writes("latent code of each image, CSV: label, z0, z1, ...")]
+    invert: Annotated[bool, Flag("exchange black and white of the images")]
+
+
+def main(paths: Paths, _: Inputs) -> None:
     """Read model and images; write the codes."""
-    paths = parse_paths(
-        __doc__,
-        reads={
-            "model": "trained network, safetensors",
-            "images": "what `dataset:` takes, or a picture: see docs/data.md",
-        },
-        writes={"codes": "latent code of each image, CSV: label, z0, z1, ..."},
-        flags={"invert": "exchange black and white of the images"},
-    )
     configure_numerics()
     model = Autoencoder.load(paths.model)
     images = iter_images(
@@ -72,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Paths, __doc__)

@@ -21,7 +21,7 @@ from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write
 from autoencoder.data import table
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import Autoencoder, CentredLinear, to_unit_range, training_noise
+from autoencoder.network.model import Autoencoder, to_unit_range, training_noise
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,13 @@ LOW, HIGH = 5, 95
 
 
 def affine_layers(model: Autoencoder) -> list[dict[str, Any]]:
-    """Turn the linear layers into plain affine ones, ``y = W x + b``, as JSON values.
+    """Return the linear layers, ``y = W x + b``, as JSON values.
 
     Returns
     -------
     list of dict
         For each layer, encoder first: inputs, outputs, and in base64, little-endian, weights
-        (float16, one row per output) and bias (float32, with the centring of `CentredLinear`).
+        (float16, one row per output) and bias (float32).
 
     Raises
     ------
@@ -64,8 +64,6 @@ def affine_layers(model: Autoencoder) -> list[dict[str, Any]]:
             )
         rounded = weights.astype("<f2")
         bias = layer.bias.detach().numpy().astype(np.float64)
-        if isinstance(layer, CentredLinear):
-            bias = bias - rounded.astype(np.float64).sum(1) / 2
         layers.append(
             {
                 "inputs": layer.in_features,

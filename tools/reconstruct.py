@@ -7,8 +7,9 @@ the training images is reconstructed badly: its BCE is high.
 import logging
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.cli import Flag, Reads, Writes, run_stage
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write
+from autoencoder.base.inputs import Inputs
 from autoencoder.data import table
 from autoencoder.data.user_data import iter_images
 from autoencoder.network.metrics import per_image_losses
@@ -131,21 +133,25 @@ def draw(path: Path, pairs: Iterable[tuple[Images, Images]]) -> None:
         Image.fromarray(image_grid(images, reconstructions)).save(partial, "PNG")
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Paths:
+    """The files and options of the tool."""
+
+    model: Annotated[Path, Reads("trained network, safetensors")]
+    images: Annotated[Path, Reads("what `dataset:` takes, or a picture: see docs/data.md")]
+    reconstructions: Annotated[
+        Path,
+        Writes(
+            f"a table, NAME.csv; or up to {MAX_IMAGES} images next to their reconstructions, "
+            "NAME.png"
+        ),
+    ]
+    scores: Annotated[Path, Writes("BCE of each image, CSV: label, bce")]
+    invert: Annotated[bool, Flag("exchange black and white of the images")]
+
+
+def main(paths: Paths, _: Inputs) -> None:
     """Read model and images; write reconstructions and scores."""
-    paths = parse_paths(
-        __doc__,
-        reads={
-            "model": "trained network, safetensors",
-            "images": "what `dataset:` takes, or a picture: see docs/data.md",
-        },
-        writes={
-            "reconstructions": f"a table, NAME.csv; or up to {MAX_IMAGES} images next to their "
-            "reconstructions, NAME.png",
-            "scores": "BCE of each image, CSV: label, bce",
-        },
-        flags={"invert": "exchange black and white of the images"},
-    )
     suffix = paths.reconstructions.suffix.lower()
     if suffix not in (".csv", ".png"):
         raise UserError(f"{paths.reconstructions}: expected a name that ends in .csv or .png")
@@ -165,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Paths, __doc__)

@@ -30,8 +30,8 @@ from autoencoder.base import startup
 from autoencoder.base.cli import make_parser
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import sha256
+from autoencoder.base.provenance import differences
 from autoencoder.data.names import is_visible
-from autoencoder.provenance import differences
 from tools import report
 from tools.revisions import reader
 from tools.seed_noise import (

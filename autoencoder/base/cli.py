@@ -5,14 +5,37 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 from autoencoder.base import params, startup
 from autoencoder.base.errors import UserError
 from autoencoder.base.inputs import Inputs
 
-_recorded: list[Inputs] = []  # of this program, if it has parsed its command line
+Paths = TypeVar("Paths")
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Marks an option ``--name PATH`` of a file or directory that a program reads."""
+
+    help: str
+
+
+@dataclass(frozen=True)
+class Writes:
+    """Marks an option ``--name PATH`` of a file or directory that a program writes."""
+
+    help: str
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Marks an option ``--name`` without a value."""
+
+    help: str
 
 
 def make_parser(description: str, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -28,61 +51,60 @@ def make_parser(description: str, epilog: str | None = None) -> argparse.Argumen
     return parser
 
 
-def parse_paths(
-    description: str,
-    *,
-    reads: Mapping[str, str],
-    writes: Mapping[str, str],
+def run_stage(
+    main: Callable[[Paths, Inputs], None],
+    paths: type[Paths],
+    description: str | None,
     uses: Sequence[str] = (),
-    flags: Mapping[str, str] | None = None,
-) -> argparse.Namespace:
-    """Parse the command line of a stage or tool.
+) -> None:
+    """Parse the command line of a stage, or of a tool that works like one, and run it.
+
+    It is an error if an output is also an input or another output, or a directory that contains
+    one, or if the inputs have changed when `main` returns.
 
     Parameters
     ----------
+    main : callable
+        Receives the paths of the command line and the `Inputs` read from them.
+    paths : type
+        A dataclass whose fields become the options: ``Annotated[Path, Reads("help text")]``, or
+        with `Writes`, or ``Annotated[bool, Flag("help text")]``.
     description : str
         What the program does, for ``--help``.
-    reads, writes : mapping of str to str
-        Name of each file or directory that the program reads or writes, and its help text. Each
-        becomes a required option ``--name PATH``.
     uses : sequence of str
-        The parameters that the program reads from params.yaml, for ``--help``.
-    flags : mapping of str to str, optional
-        Name of each ``--name`` without a value, and its help text.
-
-    Returns
-    -------
-    Namespace
-        A Path for each name in `reads` and `writes`, a bool for each in `flags`, and `inputs`, the
-        `Inputs` of the program.
-
-    Raises
-    ------
-    UserError
-        If an output is also an input or another output, or a directory that contains one, or if
-        params.yaml is not valid.
-    OSError
-        If params.yaml cannot be read.
+        The parameters that the program reads from params.yaml.
     """
-    width = max(map(len, uses), default=0)
-    lines = [f"  {name:{width}}  {params.Params.model_fields[name].description}" for name in uses]
-    parser = make_parser(
-        description, "\n".join([f"parameters, from {params.FILE}:", *(lines or ["  none"])])
-    )
-    for title, paths in (("reads", reads), ("writes", writes)):
-        group = parser.add_argument_group(title)
-        for name, help_text in paths.items():
-            group.add_argument(
-                f"--{name}", type=Path, required=True, metavar="PATH", help=help_text
-            )
-    for name, help_text in (flags or {}).items():
-        parser.add_argument(f"--{name}", action="store_true", help=help_text)
-    arguments = parser.parse_args()
-    inputs = {name: getattr(arguments, name) for name in reads}
-    refuse_overwriting(inputs, {name: getattr(arguments, name) for name in writes})
-    arguments.inputs = Inputs.read(inputs.values(), uses)
-    _recorded.append(arguments.inputs)
-    return arguments
+
+    def parse_and_run() -> None:
+        width = max(map(len, uses), default=0)
+        fields = params.Params.model_fields
+        lines = [f"  {name:{width}}  {fields[name].description}" for name in uses]
+        parser = make_parser(
+            description or "",
+            "\n".join([f"parameters, from {params.FILE}:", *(lines or ["  none"])]),
+        )
+        options = {
+            name: hint.__metadata__[0]
+            for name, hint in get_type_hints(paths, include_extras=True).items()
+        }
+        groups = {
+            kind: parser.add_argument_group(kind.__name__.lower()) for kind in (Reads, Writes)
+        }
+        for name, option in options.items():
+            settings: dict[str, Any] = {"type": Path, "required": True, "metavar": "PATH"}
+            if isinstance(option, Flag):
+                settings = {"action": "store_true"}
+            group = groups.get(type(option), parser)
+            group.add_argument(f"--{name}", help=option.help, **settings)
+        values = vars(parser.parse_args())
+        read = {name: values[name] for name in options if isinstance(options[name], Reads)}
+        written = {name: values[name] for name in options if isinstance(options[name], Writes)}
+        refuse_overwriting(read, written)
+        inputs = Inputs.read(read.values(), uses)
+        main(paths(**{name: values[name] for name in options}), inputs)
+        inputs.check_unchanged()
+
+    run(parse_and_run)
 
 
 def refuse_overwriting(inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
@@ -119,8 +141,7 @@ def _contains(path: Path, other: Path) -> bool:
 def run(main: Callable[[], None]) -> None:
     """Run `main`, reporting user errors in one line on standard error, with exit status 1.
 
-    It is an error, too, if the inputs that `parse_paths` recorded have changed at the end. Only the
-    end of a pipe's reader is not reported.
+    Only the end of a pipe's reader is not reported.
     """
     startup.end_imports()
     logging.basicConfig(level=logging.INFO)
@@ -128,8 +149,6 @@ def run(main: Callable[[], None]) -> None:
         handler.setFormatter(_PrintableFormatter("%(message)s"))
     try:
         main()
-        for inputs in _recorded:
-            inputs.check_unchanged()
     except BrokenPipeError as error:
         if error.filename is None:
             raise
@@ -170,6 +189,8 @@ def _describe(error: BaseException) -> str | None:
         case MemoryError():
             return f"out of memory: {error}" if str(error) else "out of memory"
         case RuntimeError() if "allocate memory" in str(error) or "out of memory" in str(error):
-            (reason,) = str(error).strip().splitlines()[-1:]  # PyTorch's
+            # Of PyTorch's lines, the one that says so: after it may come advice for debugging.
+            lines = str(error).strip().splitlines()
+            reason = next(line for line in reversed(lines) if "memory" in line)
             return f"out of memory: {reason}"
     return None

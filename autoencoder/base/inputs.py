@@ -5,13 +5,12 @@ others must fail instead, or dvc.lock would vouch for a run that never happened.
 """
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoencoder.base.errors import UserError
-from autoencoder.base.files import sha256
+from autoencoder.base.modules import loaded_modules
 from autoencoder.base.params import FILE, Params, read_params
 
 # Size, time of the last change and inode of a file.
@@ -31,7 +30,7 @@ class Inputs:
     files : dict of Path to Signature
         The regular files among them and in them.
     code : dict of str to str
-        SHA-256 of each module of autoencoder and stages that it had loaded, by relative path.
+        Digest of each module of autoencoder and stages that it had loaded, by relative path.
     """
 
     params: Params
@@ -62,7 +61,7 @@ class Inputs:
             read_params(uses) if uses else Params.model_construct(),
             paths,
             {file: signature for path in paths for file, signature in _walk(path)},
-            _module_digests(),
+            loaded_modules(),
         )
 
     def check_unchanged(self) -> None:
@@ -93,21 +92,9 @@ class Inputs:
         if changed:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise UserError(
-                f"{'; '.join(changed[:3])}{more}, so that the result would not match its inputs; "
+                f"{'; '.join(changed[:3])}{more}, so the result would not match its inputs; "
                 "run it again, or undo the change and then run it again to keep its progress"
             )
-
-
-def _module_digests() -> dict[str, str]:
-    """Compute the SHA-256 of each loaded module of autoencoder and stages, by relative path."""
-    root = Path(__file__).parents[2]
-    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
-    files = {
-        Path(spec.origin)
-        for spec in specs
-        if spec and spec.origin and spec.name.partition(".")[0] in ("autoencoder", "stages")
-    }
-    return {file.relative_to(root).as_posix(): sha256(file) for file in sorted(files)}
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, Signature]]:

@@ -12,10 +12,12 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 from autoencoder.base.files import named_errors
 
 FILE = Path("params.yaml")
+
+MAX_LAYERS, MAX_WIDTH = 8, 4096
 
 _SECRET = "secret"  # noqa: S105 - the type of an error
 _EXAMPLE = "lines such as `z_size: 32`"
@@ -46,12 +48,25 @@ def _check_command(value: str) -> str:
     return value
 
 
+def _check_widths(value: object) -> object:
+    """Reject what is not a list of widths of layers."""
+    widths = value if isinstance(value, list) else []
+    if not 1 <= len(widths) <= MAX_LAYERS or not all(
+        type(width) is int and 1 <= width <= MAX_WIDTH for width in widths
+    ):
+        raise ValueError(
+            f"one to {MAX_LAYERS} whole numbers from 1 to {MAX_WIDTH}, such as [512, 256]"
+        )
+    return value
+
+
 Activation = Literal["sigmoid", "tanh", "relu", "gelu", "silu"]
 Address = Annotated[str, AfterValidator(_check_address)]
 Command = Annotated[str, AfterValidator(_check_command)]
 # A path may lead through `..`.
 NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(os.path.normpath)]
 Integer = Annotated[int, BeforeValidator(_reject_bool)]
+Widths = Annotated[tuple[int, ...], BeforeValidator(_check_widths)]
 Number = Annotated[float, BeforeValidator(_reject_bool), Field(allow_inf_nan=False)]
 
 
@@ -66,7 +81,10 @@ class Params(BaseModel):
         gt=0, lt=1, description="share of the user's images to test on, unless they are split"
     )
     invert: bool = Field(strict=True, description="exchange black and white")
-    z_size: Integer = Field(ge=1, le=4096, description="numbers in the latent code")
+    hidden_sizes: Widths = Field(
+        description="widths of the encoder's hidden layers; the decoder has them in reverse"
+    )
+    z_size: Integer = Field(ge=1, le=MAX_WIDTH, description="numbers in the latent code")
     activation: Activation = Field(description="activation of the hidden layers")
     seed: Integer = Field(
         ge=0, lt=2**32, description="seed of validation split, weights, batches and noise"
@@ -113,7 +131,7 @@ def read_params(names: Iterable[str], path: Path = FILE) -> Params:
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply, expected {_EXAMPLE}") from error
     except (YAMLError, ValueError, LookupError) as error:  # of values such as 2026-13-01, too
-        raise UserError(f"{path}: {' '.join(str(error).split())}, expected {_EXAMPLE}") from error
+        raise UserError(f"{path}: {one_line(error)}, expected {_EXAMPLE}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected {_EXAMPLE}, found {_short(values)}")
     try:

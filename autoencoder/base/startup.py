@@ -1,6 +1,7 @@
-"""What every program does first, before NumPy or PyTorch are imported.
+"""What a program does first, before NumPy or PyTorch are imported.
 
-Stages and tools import this module in their package, so that it runs before their own imports.
+The packages of programs call `begin` if Python runs one of their modules, as `python -m
+stages.train` does. Importing them, or the library, changes nothing.
 """
 
 import gc
@@ -8,16 +9,68 @@ import os
 import sys
 from types import TracebackType
 
-# Settings of the libraries that multiply matrices: they choose other kernels, which round
-# differently. Bounds on the number of threads stay, because the results do not depend on it.
-_PREFIXES = ("ATEN_CPU_", "DNNL_", "MKL_", "ONEDNN_", "OPENBLAS_")
+# Variables of BLAS libraries, oneDNN, OpenMP, NumPy, PyTorch and CUDA that choose other kernels,
+# another precision or another number of threads than the one that was asked for. With some of them
+# products are wrong: with OMP_DYNAMIC or OMP_THREAD_LIMIT, OpenMP starts fewer threads than oneDNN
+# has divided the work among, and the rest of the result is what was in the memory before.
+_PREFIXES = (
+    "ATEN_",
+    "BLIS_",
+    "CUBLAS",
+    "CUDNN_",
+    "DISABLE_ADDMM_CUDA_LT",
+    "DNNL_",
+    "GOTO_",
+    "KMP_",
+    "MIOPEN_",
+    "MKL_",
+    "NPY_",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_",
+    "ONEDNN_",
+    "OPENBLAS_",
+    "PYTORCH_TUNABLEOP_",
+    "TORCH_ALLOW_TF32",
+    "TORCH_BLAS_",
+    "TORCH_LINALG_",
+    "TORCH_MKLDNN_",
+)
+# Those of OpenMP that only say where threads run and how they wait, and one that programs need.
+_KEPT = {"KMP_DUPLICATE_LIB_OK", "OMP_PLACES", "OMP_PROC_BIND", "OMP_STACKSIZE", "OMP_WAIT_POLICY"}
+
+
+def runs_as_program() -> bool:
+    """Tell whether Python is importing the package of the module that `python -m` runs."""
+    return sys.argv[:1] == ["-m"]  # until it has found that module (sys.argv in Python's manual)
+
+
+def begin() -> None:
+    """Fix the environment, postpone garbage collection, and report Ctrl-C in one line."""
+    gc.disable()  # until `end_imports`
+    fix_environment()
+    sys.excepthook = _report_interrupt
 
 
 def fix_environment() -> None:
-    """Remove environment variables that change rounding, and keep oneDNN in full float32."""
+    """Remove variables that change results, and keep oneDNN in full float32.
+
+    The number of threads is bounded by OMP_NUM_THREADS and OMP_THREAD_LIMIT as before, through the
+    former; see `network.threads`.
+    """
+    bounds = [
+        number
+        for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT")
+        # The list "4,2" is for nested parallelism.
+        if (number := os.environ.get(name, "").partition(",")[0].strip()).isdecimal()
+    ]
     for name in list(os.environ):
-        if name.startswith(_PREFIXES) and not name.endswith("_NUM_THREADS"):
+        if name.startswith(_PREFIXES) and name not in _KEPT:
             del os.environ[name]
+    if positive := [int(number) for number in bounds if int(number) > 0]:
+        os.environ["OMP_NUM_THREADS"] = str(min(positive))
+    os.environ["OMP_DYNAMIC"] = "false"
+    # NumPy computes only where speed does not matter, and so the same with any number of cores.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     # Without AMX and bfloat16 instructions oneDNN computes in float32, see network/numerics.py.
     os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE"
 
@@ -39,8 +92,3 @@ def end_imports() -> None:
     """
     gc.freeze()
     gc.enable()
-
-
-gc.disable()  # until `end_imports`
-fix_environment()
-sys.excepthook = _report_interrupt

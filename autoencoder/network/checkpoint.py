@@ -1,9 +1,10 @@
-"""The state of a training run on disk, so that an interrupted run resumes at its last epoch."""
+"""The state of training runs on disk, so that an interrupted run resumes at its last epoch."""
 
 import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,52 +13,100 @@ from safetensors.torch import save as encode
 from torch import Tensor
 
 from autoencoder.base.files import atomic_write
+from autoencoder.base.provenance import differences
 
 log = logging.getLogger(__name__)
 
 _METADATA = "checkpoint"
+# What reading a damaged file, or one that is no checkpoint, raises.
+_DAMAGED = (SafetensorError, OSError, ValueError, LookupError, TypeError)
 
 
-def save(path: Path, state: Mapping[str, Tensor], fingerprint: Any) -> None:
-    """Write the state of a training run.
+class Checkpoints:
+    """The checkpoint of a run, next to those of other runs that were interrupted.
+
+    A run with other inputs, after a typo in a parameter for instance, does not touch the checkpoint
+    of the run before it. Each has the digest of its lineage as its name.
 
     Parameters
     ----------
-    path : Path
-        The safetensors file to create or replace.
-    state : mapping of str to Tensor
-    fingerprint
-        Whatever distinguishes this training run from others, as JSON values.
+    directory : Path
+        Where the checkpoints are; created when the first one is saved.
+    lineage : mapping
+        What distinguishes this run from others, as JSON values: parameters, train_md5, code, and
+        the environment.
     """
-    tensors = {name: value.cpu() for name, value in state.items()}
-    metadata = json.dumps({"fingerprint": fingerprint, "sha256": _digest(tensors)})
-    with atomic_write(path) as partial:
-        partial.write_bytes(encode(tensors, {_METADATA: metadata}))
+
+    KEPT = 3  # at most, the one of this run included; the oldest ones are deleted
+
+    def __init__(self, directory: Path, lineage: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self.lineage: dict[str, Any] = json.loads(json.dumps(lineage))
+        name = hashlib.sha256(json.dumps(self.lineage, sort_keys=True).encode()).hexdigest()
+        self.path = directory / f"{name[:12]}.safetensors"
+
+    def save(self, state: Mapping[str, Tensor], epoch: int) -> None:
+        """Write the state of this run after an epoch."""
+        tensors = {name: value.cpu() for name, value in state.items()}
+        facts = {"lineage": self.lineage, "epoch": epoch, "sha256": _digest(tensors)}
+        with atomic_write(self.path) as partial:
+            partial.write_bytes(encode(tensors, {_METADATA: json.dumps(facts)}))
+        for path in self._others()[self.KEPT - 1 :]:
+            path.unlink(missing_ok=True)
+
+    def load(self) -> dict[str, Tensor] | None:
+        """Read the state of this run; log that it resumes, and which other runs could.
+
+        Returns
+        -------
+        dict of str to Tensor, or None
+            None if this run has no checkpoint, or it is damaged, which is logged.
+        """
+        for path in self._others():
+            with suppress(*_DAMAGED), safe_open(path, "pt") as file:
+                facts = _facts(file)
+                reason = "; ".join(self._differences(facts["lineage"]))
+                log.info("%s: kept, epoch %d of another run: %s", path, facts["epoch"], reason)
+        try:
+            with safe_open(self.path, "pt") as file:
+                facts = _facts(file)
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if facts["lineage"] != self.lineage or facts["sha256"] != _digest(state):
+                raise ValueError("its digest does not match")
+            log.info("%s: resuming after epoch %d", self.path, facts["epoch"])
+        except FileNotFoundError:
+            return None
+        except _DAMAGED as error:
+            log.warning("%s: damaged (%s), training starts at the first epoch", self.path, error)
+            return None
+        return state
+
+    def delete(self) -> None:
+        """Delete the checkpoint of this run."""
+        self.path.unlink(missing_ok=True)
+
+    def _others(self) -> list[Path]:
+        """Return the checkpoints of other runs, the newest first."""
+        paths = [path for path in self.directory.glob("*.safetensors") if path != self.path]
+        return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+    def _differences(self, other: Mapping[str, Any]) -> list[str]:
+        """Describe in what the lineage of another run differs from this one's."""
+        mine = self.lineage
+        found = differences(other, mine["parameters"], mine["train_md5"], mine["code"])
+        compared = ("parameters", "train_md5", "code")
+        environment = [
+            f"{name} was {other.get(name)}, is {mine[name]}"
+            for name in mine
+            if name not in compared and other.get(name) != mine[name]
+        ]
+        return found + environment
 
 
-def load(path: Path, fingerprint: Any) -> dict[str, Tensor] | None:
-    """Read a file that `save` wrote.
-
-    Returns
-    -------
-    dict of str to Tensor, or None
-        None if there is no checkpoint at `path`, it belongs to another run, or it is damaged, which
-        is logged.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = json.loads((file.metadata() or {})[_METADATA])
-            if metadata["fingerprint"] != fingerprint:
-                return None
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata["sha256"] != _digest(state):
-            raise ValueError("its digest does not match")
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s: damaged (%s), training starts at the first epoch", path, error)
-        return None
-    return state
+def _facts(file: Any) -> dict[str, Any]:
+    """Read what `Checkpoints.save` wrote next to the tensors."""
+    facts: dict[str, Any] = json.loads((file.metadata() or {})[_METADATA])
+    return facts
 
 
 def _digest(state: Mapping[str, Tensor]) -> str:

@@ -22,8 +22,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from autoencoder.base.errors import UserError
 from autoencoder.data.table import PIXELS
-from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
+from autoencoder.network.model import add_noise, to_unit_range
 from autoencoder.network.step import AdamW
+from autoencoder.network.training_network import TrainingNetwork
 
 
 @dataclass(frozen=True)
@@ -147,12 +148,14 @@ class AutogradStep:
 
     Parameters
     ----------
-    model : Autoencoder
+    network : TrainingNetwork
         Trained in place, after `flatten`.
     optimizer : AdamW
         Of the parameter that `flatten` returned, which receives the gradients.
     images : uint8 tensor of shape (n, 784)
-        The training images, on the model's device.
+        The training images, on the network's device.
+    batch_size : int
+        Images per step, over all processes.
     noise : float
         Noise added to the input, not to the target of the loss, by `add_noise`.
     world : World
@@ -167,16 +170,20 @@ class AutogradStep:
 
     def __init__(
         self,
-        model: Autoencoder,
+        network: TrainingNetwork,
         optimizer: AdamW,
         images: Tensor,
+        batch_size: int,
         noise: float = 0.0,
         world: World = SINGLE,
     ) -> None:
-        self.model = model
-        self.network = DistributedDataParallel(model) if world.world_size > 1 else model
+        self.network = network
+        self.forward: nn.Module = network
+        if world.world_size > 1:
+            self.forward = DistributedDataParallel(network)
         self.optimizer = optimizer
         self.images = images
+        self.batch_size = batch_size
         self.noise = noise
         self.world = world
         self.generator = torch.Generator(images.device)
@@ -198,7 +205,7 @@ class AutogradStep:
         x = to_unit_range(self.images[rows])
         inputs = add_noise(x, self.noise, self.generator) if self.noise else x
         x, inputs = self.world.local_shard(x), self.world.local_shard(inputs)
-        loss = self._loss(self.network, inputs, x)
+        loss = self._loss(self.forward, inputs, x)
         self.optimizer.gradient.zero_()
         (self.world.world_size * loss).backward()
         self.optimizer.learning_rate.fill_(learning_rate)
@@ -206,10 +213,10 @@ class AutogradStep:
         return loss.detach() / (len(rows) * PIXELS)
 
     def gradient(self) -> Tensor:
-        """Compute this process's gradient of a first batch of images, without updating."""
-        x = to_unit_range(self.images[:64])
+        """Compute this process's gradient of the first batch of images, without updating."""
+        x = self.world.local_shard(to_unit_range(self.images[: self.batch_size]))
         self.optimizer.gradient.zero_()
-        self._loss(self.model, x, x).backward()
+        self._loss(self.network, x, x).backward()
         return self.optimizer.gradient
 
     @staticmethod

@@ -32,6 +32,9 @@ class Epoch:
     train: float
     validation: float
 
+    def __str__(self) -> str:
+        return f"BCE {self.train:.5f}, validation {self.validation:.5f}"
+
 
 def write_losses(path: Path, history: Iterable[Epoch]) -> None:
     """Write the loss of each epoch."""

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from autoencoder.data.table import PIXELS
-from autoencoder.network.model import Autoencoder, CentredLinear, add_noise
+from autoencoder.network.model import add_noise
+from autoencoder.network.training_network import CentredLinear, TrainingNetwork
 
 # AdamW's. Squared gradients are averaged over fewer steps than with the usual 0.999, because of the
 # high learning rate; eps is below all gradients here.
@@ -153,7 +154,7 @@ def cuda_graph(work: Callable[[], object], generator: torch.Generator) -> Callab
 
 
 class Step:
-    """A training step of an autoencoder: forward, loss, backward, update.
+    """A training step: forward, loss, backward, update.
 
     Computes what ``loss.backward()`` and AdamW compute, up to rounding, without autograd's
     bookkeeping and, but for the loss, without allocating memory: at batch size 64 the network is so
@@ -162,7 +163,7 @@ class Step:
 
     Parameters
     ----------
-    model : Autoencoder
+    network : TrainingNetwork
         Trained in place, after `flatten`.
     optimizer : AdamW
         Of the parameter that `flatten` returned, before its first step.
@@ -181,7 +182,7 @@ class Step:
 
     def __init__(
         self,
-        model: Autoencoder,
+        network: TrainingNetwork,
         optimizer: AdamW,
         images: Tensor,
         batch_size: int,
@@ -205,7 +206,7 @@ class Step:
         self.loss: Tensor  # of the last step
         self.target = buffer(PIXELS)
         a = buffer(PIXELS) if noise else self.target  # the input of the network
-        for linear in (module for module in model.modules() if isinstance(module, nn.Linear)):
+        for linear in (module for module in network.modules() if isinstance(module, nn.Linear)):
             x = buffer(linear.in_features) if isinstance(linear, CentredLinear) else a
             y, a, gradient = (buffer(linear.out_features) for _ in range(3))
             self.layers.append(
@@ -214,7 +215,7 @@ class Step:
                     bias=linear.bias.detach(),
                     weight_gradient=cast(Tensor, linear.weight.grad),
                     bias_gradient=cast(Tensor, linear.bias.grad),
-                    activation="sigmoid" if linear is model.encoder[-1] else model.activation,
+                    activation="sigmoid" if linear is network.encoder[-1] else network.activation,
                     x=x,
                     y=y,
                     a=a,
@@ -297,11 +298,12 @@ class Step:
         last = self.layers[-1]
         # The derivative of cross-entropy and sigmoid together with respect to the logits is simple.
         torch.sigmoid(last.y, out=last.gradient).sub_(self.target)
-        for layer, previous in pairwise([*reversed(self.layers), None]):
-            layer = cast(_Layer, layer)
+        for index in reversed(range(len(self.layers))):
+            layer = self.layers[index]
             torch.mm(layer.gradient.t(), layer.x, out=layer.weight_gradient)
             torch.sum(layer.gradient, 0, out=layer.bias_gradient)
-            if previous:
+            if index > 0:
+                previous = self.layers[index - 1]
                 torch.mm(layer.gradient, layer.weight, out=previous.gradient)
                 BACKWARD[previous.activation](previous.gradient, previous.y, previous.a)
 

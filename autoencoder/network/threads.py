@@ -1,44 +1,97 @@
-"""The number of CPU threads, chosen by timing steps."""
+"""The number of CPU threads: how many a process may use, and how many are fastest."""
 
+import logging
 import math
 import os
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from autoencoder.network.distributed import SINGLE, World
 
+log = logging.getLogger(__name__)
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
 
 def available_cores() -> int:
-    """Return on how many cores this process may run."""
+    """Return how many cores this process may keep busy: those of the machine, a container or job.
+
+    A container's quota, as `docker run --cpus=2` sets it, counts as that many whole cores.
+    """
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    return max(1, int(min(cores, _cgroup_quota())))
+
+
+def _cgroup_quota() -> float:
+    """Return how many cores Linux' control groups allow this process; inf without a quota.
+
+    A group's quota bounds the groups in it, so the smallest one of this process's group and those
+    that contain it counts. Version 2: cpu.max is "QUOTA PERIOD" or "max PERIOD"; version 1:
+    cpu.cfs_quota_us and cpu.cfs_period_us, and a quota of -1 is none (cgroups(7)).
+    """
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return math.inf
+    quotas = [math.inf]
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if "cpu" in controllers.split(","):
+            root = _CGROUPS / "cpu"
+        elif not controllers:
+            root = _CGROUPS
+        else:
+            continue
+        group = root / name.lstrip("/")
+        # In a container, the path may be the host's, and the group the root.
+        for directory in [group, *group.parents]:
+            if directory.is_relative_to(root):
+                quotas.append(_quota(directory))
+    return min(quotas)
+
+
+def _quota(group: Path) -> float:
+    """Read the quota of a control group, in cores; inf if it has none."""
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota, period = (
+                (group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
+            )
+        return float(quota) / float(period) if float(quota) > 0 else math.inf
+    except (OSError, ValueError):  # "max" among them
+        return math.inf
 
 
 def available_threads(world: World = SINGLE) -> int:
     """Return how many CPU threads this process may use.
 
-    Its share of the cores that it may run on, at most OMP_NUM_THREADS.
+    Its share of the available cores, at most OMP_NUM_THREADS.
     """
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    share = max(1, available_cores() // world.local_world_size)
+    cores = available_cores()
+    if world.local_world_size > cores and world.is_rank_zero:
+        log.warning("%d processes oversubscribe %d cores", world.local_world_size, cores)
+    share = max(1, cores // world.local_world_size)
     return min(share, int(limit)) if limit.isdecimal() and int(limit) > 0 else share
 
 
 class ThreadTuner:
-    """Chooses the number of CPU threads for training, again and again, by timing steps.
+    """Chooses the number of CPU threads for each step of training, again and again, by its time.
 
     No fixed number is right: threads wait for each other by spinning, so that on two busy cores a
     step with two threads can take ten times as long as with one, and on a quiet machine two thirds
     (measured on an AMD EPYC).
 
-    Use it as a context manager around each step. It tries each number of threads for `BLOCK` steps,
-    and continues with the fastest. The next trial follows at once if steps take longer than with
-    one thread, otherwise after `SHORTEST` steps, and after twice as many, up to `LONGEST`, each
-    time that the number has not changed.
+    It tries each number of threads for `BLOCK` steps, and continues with the fastest. The next
+    trial follows at once if steps take longer than with one thread, otherwise after `SHORTEST`
+    steps, and after twice as many, up to `LONGEST`, each time that the number has not changed.
 
     Parameters
     ----------
@@ -47,6 +100,11 @@ class ThreadTuner:
     gradient : callable
         Computes the gradient of a fixed batch, a float tensor, without updating the weights. A
         number of threads is used only if the gradient has the same bytes as with one.
+
+    Attributes
+    ----------
+    count : int
+        The number of threads for the next step.
     """
 
     BLOCK = 10
@@ -60,23 +118,20 @@ class ThreadTuner:
             for count in sorted({*counts, most})
             if count == 1 or torch.equal(self._with_threads(count, gradient), expected)
         ]
-        self._counts = self._schedule()
-        self._start = self._seconds = 0.0
+        self._schedule = self._make_schedule()
+        self.count = next(self._schedule)
 
     @staticmethod
     def _with_threads(count: int, gradient: Callable[[], Tensor]) -> Tensor:
         torch.set_num_threads(count)
         return gradient().clone()
 
-    def __enter__(self) -> None:
-        torch.set_num_threads(next(self._counts))
-        self._start = time.perf_counter()
+    def record(self, seconds: float) -> None:
+        """Tell how long a step with `count` threads took; sets `count` for the next one."""
+        self.count = self._schedule.send(seconds)
 
-    def __exit__(self, *_: object) -> None:
-        self._seconds = time.perf_counter() - self._start
-
-    def _schedule(self) -> Iterator[int]:
-        """Yield the number of threads for each step."""
+    def _make_schedule(self) -> Generator[int, float, None]:
+        """Yield the number of threads for each step; receive its seconds."""
         chosen, period = 1, self.SHORTEST
         while True:
             one_thread = shortest = yield from self._block(1)
@@ -92,18 +147,17 @@ class ThreadTuner:
                 if (yield from self._block(chosen, limit)) > limit:
                     break
 
-    def _block(self, count: int, limit: float = math.inf) -> Generator[int, None, float]:
+    def _block(self, count: int, limit: float = math.inf) -> Generator[int, float, float]:
         """Yield the same number for `BLOCK` steps, or until they have taken longer than a limit.
 
         Returns
         -------
         float
-            Seconds of these steps, without the time between them.
+            Seconds of these steps.
         """
         seconds = 0.0
         for _ in range(self.BLOCK):
-            yield count
-            seconds += self._seconds
+            seconds += yield count
             if seconds > limit:
                 break
         return seconds

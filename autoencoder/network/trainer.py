@@ -1,8 +1,8 @@
 """The training loop: epochs over the training images, the best weights, the state to resume."""
 
 import math
+import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from autoencoder.network.distributed import SINGLE, AutogradStep, World
 from autoencoder.network.losses import Epoch
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
+from autoencoder.network.numerics import SCORING_THREADS
 from autoencoder.network.step import AdamW, Step, flatten
 from autoencoder.network.threads import ThreadTuner, available_threads
+from autoencoder.network.training_network import TrainingNetwork
 
 # Fraction of the steps during which the learning rate rises.
 WARMUP_FRACTION = 0.05
@@ -50,6 +52,23 @@ def split_validation(images: Tensor, fraction: float, seed: int) -> tuple[Tensor
     return images[order[held_out:]], images[order[:held_out]]
 
 
+def build_network(training: Tensor, params: Params) -> TrainingNetwork:
+    """Build a network with initial weights.
+
+    Parameters
+    ----------
+    training : uint8 tensor of shape (n, 784), on the CPU
+        The training images, of which the mean is used.
+    params : Params
+        hidden_sizes, z_size, activation and seed.
+    """
+    network = TrainingNetwork(params.hidden_sizes, params.z_size, params.activation)
+    # NumPy's sum: PyTorch's would copy all images to int64 first.
+    total = torch.from_numpy(training.numpy().sum(0, dtype=np.int64))
+    network.initialise(total / (255 * len(training)), torch.Generator().manual_seed(params.seed))
+    return network
+
+
 def learning_rate(progress: float, peak: float) -> float:
     """Compute the learning rate of a piecewise linear one-cycle schedule.
 
@@ -74,7 +93,7 @@ class Trainer:
 
     Parameters
     ----------
-    model : Autoencoder
+    network : TrainingNetwork
         With its initial weights, on the device of the images; trained in place.
     training, validation : uint8 tensors of shape (n, 784)
         Grey values, 0 black to 255 white.
@@ -93,7 +112,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Autoencoder,
+        network: TrainingNetwork,
         training: Tensor,
         validation: Tensor,
         params: Params,
@@ -109,28 +128,32 @@ class Trainer:
                 f"params.yaml: batch_size is {params.batch_size}, expected at least one row for "
                 f"each of the {world.world_size} processes that the launcher starts"
             )
-        self.model = model
+        self.network = network
         self.training = training
         self.validation = validation
         self.params = params
         self.world = world
-        self.losses = torch.full((params.epochs, 2), torch.nan, dtype=torch.float64)
+        # Of each epoch, training and validation; as tensors, because processes exchange them.
+        self.losses = torch.zeros((params.epochs, 2), dtype=torch.float64)
+        self.epochs_done = torch.zeros((), dtype=torch.int64)
         self.batches = len(training) // params.batch_size
-        self.weights = flatten(model)
+        self.weights = flatten(network)
         self.optimizer = AdamW(self.weights, params.weight_decay)
-        self.step = (
-            Step(model, self.optimizer, training, params.batch_size, params.noise)
+        self.train_step = (
+            Step(network, self.optimizer, training, params.batch_size, params.noise)
             if world.world_size == 1
-            else AutogradStep(model, self.optimizer, training, params.noise, world)
+            else AutogradStep(
+                network, self.optimizer, training, params.batch_size, params.noise, world
+            )
         )
         self.best_weights = self.weights.detach().clone()
-        self.threads: ThreadTuner | None = None
+        self.tuner: ThreadTuner | None = None  # of a CPU, once training has started
 
     @property
     def history(self) -> list[Epoch]:
         """The epochs so far."""
-        recorded = self.losses[~self.losses[:, 0].isnan()].tolist()
-        return [Epoch(number, *losses) for number, losses in enumerate(recorded, start=1)]
+        losses = self.losses[: int(self.epochs_done)].tolist()
+        return [Epoch(number, *both) for number, both in enumerate(losses, start=1)]
 
     @property
     def best(self) -> Epoch:
@@ -158,47 +181,70 @@ class Trainer:
             If the loss is no longer finite; the history and the best weights are kept.
         """
         epoch = len(self.history) + 1
-        losses = torch.empty(self.batches, device=self.training.device)
-        if self.threads is None and self.training.device.type == "cpu":
-            self.threads = ThreadTuner(available_threads(self.world), self.step.gradient)
+        if self.tuner is None and self.training.device.type == "cpu":
+            self.tuner = ThreadTuner(available_threads(self.world), self.train_step.gradient)
         rng = np.random.default_rng((self.params.seed, epoch))
-        order = rng.permutation(len(self.training))
-        self.step.generator.manual_seed(int(rng.integers(2**63)))
-        rows = torch.from_numpy(order).to(self.training.device).split(self.params.batch_size)
-        for number in range(self.batches):
-            step = (epoch - 1) * self.batches + number + 1
-            progress = step / (self.params.epochs * self.batches + 1)
-            with self.threads or nullcontext():
-                losses[number] = self.step(
-                    rows[number], learning_rate(progress, self.params.learning_rate)
-                )
+        order = torch.from_numpy(rng.permutation(len(self.training))).to(self.training.device)
+        self.train_step.generator.manual_seed(int(rng.integers(2**63)))
+        losses = torch.empty(self.batches, device=self.training.device)
+        for batch, rows in enumerate(order.split(self.params.batch_size)[: self.batches]):
+            steps_done = (epoch - 1) * self.batches + batch
+            progress = (steps_done + 1) / (self.params.epochs * self.batches + 1)
+            losses[batch] = self._take_step(rows, progress)
             on_step()
 
         losses = self.world.all_reduce_sum(losses).cpu()
-        bce = per_image_losses(self.model, self.world.local_shard(self.validation))[0].sum()
-        validation = float(self.world.all_reduce_sum(bce)) / len(self.validation)
-        # The last step may have spoilt the weights, which only the validation shows.
-        for number, loss in enumerate([*losses.tolist(), validation], start=1):
-            if not math.isfinite(loss):
-                where = f"step {number}" if number <= self.batches else "validation"
-                raise UserError(
-                    f"training diverged: the loss is {loss} in epoch {epoch}, {where}; lower the "
-                    f"learning_rate ({self.params.learning_rate:g}) or the weight_decay "
-                    f"({self.params.weight_decay:g})"
-                )
+        for batch, loss in enumerate(losses.tolist(), start=1):
+            self._check_finite(loss, epoch, f"step {batch}")
+        # The last step may have spoilt the weights, which only this shows.
+        validation = self._validate()
+        self._check_finite(validation, epoch, "validation")
         # In double precision, which the CPU has and Apple's GPUs do not.
         self.losses[epoch - 1] = torch.tensor([losses.double().mean(), validation])
+        self.epochs_done.fill_(epoch)
         if self.best.epoch == epoch:
             self.best_weights = self.weights.detach().clone()
 
-    def restore_best(self) -> None:
-        """Give the model the weights of the best epoch."""
+    def _take_step(self, rows: Tensor, progress: float) -> Tensor:
+        """Train on a batch, on a CPU with the fastest number of threads; return its loss."""
+        rate = learning_rate(progress, self.params.learning_rate)
+        if self.tuner is None:
+            return self.train_step(rows, rate)
+        torch.set_num_threads(self.tuner.count)
+        start = time.perf_counter()
+        loss = self.train_step(rows, rate)
+        self.tuner.record(time.perf_counter() - start)
+        return loss
+
+    def _validate(self) -> float:
+        """Compute the BCE of the validation images, mean over pixels and images."""
+        torch.set_num_threads(SCORING_THREADS)
+        bce, _ = per_image_losses(self.network, self.world.local_shard(self.validation))
+        return float(self.world.all_reduce_sum(bce.sum())) / len(self.validation)
+
+    def _check_finite(self, loss: float, epoch: int, where: str) -> None:
+        """Raise UserError if a loss is not finite."""
+        if not math.isfinite(loss):
+            raise UserError(
+                f"training diverged: the loss is {loss} in epoch {epoch}, {where}; lower the "
+                f"learning_rate ({self.params.learning_rate:g}) or the weight_decay "
+                f"({self.params.weight_decay:g})"
+            )
+
+    def best_model(self) -> Autoencoder:
+        """Return the network of the best epoch; training cannot continue after that."""
         self.weights.detach().copy_(self.best_weights)
+        return self.network.plain()
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that the next epoch depends on, by name; training changes it."""
-        weights = {"weights": self.weights.detach(), "best_weights": self.best_weights}
-        return {**weights, **self.optimizer.state, "losses": self.losses}
+        return {
+            "weights": self.weights.detach(),
+            "best_weights": self.best_weights,
+            **self.optimizer.state,
+            "losses": self.losses,
+            "epochs_done": self.epochs_done,
+        }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Resume from an earlier `state`."""

@@ -5,7 +5,9 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import torch
 import yaml
 from helpers.project import ROOT, Project
 
-from autoencoder.base.cli import parse_paths, run
+from autoencoder.base.cli import Reads, Writes, run, run_stage
 from autoencoder.base.errors import UserError
 from autoencoder.base.params import Params
 
@@ -53,10 +55,10 @@ def test_help_is_shown_and_nothing_done(program: str) -> None:
     [
         ("convert --raw nowhere --train a --test b", "nowhere/MNIST/raw/train-"),
         (
-            "train --table nowhere.csv --model a --losses b --checkpoint models/c",
+            "train --table nowhere.csv --model a --losses b --checkpoints models/c",
             "nowhere.csv: No such",
         ),
-        ("train --table data --model a --losses b --checkpoint models/c", "data: Is a directory"),
+        ("train --table data --model a --losses b --checkpoints models/c", "data: Is a directory"),
     ],
 )
 def test_a_missing_input_is_one_line(ran: Project, command: str, message: str) -> None:
@@ -143,6 +145,19 @@ def test_a_bad_parameter_stops_every_stage_before_any_work(fresh_project: Projec
     assert not (fresh_project.root / "data/raw").exists()
 
 
+@dataclass
+class Encoding:
+    model: Annotated[Path, Reads("")]
+    images: Annotated[Path, Reads("")]
+    codes: Annotated[Path, Writes("")]
+
+
+@dataclass
+class Tables:
+    train: Annotated[Path, Writes("")]
+    test: Annotated[Path, Writes("")]
+
+
 @pytest.mark.parametrize(
     ("images", "codes"),
     [
@@ -163,16 +178,18 @@ def test_an_output_that_is_an_input_is_refused(
     (tmp_path / "linked-directory").symlink_to(".")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["", "--model=model", f"--images={images}", f"--codes={codes}"])
-    with pytest.raises(UserError, match=f"{codes}: --codes would overwrite --"):
-        parse_paths("", reads={"model": "", "images": ""}, writes={"codes": ""})
+    with pytest.raises(SystemExit, match=f"error: {codes}: --codes would overwrite --"):
+        run_stage(lambda paths, inputs: pytest.fail("runs"), Encoding, None)
 
 
 def test_two_outputs_in_one_file_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["", "--train=a.csv", "--test=./a.csv"])
-    with pytest.raises(UserError, match="--train would overwrite --test"):
-        parse_paths("", reads={}, writes={"train": "", "test": ""})
+    with pytest.raises(SystemExit, match="--train would overwrite --test"):
+        run_stage(lambda paths, inputs: pytest.fail("runs"), Tables, None)
     monkeypatch.setattr("sys.argv", ["", "--train=/dev/null", "--test=/dev/null"])
-    assert parse_paths("", reads={}, writes={"train": "", "test": ""}).train == Path("/dev/null")
+    received = []
+    run_stage(lambda paths, inputs: received.append(paths), Tables, None)
+    assert received == [Tables(Path("/dev/null"), Path("/dev/null"))]
 
 
 def user_error() -> None:

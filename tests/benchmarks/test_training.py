@@ -37,15 +37,15 @@ class RecordProducts(TorchDispatchMode):
 def test_limit_has_the_products_of_a_step(images: Tensor) -> None:
     trainer = Trainer(network(images, z_size=8), images, images, parameters(batch_size=16))
     with RecordProducts() as record:
-        trainer.step(torch.arange(16), 0.0)
-    model = plain_network(8)
+        trainer.train_step(torch.arange(16), 0.0)
+    model = plain_network((512, 256), 8)
     flatten(model)
     products = training.step_products(model, 16)
     assert sorted(record.shapes) == sorted((a.shape, b.shape) for a, b, _ in products)
 
 
 def test_every_library_computes_the_products() -> None:
-    model = plain_network(8)
+    model = plain_network((512, 256), 8)
     flatten(model)
     products = training.step_products(model, 16)
     actions = training.product_actions(products, configure_numerics())

@@ -26,6 +26,7 @@ PARAMS: dict[str, Any] = {
     "mirror": None,  # the fixture `mirror`
     "test_fraction": 0.2,
     "invert": False,
+    "hidden_sizes": [512, 256],
     "z_size": 32,
     "activation": "sigmoid",
     "seed": 0,
@@ -134,7 +135,7 @@ TRAIN = [
     "--table=data/train.csv",
     "--model=m.safetensors",
     "--losses=loss.csv",
-    "--checkpoint=checkpoint",
+    "--checkpoints=checkpoints",
 ]
 
 

@@ -18,8 +18,8 @@ from autoencoder.network.metrics import (
     probe_accuracies,
     score,
 )
-from autoencoder.network.model import Autoencoder, build_model, to_unit_range
-from autoencoder.network.trainer import Trainer
+from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.trainer import Trainer, build_network
 
 Images = NDArray[np.uint8]
 
@@ -77,8 +77,9 @@ def labelled(images: Images) -> table.Chunk:
 
 def test_scores_agree_with_what_training_measured(train: Images, test: Images) -> None:
     training, validation = torch.from_numpy(train), torch.from_numpy(test)
-    model = build_model(training, 8, "sigmoid", seed=0)
-    trainer = Trainer(model, training, validation, parameters(epochs=8))
+    params = parameters(epochs=8)
+    model = build_network(training, params)
+    trainer = Trainer(model, training, validation, params)
     while not trainer.finished:
         trainer.run_epoch()
     last = trainer.history[-1]
@@ -100,11 +101,11 @@ def test_scores_agree_with_what_training_measured(train: Images, test: Images) -
 
 def test_a_model_that_learned_nothing_is_an_error(train: Images, test: Images) -> None:
     with pytest.raises(UserError, match=r"no better than the mean training image"):
-        score(Autoencoder(8, "sigmoid").eval(), labelled(train), labelled(test))
+        score(Autoencoder((512, 256), 8, "sigmoid").eval(), labelled(train), labelled(test))
 
 
 def test_the_probe_needs_two_classes(train: Images, test: Images) -> None:
-    model = build_model(torch.from_numpy(train), 8, "sigmoid", seed=0)
+    model = build_network(torch.from_numpy(train), parameters())
     pca = principal_components(train)
     one = (np.full(len(train), "unlabelled"), train)
     assert probe_accuracies(model, pca, one, labelled(test)) == {}

@@ -1,9 +1,15 @@
 """The network: shapes and ranges, its first gradients, its file, its errors."""
 
+import copy
+import io
 import json
+import pickle
 import resource
 import subprocess
 import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -19,12 +25,12 @@ from torch import Tensor, nn
 from autoencoder.base.errors import UserError
 from autoencoder.base.params import Activation
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import Autoencoder, CentredLinear, to_unit_range
+from autoencoder.network.model import ACTIVATIONS, Autoencoder, to_unit_range
 
 
 @pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("z_size", [1, 32, 100])
-def test_shapes_and_ranges(images: Tensor, z_size: int, activation: str) -> None:
+def test_shapes_and_ranges(images: Tensor, z_size: int, activation: Activation) -> None:
     model = network(images, z_size, activation)
     z = model.encode(to_unit_range(images))
     x = model.decode(z)
@@ -36,44 +42,18 @@ def test_shapes_and_ranges(images: Tensor, z_size: int, activation: str) -> None
     assert torch.allclose(torch.sigmoid(model(to_unit_range(images))), x)
 
 
-def test_layers() -> None:
-    sizes = [
-        (layer.in_features, layer.out_features)
-        for layer in Autoencoder(32, "relu").modules()
-        if isinstance(layer, nn.Linear)
-    ]
-    assert sizes == [(784, 512), (512, 256), (256, 32), (32, 256), (256, 512), (512, 784)]
-
-
-def test_a_centred_layer_is_a_linear_layer_with_another_bias() -> None:
-    torch.manual_seed(0)
-    layer = CentredLinear(20, 10)
-    x = torch.rand(5, 20)
-    bias = layer.bias - layer.weight.sum(1) / 2
-    assert torch.allclose(layer(x), F.linear(x, layer.weight, bias), atol=1e-6)
-
-
-@pytest.mark.parametrize("activation", get_args(Activation))
-def test_gradients_reach_the_first_layer(images: Tensor, activation: str) -> None:
-    model = network(images, activation=activation)
-    x = to_unit_range(images[:64])
-    F.binary_cross_entropy_with_logits(model(x), x).backward()
-    norms = [
-        layer.weight.grad.norm().item()
-        for layer in model.modules()
-        if isinstance(layer, nn.Linear) and layer.weight.grad is not None
-    ]
-    assert len(norms) == 6
-    assert 0.1 < norms[0] / norms[-1] < 10
-
-
-def test_the_first_reconstruction_is_near_the_mean_image(images: Tensor) -> None:
-    x = to_unit_range(images)
-    mean = x.mean(0).clamp(1e-3, 1 - 1e-3)
-    of_mean = F.binary_cross_entropy(mean.expand_as(x), x)
-    of_half = F.binary_cross_entropy(torch.full_like(x, 0.5), x)
-    first = per_image_losses(network(images), images)[0].mean()
-    assert abs(first - of_mean) < 0.3 * (of_half - of_mean)
+@pytest.mark.parametrize(
+    ("hidden_sizes", "sizes"),
+    [
+        ((512, 256), [784, 512, 256, 32, 256, 512, 784]),
+        ((9,), [784, 9, 32, 9, 784]),
+        ((7, 6, 5), [784, 7, 6, 5, 32, 5, 6, 7, 784]),
+    ],
+)
+def test_layers(hidden_sizes: tuple[int, ...], sizes: list[int]) -> None:
+    model = Autoencoder(hidden_sizes, 32, "relu")
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in linear] == [*pairwise(sizes)]
 
 
 def test_errors_are_those_of_torch(images: Tensor) -> None:
@@ -97,7 +77,7 @@ from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
 def peak():
     return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
-model, images = Autoencoder(8, "sigmoid"), torch.zeros(40_000, 784, dtype=torch.uint8)
+model, images = Autoencoder((512, 256), 8, "sigmoid"), torch.zeros(40_000, 784, dtype=torch.uint8)
 per_image_losses(model, images[:3000])
 before = peak()
 per_image_losses(model, images)
@@ -110,11 +90,85 @@ print(peak() - before)
 
 
 def test_save_and_load(images: Tensor, tmp_path: Path) -> None:
-    model = network(images, z_size=7, activation="gelu")
+    model = Autoencoder((30, 20), 7, "gelu")
     model.save(tmp_path / "m.safetensors", {"seed": 3})
     loaded = Autoencoder.load(tmp_path / "m.safetensors")
-    assert (loaded.z_size, loaded.activation) == (7, "gelu")
+    assert (loaded.hidden_sizes, loaded.z_size, loaded.activation) == ((30, 20), 7, "gelu")
     assert torch.equal(loaded(to_unit_range(images)), model(to_unit_range(images)))
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_the_file_is_an_ordinary_network(
+    images: Tensor, tmp_path: Path, activation: Activation
+) -> None:
+    """Loaded without this project's code, it computes the same."""
+    path = tmp_path / "m.safetensors"
+    network(images, 32, activation).save(path, {})
+    f = ACTIVATIONS[activation]
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        encoder=nn.Sequential(
+            nn.Linear(784, 512), f(), nn.Linear(512, 256), f(), nn.Linear(256, 32), nn.Sigmoid()
+        ),
+        decoder=nn.Sequential(
+            nn.Linear(32, 256), f(), nn.Linear(256, 512), f(), nn.Linear(512, 784), nn.Sigmoid()
+        ),
+    )
+    ordinary = nn.Sequential(layers)
+    ordinary.load_state_dict(load_file(path))
+    x = to_unit_range(images)
+    model = Autoencoder.load(path)
+    assert torch.equal(ordinary(x), model.decode(model.encode(x)))
+
+
+def through_torch_save(model: Autoencoder) -> Autoencoder:
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    loaded: Autoencoder = torch.load(buffer, weights_only=False)
+    return loaded
+
+
+def through_export(model: Autoencoder) -> nn.Module:
+    return torch.export.export(model, (torch.rand(600, 784),)).module()
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.deepcopy,
+        lambda model: pickle.loads(pickle.dumps(model)),
+        through_torch_save,
+        through_export,
+    ],
+    ids=["deepcopy", "pickle", "torch.save", "torch.export"],
+)
+def test_a_loaded_model_can_be_copied(
+    saved: Path, images: Tensor, activation: Activation, copied: Callable[[nn.Module], nn.Module]
+) -> None:
+    network(images, 32, activation).save(saved, {})
+    model = Autoencoder.load(saved)
+    x = to_unit_range(images)
+    assert torch.equal(copied(model)(x), model(x))
+
+
+@pytest.mark.process
+def test_a_forked_worker_can_use_a_loaded_model(saved: Path, images: Tensor) -> None:
+    """As a DataLoader's workers do, if loading has started no threads."""
+    code = f"""
+import multiprocessing, sys, torch
+from autoencoder import Autoencoder
+torch.set_num_threads(2)
+model = Autoencoder.load({str(saved)!r})
+process = multiprocessing.get_context("fork").Process(
+    target=lambda: model.encode(torch.rand(600, 784))
+)
+process.start()
+process.join(60)
+process.kill()
+sys.exit(process.exitcode)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 @pytest.mark.slow
@@ -123,8 +177,8 @@ def test_saving_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     code = """
 import sys, torch
 from pathlib import Path
-from autoencoder.network.model import Autoencoder
-model = Autoencoder(2, "relu")
+from autoencoder.network.training_network import TrainingNetwork
+model = TrainingNetwork((512, 256), 2, "relu")
 model.initialise(torch.full((784,), 0.1), torch.Generator().manual_seed(0))
 model.save(Path(sys.argv[1]), {"a": 1, "b": {"c": 2, "d": 3}})
 """
@@ -178,7 +232,11 @@ def test_other_tensors_are_refused(saved: Path) -> None:
 
 
 def test_a_z_size_that_is_not_that_of_the_tensors_takes_no_memory(saved: Path) -> None:
-    architecture = {"z_size": 4_000_000, "activation": "sigmoid"}  # weights of 8 GB
+    architecture = {  # weights of 8 GB
+        "hidden_sizes": [512, 256],
+        "z_size": 4_000_000,
+        "activation": "sigmoid",
+    }
     save_file(load_file(saved), saved, {"autoencoder": json.dumps({"architecture": architecture})})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match=r"not a model of this project .*size mismatch"):

@@ -16,18 +16,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from autoencoder.base.params import Activation
 from autoencoder.network import step as step_module
 from autoencoder.network.distributed import AutogradStep
-from autoencoder.network.model import Autoencoder, add_noise
+from autoencoder.network.model import add_noise
 from autoencoder.network.step import AdamW, Step, flatten
 
 
-def check_steps(images: Tensor, activation: str, batch_size: int, noise: float) -> None:
+def check_steps(images: Tensor, activation: Activation, batch_size: int, noise: float) -> None:
     """Hold some steps against those of autograd, on the device of the images."""
     device = images.device
     written = network(images.cpu(), 9, activation).to(device)
     plain = copy.deepcopy(written)
     mine, theirs = (AdamW(flatten(model), weight_decay=0.02) for model in (written, plain))
     step = Step(written, mine, images, batch_size, noise)
-    reference = AutogradStep(plain, theirs, images, noise)
+    reference = AutogradStep(plain, theirs, images, batch_size, noise)
     for generator in (step.generator, reference.generator):
         generator.manual_seed(5)
     for rows in torch.randperm(len(images), device=device).split(batch_size)[:3]:
@@ -47,7 +47,7 @@ def check_steps(images: Tensor, activation: str, batch_size: int, noise: float) 
 @pytest.mark.parametrize("batch_size", [1, 20, 64])
 @pytest.mark.parametrize("noise", [0, 0.5])
 def test_steps_are_those_of_autograd(
-    images: Tensor, activation: str, batch_size: int, noise: float
+    images: Tensor, activation: Activation, batch_size: int, noise: float
 ) -> None:
     check_steps(images, activation, batch_size, noise)
 
@@ -109,7 +109,7 @@ def record(work: Callable[[], object], generator: torch.Generator) -> Callable[[
 @pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("noise", [0, 0.5])
 def test_recorded_steps_have_the_same_bytes(
-    images: Tensor, activation: str, noise: float, monkeypatch: pytest.MonkeyPatch
+    images: Tensor, activation: Activation, noise: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step_module, "cuda_graph", record)
     steps = []
@@ -136,7 +136,7 @@ def test_noise_is_uniform_and_ends_at_white() -> None:
 
 
 def test_without_noise_no_memory_is_spent_on_it(images: Tensor) -> None:
-    model = Autoencoder(9, "sigmoid")
+    model = network(images)
     step = Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20)
     state = step.generator.get_state()
     step(torch.arange(20), 1e-3)

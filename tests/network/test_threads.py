@@ -20,30 +20,27 @@ def test_threads_are_bounded_by_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert available_threads() == 3
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """A clock that tests set, and the number of threads as it was."""
-    now = [0.0]
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """Leave the number of threads as it was."""
     threads = torch.get_num_threads()
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    yield now
+    yield
     torch.set_num_threads(threads)
 
 
-def take_steps(tuner: ThreadTuner, clock: list[float], seconds: dict[int, float]) -> Iterator[int]:
+def take_steps(tuner: ThreadTuner, seconds: dict[int, float]) -> Iterator[int]:
     """Take steps that last as long as given for each number of threads; yield the number used."""
     while True:
-        with tuner:
-            clock[0] += seconds[torch.get_num_threads()]
-        clock[0] += 1000  # the time between steps is not theirs
-        yield torch.get_num_threads()
+        count = tuner.count
+        tuner.record(seconds[count])
+        yield count
 
 
-def test_the_fastest_number_of_threads_is_used_and_reconsidered(clock: list[float]) -> None:
+def test_the_fastest_number_of_threads_is_used_and_reconsidered() -> None:
     tuner = ThreadTuner(4, lambda: torch.zeros(1))
     assert tuner.candidates == [1, 2, 4]
     seconds = {1: 3.0, 2: 1.0, 4: 2.0}
-    steps = take_steps(tuner, clock, seconds)
+    steps = take_steps(tuner, seconds)
     # Four threads lose after six steps: they took longer than ten steps with two.
     trial = [*10 * [1], *10 * [2], *6 * [4]]
     for period in (160, 320, 640, 1280, 1280):
@@ -63,6 +60,6 @@ def test_the_fastest_number_of_threads_is_used_and_reconsidered(clock: list[floa
     assert [*islice(steps, 640 - 30)] == [*(640 - 30) * [1]]
 
 
-def test_a_number_of_threads_that_changes_bytes_is_not_used(clock: list[float]) -> None:
+def test_a_number_of_threads_that_changes_bytes_is_not_used() -> None:
     tuner = ThreadTuner(4, lambda: torch.tensor(float(torch.get_num_threads() == 4)))
     assert tuner.candidates == [1, 2]

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from autoencoder.base.errors import UserError
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import add_noise, build_model, to_unit_range
+from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
 from autoencoder.network.step import BETAS, EPS
-from autoencoder.network.trainer import Trainer, learning_rate, split_validation
+from autoencoder.network.trainer import Trainer, build_network, learning_rate, split_validation
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ def parts(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def trainer(parts: tuple[Tensor, Tensor], **values: Any) -> Trainer:
-    return Trainer(build_model(parts[0], 8, "sigmoid", seed=0), *parts, parameters(**values))
+    params = parameters(**values)
+    return Trainer(build_network(parts[0], params), *parts, params)
 
 
 def finish(trainer: Trainer) -> Trainer:
@@ -36,8 +37,9 @@ def few(parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return parts[0][:20], parts[1]
 
 
-def weights(trainer: Trainer) -> Tensor:
-    return torch.cat([value.flatten() for value in trainer.model.state_dict().values()])
+def weights(trained: Trainer | Autoencoder) -> Tensor:
+    network = trained.network if isinstance(trained, Trainer) else trained
+    return torch.cat([value.flatten() for value in network.state_dict().values()])
 
 
 def test_learning_rate_rises_to_the_peak_and_falls_to_zero() -> None:
@@ -52,7 +54,7 @@ def test_learning_rate_rises_to_the_peak_and_falls_to_zero() -> None:
 def test_an_epoch_is_plain_adamw_on_the_mean_bce(parts: tuple[Tensor, Tensor]) -> None:
     """The loop matches the plainest way to write it, up to rounding."""
     training, validation = parts
-    plain = build_model(training, 8, "sigmoid", seed=0)
+    plain = build_network(training, parameters())
     (epoch,) = finish(trainer(parts, epochs=1)).history
 
     batches = len(training) // 20
@@ -86,7 +88,7 @@ def test_each_epoch_has_noise_of_its_own(parts: tuple[Tensor, Tensor]) -> None:
         denoiser = trainer(parts, noise=0.5, epochs=2, seed=seed)
         while not denoiser.finished:
             denoiser.run_epoch()
-            states.append(denoiser.step.generator.get_state())
+            states.append(denoiser.train_step.generator.get_state())
     first, second, again, _, other, _ = states
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
@@ -97,7 +99,7 @@ def test_a_denoiser_undoes_noise_that_other_models_keep(parts: tuple[Tensor, Ten
     x = to_unit_range(parts[1])
     bce = {}
     for noise in (0, 0.5):
-        model = finish(trainer(parts, noise=noise, epochs=10)).model
+        model = finish(trainer(parts, noise=noise, epochs=10)).network
         seen = add_noise(x, 0.5, torch.Generator().manual_seed(0))
         with torch.no_grad():
             bce[noise] = F.binary_cross_entropy_with_logits(model(seen), x).item()
@@ -105,7 +107,7 @@ def test_a_denoiser_undoes_noise_that_other_models_keep(parts: tuple[Tensor, Ten
 
 
 def test_the_loss_falls(parts: tuple[Tensor, Tensor]) -> None:
-    before = per_image_losses(trainer(parts).model, parts[1])[0].mean().item()
+    before = per_image_losses(trainer(parts).network, parts[1])[0].mean().item()
     history = finish(trainer(parts, epochs=5)).history
     assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5]
     assert history[-1].validation < 0.7 * before
@@ -116,15 +118,16 @@ def test_early_stopping_brings_the_best_weights_back(parts: tuple[Tensor, Tensor
     after_epoch = []
     while not stopping.finished:
         stopping.run_epoch()
-        after_epoch.append(weights(stopping).clone())
+        after_epoch.append(weights(stopping.network.plain()))
 
     losses = [epoch.validation for epoch in stopping.history]
     best = losses.index(min(losses))
     assert len(losses) == best + 1 + 3 < 60
-    stopping.restore_best()
-    assert torch.equal(weights(stopping), after_epoch[best])
-    assert not torch.equal(weights(stopping), after_epoch[-1])
-    assert per_image_losses(stopping.model, parts[1])[0].mean().item() == losses[best]
+    model = stopping.best_model()
+    assert torch.equal(weights(model), after_epoch[best])
+    assert not torch.equal(weights(model), after_epoch[-1])
+    bce = per_image_losses(model, parts[1])[0].mean().item()
+    assert bce == pytest.approx(losses[best], rel=1e-6)
 
 
 def test_patience_zero_never_stops(parts: tuple[Tensor, Tensor]) -> None:
@@ -148,9 +151,7 @@ def test_a_restored_state_goes_on_to_the_same_bytes(
     finish(other)
     assert other.history == whole.history
     assert torch.equal(weights(other), weights(whole))
-    other.restore_best()
-    whole.restore_best()
-    assert torch.equal(weights(other), weights(whole))
+    assert torch.equal(weights(other.best_model()), weights(whole.best_model()))
 
 
 def test_a_batch_larger_than_the_data_is_an_error(parts: tuple[Tensor, Tensor]) -> None:
@@ -161,14 +162,13 @@ def test_a_batch_larger_than_the_data_is_an_error(parts: tuple[Tensor, Tensor]) 
 def test_divergence_is_an_error_that_names_epoch_and_step(parts: tuple[Tensor, Tensor]) -> None:
     diverging = trainer(parts)
     diverging.run_epoch()
-    good = weights(diverging).clone()
+    good = weights(diverging.network.plain())
     with torch.no_grad():
-        next(diverging.model.parameters()).fill_(torch.nan)
+        next(diverging.network.parameters()).fill_(torch.nan)
     with pytest.raises(UserError, match="the loss is nan in epoch 2, step 1; lower the learning"):
         diverging.run_epoch()
     assert len(diverging.history) == 1
-    diverging.restore_best()
-    assert torch.equal(weights(diverging), good)
+    assert torch.equal(weights(diverging.best_model()), good)
 
 
 def test_a_last_step_that_spoils_the_weights_is_divergence(parts: tuple[Tensor, Tensor]) -> None:

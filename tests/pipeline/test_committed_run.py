@@ -9,7 +9,7 @@ from helpers.committed import committed, recorded_parameters, skip_if_different
 from helpers.project import ROOT, Project, copy_checkout
 
 from autoencoder.base.files import sha256
-from autoencoder.provenance import differences
+from autoencoder.base.provenance import differences
 from tools.seed_noise import table_digests
 
 pytestmark = pytest.mark.process

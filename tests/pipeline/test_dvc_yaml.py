@@ -17,6 +17,12 @@ from autoencoder.base.params import Params
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+# The names under which the pinned packages of each group are imported.
+GROUPS = {
+    group: {"PIL" if pin.startswith("pillow") else pin.partition("==")[0] for pin in pins}
+    for group, pins in PROJECT["dependency-groups"].items()
+}
 LIBRARY = {"autoencoder", "stages", "tools", "benchmarks"}
 
 
@@ -66,6 +72,17 @@ def reachable(module: Path) -> set[Path]:
     return found
 
 
+def packages(module: Path) -> set[str]:
+    """The packages of others that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
 def params_read(module: Path) -> set[str]:
     """The parameters that a module and its imports read, as ``params.NAME``."""
     return {
@@ -85,25 +102,48 @@ def test_a_stage_declares_what_shapes_its_result(stage: str) -> None:
     outs = {
         name for kind in ("outs", "metrics", "plots") for name in names(definition.get(kind, []))
     }
-    code = {ROOT / dep for dep in set(definition["deps"]) - paths - {"requirements.lock"}}
+    code = {ROOT / dep for dep in set(definition["deps"]) - paths}
 
     modules = reachable(module)
     covered = {path: {dep for dep in code if path.is_relative_to(dep)} for path in modules}
     assert [path for path, deps in covered.items() if not deps] == [], "imported, not in deps"
     assert code == set.union(*covered.values()), "in deps, not imported"
 
-    declared = set(definition.get("params", []))
+    declared = {entry for entry in definition.get("params", []) if isinstance(entry, str)}
     assert declared == set(uses(stage)) == params_read(module)
 
     inputs = set(definition["deps"]) & paths
-    states = set(re.findall(r"--(?:checkpoint|record) (\S+)", definition["cmd"]))
+    states = set(re.findall(r"--(?:checkpoints|record) (\S+)", definition["cmd"]))
     assert inputs | outs == paths - states
-    uses_packages = any("network" in path.relative_to(ROOT).parts for path in modules)
-    assert ("requirements.lock" in definition["deps"]) == uses_packages
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_the_packages_that_shape_its_result(stage: str) -> None:
+    keys = [
+        key
+        for entry in STAGES[stage].get("params", [])
+        if isinstance(entry, dict)
+        for key in entry["pyproject.toml"]
+    ]
+    declared = set(GROUPS) if keys == ["dependency-groups"] else {key[18:] for key in keys}
+    imported = {name for path in reachable(ROOT / f"stages/{stage}.py") for name in packages(path)}
+    used = {group for group, names in GROUPS.items() if imported & names}
+    # fetch moves bytes; its modules share a directory with those that read images.
+    assert declared == (set() if stage == "fetch" else used)
+
+
+def test_pins_are_exact() -> None:
+    for pins in PROJECT["dependency-groups"].values():
+        assert all(re.fullmatch(r"[a-z]+==[0-9.]+", pin) for pin in pins)
 
 
 def test_every_parameter_is_used_by_a_stage_or_its_command() -> None:
-    used = {name for stage in STAGES.values() for name in stage.get("params", [])}
+    used = {
+        name
+        for stage in STAGES.values()
+        for name in stage.get("params", [])
+        if isinstance(name, str)
+    }
     in_commands = re.findall(r"\$\{(\w+)\}", "".join(stage["cmd"] for stage in STAGES.values()))
     assert sorted([*used, *in_commands]) == sorted(Params.model_fields)
 
@@ -190,7 +230,7 @@ def test_the_artifact_is_an_output() -> None:
 
 
 def test_every_direct_dependency_is_locked() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = PROJECT["project"]
     locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(), re.M))
     for group in [project["dependencies"], *project["optional-dependencies"].values()]:
         assert {canonicalize_name(Requirement(line).name) for line in group} <= locked

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from autoencoder.base.files import process_lock
-from autoencoder.network import checkpoint
-from autoencoder.network.model import Autoencoder
+from autoencoder.network.checkpoint import Checkpoints
+
+
+def checkpoints(project: Project, directory: str = "checkpoints") -> list[Path]:
+    """The checkpoints of interrupted runs."""
+    return list((project.root / directory).glob("*.safetensors"))
 
 
 def train_until(project: Project, epoch: int, how: signal.Signals) -> None:
@@ -42,7 +47,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(project: Project) -> None:
     (after,) = re.findall(r"resuming after epoch (\d+)", output)
     assert 8 <= int(after) < 12
     assert train_outputs(project) == undisturbed
-    assert not (project.root / "checkpoint").exists()
+    assert checkpoints(project) == []
 
 
 @pytest.mark.slow
@@ -58,12 +63,12 @@ def test_an_edit_during_a_run_is_an_error_that_keeps_the_checkpoint(project: Pro
                 break
         project.run("dvc", "exp", "run", "-S", "seed=2", status=255)
         with (project.root / "autoencoder/network/step.py").open("a") as file:
-            file.write("# edited\n")
+            file.write("EDITED = 1\n")
         output = process.stdout.read()
     assert process.returncode == 255
     expected = "error: params.yaml: seed is 2, was 1; autoencoder/network/step.py has changed, so"
     assert expected in output
-    assert (project.root / "models/.checkpoint.safetensors").exists()
+    assert len(checkpoints(project, "models/.checkpoints")) == 1
     assert (project.root / "dvc.lock").read_text() == lock
     project.set_params(seed=1)
     project.run("git", "checkout", "autoencoder")
@@ -71,20 +76,23 @@ def test_an_edit_during_a_run_is_an_error_that_keeps_the_checkpoint(project: Pro
 
 
 def test_a_second_trainer_is_refused_and_a_damaged_checkpoint_ignored(project: Project) -> None:
-    (project.root / "checkpoint").write_text("damaged")
-    with process_lock(project.root / "checkpoint.lock"):
+    project.set_params(epochs=4)
+    with process_lock(project.root / "checkpoints/lock"):
         output = project.run_module("stages.train", *TRAIN[2:], status=1)
     assert f"process {os.getpid()};" in output
     assert output.count("\n") == 1
     assert not (project.root / "loss.csv").exists()
-    assert "checkpoint: damaged" in project.run_module("stages.train", *TRAIN[2:])
+    train_until(project, 2, signal.SIGKILL)
+    (state,) = checkpoints(project)
+    state.write_text("damaged")
+    assert f"{state.name}: damaged" in project.run_module("stages.train", *TRAIN[2:])
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_another_run_is_not_used(project: Project) -> None:
+def test_a_checkpoint_of_another_run_is_kept_and_not_used(project: Project) -> None:
     project.set_params(epochs=10)
     train_until(project, 2, signal.SIGKILL)
-    state = project.root / "checkpoint"
+    (state,) = checkpoints(project)
     whole = state.read_bytes()
 
     def other_parameter() -> None:
@@ -92,7 +100,7 @@ def test_a_checkpoint_of_another_run_is_not_used(project: Project) -> None:
 
     def other_code() -> None:
         with (project.root / "autoencoder/network/step.py").open("a") as file:
-            file.write("# another version\n")
+            file.write("ANOTHER_VERSION = 1\n")
 
     def other_data() -> None:
         table = project.root / "data/train.csv"
@@ -103,26 +111,29 @@ def test_a_checkpoint_of_another_run_is_not_used(project: Project) -> None:
     for change in (other_parameter, other_code, other_data):
         project.run("git", "checkout", "--quiet", ".")
         project.set_params(epochs=10)
-        state.write_bytes(whole)
         change()
-        assert "resuming after" not in project.run("python", *TRAIN), change.__name__
+        output = project.run("python", *TRAIN)
+        assert "resuming after" not in output, change.__name__
+        assert f"{state.name}: kept, epoch " in output
+        assert checkpoints(project) == [state]
+        assert state.read_bytes() == whole
 
 
 @pytest.mark.slow
 def test_divergence_leaves_the_last_good_model(project: Project) -> None:
     project.set_params(epochs=10)
     train_until(project, 2, signal.SIGKILL)
-    state = project.root / "checkpoint"
+    (state,) = checkpoints(project)
     with safe_open(state, "pt") as file:
-        metadata = file.metadata()
+        facts = json.loads(file.metadata()["checkpoint"])
     tensors = load_file(state)
     good = tensors["best_weights"]
     tensors["weights"] = torch.full_like(good, torch.nan)
-    checkpoint.save(state, tensors, json.loads(metadata["checkpoint"])["fingerprint"])
+    Checkpoints(state.parent, facts["lineage"]).save(tensors, facts["epoch"])
 
     output = project.run("python", *TRAIN, status=1)
     assert re.search(
         r"error: training diverged: the loss is nan in epoch \d+, step 1; lower", output
     )
-    saved = Autoencoder.load(project.root / "m.safetensors")
-    assert torch.equal(torch.nn.utils.parameters_to_vector(saved.parameters()), good)
+    first = load_file(project.root / "m.safetensors")["encoder.0.weight"]
+    assert torch.equal(first.flatten(), good[: first.numel()])

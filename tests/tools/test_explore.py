@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize
 from torch import Tensor
 
 from autoencoder.base.errors import UserError
+from autoencoder.base.params import Activation
 from autoencoder.data import table
 from autoencoder.network.model import Autoencoder, to_unit_range
 from tools.explore import (
@@ -32,10 +33,10 @@ HOSTILE = ["<script>alert(1)</script>", "</script><b>", "it's &amp; ${name}", "x
 LABELS, IMAGES = named(draw_digits(120, seed=3))
 
 
-def trained(z_size: int = 32, activation: str = "sigmoid", steps: int = 30) -> Autoencoder:
+def trained(z_size: int = 32, activation: Activation = "sigmoid", steps: int = 30) -> Autoencoder:
     """A network after a few steps: its codes and reconstructions tell images apart."""
     pixels = torch.from_numpy(IMAGES)
-    model = network(pixels, z_size, activation)
+    model = network(pixels, z_size, activation).plain()
     x = to_unit_range(pixels)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(steps):
@@ -54,8 +55,8 @@ def relabelled(names: list[str]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
 # Without a browser
 
 
-def test_centring_is_folded_into_the_bias() -> None:
-    model = network(torch.from_numpy(IMAGES), z_size=5)
+def test_the_page_has_the_layers_of_the_network() -> None:
+    model = network(torch.from_numpy(IMAGES), z_size=5).plain()
     layers = affine_layers(model)
     assert [(layer["inputs"], layer["outputs"]) for layer in layers] == [
         *((784, 512), (512, 256), (256, 5)),
@@ -71,7 +72,7 @@ def test_centring_is_folded_into_the_bias() -> None:
 
 
 def test_the_effect_of_a_number_is_that_of_its_images() -> None:
-    model = network(torch.from_numpy(IMAGES), z_size=3)
+    model = network(torch.from_numpy(IMAGES), z_size=3).plain()
     with torch.no_grad():
         weight = model.get_parameter("decoder.0.weight")
         weight[:, 1] = 0  # z1 changes nothing
@@ -221,7 +222,7 @@ def test_the_numbers_are_those_of_pytorch(page: Page, model: Autoencoder) -> Non
     ],
 )
 def test_any_model_has_its_page(
-    open_page: Open, tmp_path: Path, z_size: int, activation: str
+    open_page: Open, tmp_path: Path, z_size: int, activation: Activation
 ) -> None:
     model = trained(z_size, activation, steps=3)
     file = tmp_path / "page.html"

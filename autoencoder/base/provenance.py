@@ -22,7 +22,7 @@ def differences(
     train_md5 : str
         MD5 of the training table.
     code : mapping of str to str
-        SHA-256 of at least the recorded modules, by relative path.
+        Digest of at least the recorded modules, by relative path, as `module_digest` computes it.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """What is found when a model was not made from the current inputs."""
 
-from autoencoder.provenance import differences
+from autoencoder.base.provenance import differences
 
 LINEAGE = {"parameters": {"z_size": 16, "seed": 0}, "train_md5": "a", "code": {"step.py": "1"}}
 CURRENT = ({"z_size": 16, "seed": 0, "mirror": None}, "a", {"step.py": "1", "plots.py": "2"})
