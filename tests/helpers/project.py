@@ -55,8 +55,9 @@ class Project:
     def __init__(self, root: Path) -> None:
         self.root = root
         outside = root.parent / f"{root.name}-home"
+        users = ("GIT_", "DVC_")
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith(users)},
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_AUTHOR_NAME": "tester",

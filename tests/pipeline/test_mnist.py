@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.project import ROOT, Project, copy_checkout
+from helpers.project import ROOT, Project, copy_checkout, remove_user_data, small_params
 from torchvision.datasets import MNIST
 
 from autoencoder.base.files import sha256
@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 def real(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project with MNIST fetched from wherever it can be had, and converted."""
     project = copy_checkout(tmp_path_factory.mktemp("real"))
-    here = ROOT / "data/raw"
-    if here.exists():
-        project.set_params(mirror=(here / "MNIST/raw").as_uri())
+    remove_user_data(project)
+    here = ROOT / "data/raw/MNIST/raw"
+    project.write_params(small_params() | {"mirror": here.as_uri() if here.exists() else None})
     project.run("dvc", "repro", "convert")
     return project
 
