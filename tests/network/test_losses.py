@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from autoencoder.base.errors import UserError
-from autoencoder.network.losses import read_losses
+from autoencoder.network.losses import Epoch, read_losses, write_losses
+
+
+def test_losses_are_read_as_written(tmp_path: Path) -> None:
+    history = [Epoch(1, train=0.25, validation=0.5), Epoch(2, train=0.125, validation=0.1234567)]
+    write_losses(tmp_path / "loss.csv", history)
+    assert read_losses(tmp_path / "loss.csv").to_dict("list") == {
+        "epoch": [1, 2],
+        "train": [0.25, 0.125],
+        "validation": [0.5, 0.123457],
+    }
 
 
 @pytest.mark.parametrize(
@@ -30,5 +40,5 @@ from autoencoder.network.losses import read_losses
 )
 def test_bad_losses_are_named(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "loss.csv").write_bytes(content)
-    with pytest.raises(UserError, match=f"loss.csv: {message}"):
+    with pytest.raises(UserError, match=f"loss.csv: {message}.*; let `dvc repro` write"):
         read_losses(tmp_path / "loss.csv")
