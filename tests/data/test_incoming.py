@@ -19,7 +19,7 @@ def test_user_file_is_copied(root: Path, tmp_path: Path) -> None:
     source.write_bytes(b"first")
     for content in (b"first", b"other"):
         source.write_bytes(content)
-        copy_user_data(source, RawDirectory(root, tmp_path / "record"))
+        copy_user_data(source, RawDirectory(root, tmp_path))
         assert {path.name: path.read_bytes() for path in root.iterdir()} == {"mine.csv": content}
 
 
@@ -28,11 +28,11 @@ def test_user_directory_is_copied_without_what_is_hidden(root: Path, tmp_path: P
     for name in ("a/1.png", "a/2.png", "b/.DS_Store", "b/1.png", ".git/config"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(name)
-    copy_user_data(source, RawDirectory(root, tmp_path / "record"))
+    copy_user_data(source, RawDirectory(root, tmp_path))
     kept = root / "mine/a/1.png"
     before = kept.stat().st_mtime_ns
-    (source / "a/2.png").unlink()
-    copy_user_data(source, RawDirectory(root, tmp_path / "record"))
+    (source / "a/2.png").rename(source / "a/.2.png")
+    copy_user_data(source, RawDirectory(root, tmp_path))
     found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     assert found == {"mine/a/1.png", "mine/b/1.png"}
     assert kept.stat().st_mtime_ns == before
@@ -47,7 +47,7 @@ def test_an_empty_class_is_reported_and_skipped(
     (source / "a/1.png").write_text("1")
     (source / "b/.DS_Store").write_text("hidden")
     with caplog.at_level("INFO"):
-        copy_user_data(source, RawDirectory(root, tmp_path / "record"))
+        copy_user_data(source, RawDirectory(root, tmp_path))
     assert [message for message in caplog.messages if "skipped" in message] == [
         f"{source / name}: skipped, nothing in it" for name in ("b", "c")
     ]
@@ -58,4 +58,4 @@ def test_a_linked_directory_is_named(root: Path, tmp_path: Path) -> None:
     (tmp_path / "mine/a").mkdir(parents=True)
     (tmp_path / "mine/a/b").symlink_to(tmp_path / "mine")
     with pytest.raises(UserError, match="mine/a/b: a link to a directory"):
-        copy_user_data(tmp_path / "mine", RawDirectory(root, tmp_path / "record"))
+        copy_user_data(tmp_path / "mine", RawDirectory(root, tmp_path))

@@ -1,5 +1,6 @@
 """The directory that fetch fills: nothing of the user's is deleted or overwritten there."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,19 +10,25 @@ from autoencoder.data.raw_directory import RawDirectory
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Path:
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to fill, in no repository of DVC's."""
+    monkeypatch.chdir(tmp_path)
     return tmp_path / "raw"
 
 
 def fill(raw: Path, *names: str) -> None:
-    """Do what fetch does for a data set with these files."""
-    expected = {raw / name for name in names}
-    directory = RawDirectory(raw, raw.with_name("record.json"))
+    """Do what fetch does for these files of the user's data."""
+    incoming = raw.with_name("incoming")
+    expected = {raw / name: incoming / name for name in names}
+    for source in expected.values():
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(source.name)
+    directory = RawDirectory(raw, incoming)
     missing = [path for path in expected if not path.exists()]
     directory.prepare(expected, missing)
     for path in missing:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(path.name)
+        shutil.copyfile(expected[path], path)
     directory.finish(expected)
 
 
@@ -61,12 +68,39 @@ def test_a_file_that_the_user_changed_is_refused(raw: Path) -> None:
     assert (raw / "own.csv").read_text() == "edited"
 
 
+def test_a_copy_of_a_file_of_the_user_s_data_is_deleted_whatever_its_name(raw: Path) -> None:
+    fill(raw, "own.csv")
+    incoming = raw.with_name("incoming")
+    (incoming / "own.csv").rename(incoming / "renamed.csv")
+    fill(raw, "KMNIST/raw/images")
+    assert found(raw) == ["KMNIST/raw/images"]
+
+
+def test_the_only_copy_is_refused_even_if_fetch_wrote_it(raw: Path) -> None:
+    fill(raw, "own.csv")
+    (raw.with_name("incoming") / "own.csv").write_text("other.c")  # as many bytes
+    with pytest.raises(UserError, match=r"own\.csv: neither published nor in .*/incoming or"):
+        fill(raw, "KMNIST/raw/images")
+    assert (raw / "own.csv").read_text() == "own.csv"
+
+
+@pytest.mark.parametrize("linked", ["incoming/own.csv", "incoming"])
+def test_a_link_to_the_file_itself_is_no_copy_of_it(raw: Path, linked: str) -> None:
+    fill(raw, "own.csv")
+    shutil.rmtree(raw.with_name("incoming"))
+    link = raw.parent / linked
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(raw / Path(linked).relative_to("incoming"))
+    with pytest.raises(UserError, match=r"raw/own\.csv"):
+        RawDirectory(raw, raw.with_name("incoming")).prepare([], [])
+
+
 def test_of_many_files_some_are_listed(raw: Path) -> None:
     raw.mkdir()
     for number in range(30):
         (raw / f"{number:02}").touch()
-    with pytest.raises(UserError, match=r"raw/00, .*raw/19 and 10 more: not written by fetch"):
-        fill(raw, "images")
+    with pytest.raises(UserError, match=r"raw/00, .*raw/19 and 10 more: neither published"):
+        RawDirectory(raw, raw.with_name("incoming")).prepare([], [])
 
 
 def test_a_linked_directory_with_exactly_the_right_content_works(raw: Path) -> None:

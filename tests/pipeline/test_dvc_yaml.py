@@ -115,7 +115,7 @@ def test_a_stage_declares_what_shapes_its_result(stage: str) -> None:
     assert declared == set(uses(stage)) == params_read(module)
 
     inputs = set(definition["deps"]) & paths
-    states = set(re.findall(r"--(?:checkpoints|record) (\S+)", definition["cmd"]))
+    states = set(re.findall(r"--checkpoints (\S+)", definition["cmd"]))
     assert inputs | outs == paths - states
 
 

@@ -1,5 +1,7 @@
 """A user's images through the real DVC."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +81,120 @@ def test_user_data_that_dvc_keeps_reaches_a_queued_experiment_and_a_clone(
 def test_another_file_that_comes_in_runs_fetch_alone(project: Project) -> None:
     (project.root / "data/incoming/other.csv").write_text("not looked at\n")
     assert project.stages_run(project.run("dvc", "repro")) == ["fetch"]
+
+
+def raw_files(project: Project) -> dict[str, str]:
+    raw = project.root / "data/raw"
+    return {path.name: path.read_text() for path in raw.rglob("*") if path.is_file()}
+
+
+OTHER = "dataset=data/incoming/other.csv"
+
+
+@pytest.fixture
+def two(project: Project, tmp_path: Path) -> Project:
+    """The small project with two data sets of the user's, fetched and committed one by one."""
+    project.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    for name in ("other", "mine"):
+        (project.root / f"data/incoming/{name}.csv").write_text(f"{name}\n")
+        project.run("dvc", "add", f"data/incoming/{name}.csv")
+        project.set_params(dataset=f"data/incoming/{name}.csv")
+        project.run("dvc", "repro", "fetch")
+        project.commit(name)
+    return project
+
+
+def clone(project: Project, target: Path) -> Project:
+    project.run("git", "clone", "--quiet", str(project.root), str(target))
+    return Project(target)
+
+
+def queued(project: Project, _: Path) -> Project:
+    project.run("dvc", "exp", "run", "--queue", "--name", "next", "-S", OTHER, "fetch")
+    project.run("dvc", "exp", "run", "--run-all")
+    project.run("dvc", "exp", "apply", "next")
+    return project
+
+
+def temporary(project: Project, _: Path) -> Project:
+    project.run("dvc", "exp", "run", "--temp", "--name", "next", "-S", OTHER, "fetch")
+    project.run("dvc", "exp", "apply", "next")
+    return project
+
+
+def without_cache(project: Project, _: Path) -> Project:
+    project.run("dvc", "remove", "data/incoming/mine.csv.dvc")
+    (project.root / "data/incoming/mine.csv").unlink()
+    shutil.rmtree(project.root / ".dvc/cache")
+    project.run("dvc", "exp", "run", "-S", OTHER, "fetch")
+    return project
+
+
+def pulled(project: Project, target: Path) -> Project:
+    project.run("dvc", "push")
+    colleague = clone(project, target)
+    colleague.run("dvc", "pull", "data/raw", "data/incoming/other.csv")
+    colleague.run("dvc", "exp", "run", "-S", OTHER, "fetch")
+    return colleague
+
+
+def pulled_experiment(project: Project, target: Path) -> Project:
+    project.run("dvc", "exp", "run", "--name", "next", "-S", OTHER, "fetch")
+    project.run("git", "clone", "--quiet", "--bare", ".", "../origin")
+    project.run("git", "remote", "add", "origin", "../origin")
+    project.run("dvc", "exp", "push", "origin", "next")
+    colleague = clone(project, target)
+    colleague.run("git", "remote", "set-url", "origin", str(target.with_name("origin")))
+    colleague.run("dvc", "exp", "pull", "origin", "next")
+    colleague.run("dvc", "exp", "apply", "next")
+    # To a third data set, the first experiment's neither in incoming nor written there.
+    (colleague.root / "data/incoming/third.csv").write_text("other.\n")
+    (colleague.root / "data/incoming/other.csv").unlink()
+    colleague.run("dvc", "exp", "run", "-S", "dataset=data/incoming/third.csv", "fetch")
+    (colleague.root / "data/incoming/other.csv").write_text("other\n")
+    colleague.run("dvc", "exp", "run", "-S", OTHER, "fetch")
+    return colleague
+
+
+def checked_out(project: Project, _: Path) -> Project:
+    project.run("git", "checkout", "--quiet", "HEAD~1")
+    (project.root / "data/incoming/mine.csv").unlink()  # what is in data/raw is of another commit
+    project.run("dvc", "repro", "fetch")
+    return project
+
+
+def linked_to_the_cache(project: Project, _: Path) -> Project:
+    project.run("dvc", "config", "--local", "cache.type", "symlink")
+    project.run("dvc", "checkout", "--relink")
+    assert (project.root / "data/raw/mine.csv").is_symlink()
+    project.run("dvc", "exp", "run", "-S", OTHER, "fetch")
+    return project
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        queued,
+        temporary,
+        without_cache,
+        pulled,
+        pulled_experiment,
+        checked_out,
+        linked_to_the_cache,
+    ],
+)
+def test_one_data_set_of_the_user_takes_the_place_of_another(
+    two: Project, tmp_path: Path, change: Callable[[Project, Path], Project]
+) -> None:
+    assert raw_files(change(two, tmp_path / "clone")) == {"other.csv": "other\n"}
+
+
+@pytest.mark.slow
+def test_what_only_the_raw_directory_has_is_never_deleted(two: Project) -> None:
+    (two.root / "data/raw/notes.txt").write_text("mine alone\n")
+    message = "error: data/raw/notes.txt: neither published nor in data/incoming or DVC's cache"
+    assert message in two.run("dvc", "exp", "run", "-S", OTHER, "fetch", status=255)
+    assert raw_files(two) == {"notes.txt": "mine alone\n", "mine.csv": "mine\n"}
+    two.run("git", "checkout", "--quiet", "params.yaml")
+    assert message in two.run("dvc", "repro", "fetch", status=255)

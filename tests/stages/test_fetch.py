@@ -23,6 +23,6 @@ def test_a_data_set_that_is_none_is_named(
     fresh_project: Project, dataset: str, message: str
 ) -> None:
     fresh_project.set_params(dataset=dataset)
-    command = "stages.fetch --incoming data/incoming --raw data/raw --record data/record"
+    command = "stages.fetch --incoming data/incoming --raw data/raw"
     output = fresh_project.run_module(*command.split(), status=1)
     assert re.fullmatch(f"error: {message}.*\n", output)
