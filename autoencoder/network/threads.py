@@ -14,6 +14,7 @@ from autoencoder.network.distributed import SINGLE, World
 log = logging.getLogger(__name__)
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def available_cores() -> int:
@@ -35,12 +36,12 @@ def _cgroup_quota() -> float:
     cpu.cfs_quota_us and cpu.cfs_period_us, and a quota of -1 is none (cgroups(7)).
     """
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = _OWN_CGROUPS.read_text().splitlines()
     except OSError:
         return math.inf
     quotas = [math.inf]
     for line in lines:
-        _, controllers, name = line.split(":", 2)
+        _, controllers, name = (line + "::").split(":")[:3]
         if "cpu" in controllers.split(","):
             root = _CGROUPS / "cpu"
         elif not controllers:

@@ -220,6 +220,10 @@ def huge_array() -> None:
     np.empty(1 << 50)
 
 
+def full_gpu() -> None:
+    raise RuntimeError("CUDA error: out of memory\nFor debugging…\nCompile with `TORCH_USE_…`")
+
+
 def huge_tensor() -> None:
     torch.empty(1 << 50)
 
@@ -235,6 +239,7 @@ def huge_tensor() -> None:
         (interrupt, "error: interrupted"),
         (huge_array, "error: out of memory: Unable to allocate 8.00 PiB"),
         (huge_tensor, "error: out of memory: "),
+        (full_gpu, "error: out of memory: CUDA error: out of memory"),
     ],
 )
 def test_an_error_is_one_line_and_debug_shows_its_traceback(

@@ -1,5 +1,6 @@
 """The training loop: schedule, epochs, early stopping, resuming, divergence."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
 from helpers.networks import parameters
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from autoencoder.base.errors import UserError
+from autoencoder.network import distributed
+from autoencoder.network.distributed import SINGLE, World
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
 from autoencoder.network.step import BETAS, EPS
+from autoencoder.network.threads import ThreadTuner
 from autoencoder.network.trainer import Trainer, build_network, learning_rate, split_validation
 
 
@@ -128,6 +133,50 @@ def test_early_stopping_brings_the_best_weights_back(parts: tuple[Tensor, Tensor
     assert not torch.equal(weights(model), after_epoch[-1])
     bce = per_image_losses(model, parts[1])[0].mean().item()
     assert bce == pytest.approx(losses[best], rel=1e-6)
+
+
+def products(work: Callable[[], object]) -> list[tuple[torch.Size, ...]]:
+    """The shapes of the matrix products that a function computes."""
+    found = []
+
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func._schema.name in ("aten::mm", "aten::addmm"):
+                found.append(tuple(arg.shape for arg in args))
+            return func(*args, **kwargs or {})
+
+    with Recorder():  # type: ignore[no-untyped-call]
+        work()
+    return found
+
+
+@pytest.mark.parametrize("world", [SINGLE, World(1, 3)])
+def test_threads_are_tried_with_the_products_of_training(
+    parts: tuple[Tensor, Tensor], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of threads that leave a product of 64 rows as it is may change one of 128."""
+    monkeypatch.setattr(distributed, "DistributedDataParallel", lambda network: network)
+    params = parameters(batch_size=400)
+    step = Trainer(build_network(parts[0], params), *parts, params, world).train_step
+    assert products(step.gradient) == products(lambda: step(torch.arange(400), 1e-3))
+
+
+def test_validation_has_a_fixed_number_of_threads(
+    parts: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+
+    def losses(network: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
+        used.append(torch.get_num_threads())
+        return per_image_losses(network, images)
+
+    monkeypatch.setattr("autoencoder.network.trainer.per_image_losses", losses)
+    trained = trainer(parts, epochs=2)
+    trained.tuner = ThreadTuner(3, lambda: torch.zeros(1))
+    finish(trained)
+    assert used == [1, 1]
 
 
 def test_patience_zero_never_stops(parts: tuple[Tensor, Tensor]) -> None:

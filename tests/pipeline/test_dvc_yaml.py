@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import json
 import os
 import re
 import subprocess
@@ -117,6 +118,31 @@ def test_a_stage_declares_what_shapes_its_result(stage: str) -> None:
     inputs = set(definition["deps"]) & paths
     states = set(re.findall(r"--checkpoints (\S+)", definition["cmd"]))
     assert inputs | outs == paths - states
+
+
+def test_the_record_has_the_modules_that_train_depends_on(ran: Project) -> None:
+    record = json.loads((ran.root / "metrics/provenance.json").read_text())
+    declared = {ran.root / dep for dep in STAGES["train"]["deps"] if dep != "data/train.csv"}
+    modules = {
+        path.relative_to(ran.root).as_posix()
+        for dep in declared
+        for path in ([dep] if dep.is_file() else dep.glob("*.py"))
+    }
+    assert record["code"].keys() == modules
+
+
+def test_a_package_that_shapes_no_result_trains_nothing(project: Project) -> None:
+    for name in ("pyproject.toml", "requirements.lock"):
+        path = project.root / name
+        text = path.read_text()
+        path.write_text(
+            text.replace('    "mypy", ', '    "dvc[ssh]",\n    "mypy", ') + "\n# more\n"
+        )
+    assert project.run("dvc", "status").strip().endswith("up to date.")
+    pyproject = project.root / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace('"torch==', '"torch==9.'))
+    stale = json.loads(project.run("dvc", "status", "--json"))
+    assert list(stale) == ["train", "evaluate", "sanity_check"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

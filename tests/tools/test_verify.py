@@ -12,7 +12,8 @@ import yaml
 from helpers.errors import refusal
 from helpers.project import Project
 
-from autoencoder.base.files import file_digest, sha256
+from autoencoder.base.files import file_digest
+from autoencoder.base.modules import module_digest
 from autoencoder.network.model import Autoencoder, lineage
 from tools.verify import METRICS, MODEL, PROVENANCE, distances, judge, outputs
 
@@ -90,7 +91,9 @@ def test_where_the_model_came_from_is_in_its_file(ran: Project) -> None:
     made = lineage(ran.root / MODEL)
     assert made["parameters"]["z_size"] == 32
     assert made["train_md5"] == file_digest(ran.root / "data/train.csv", "md5")
-    assert made["code"]["stages/train.py"] == sha256(ran.root / "stages/train.py")
+    assert made["code"]["stages/train.py"] == module_digest(
+        (ran.root / "stages/train.py").read_bytes()
+    )
     assert made["torch"] == torch.__version__
     assert {
         "numpy",
