@@ -12,7 +12,8 @@ from types import TracebackType
 # Variables of BLAS libraries, oneDNN, OpenMP, NumPy, PyTorch and CUDA that choose other kernels,
 # another precision or another number of threads than the one that was asked for. With some of them
 # products are wrong: with OMP_DYNAMIC or OMP_THREAD_LIMIT, OpenMP starts fewer threads than oneDNN
-# has divided the work among, and the rest of the result is what was in the memory before.
+# has divided the work among, and the rest of the result is what was in the memory before. And a
+# notebook's MPLBACKEND, without whose package matplotlib cannot be imported; figures here need none.
 _PREFIXES = (
     "ATEN_",
     "BLIS_",
@@ -24,6 +25,7 @@ _PREFIXES = (
     "KMP_",
     "MIOPEN_",
     "MKL_",
+    "MPLBACKEND",
     "NPY_",
     "NVIDIA_TF32_OVERRIDE",
     "OMP_",
@@ -52,7 +54,7 @@ def begin() -> None:
 
 
 def fix_environment() -> None:
-    """Remove variables that change results, and keep oneDNN in full float32.
+    """Remove variables that change results or break imports; keep oneDNN in full float32.
 
     The number of threads is bounded by OMP_NUM_THREADS and OMP_THREAD_LIMIT as before, through the
     former; see `network.threads`.

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers.project import TRAIN, Project, train_outputs
+from helpers.project import ROOT, TRAIN, Project, train_outputs
 
 FIXED = {  # settings that would choose other kernels, which round differently
     "MKL_CBWR": "COMPATIBLE",
@@ -40,11 +40,22 @@ def matplotlibrc(project: Project) -> tuple[str, ...]:
     return ()
 
 
+def notebook(project: Project) -> tuple[str, ...]:
+    """What Jupyter, Colab and VS Code set for the commands that a notebook starts."""
+    project.environment |= {
+        **{"MPLBACKEND": "module://matplotlib_inline.backend_inline", "JPY_PARENT_PID": "1"},
+        **{"CLICOLOR": "1", "FORCE_COLOR": "1", "TERM": "xterm-color", "COLUMNS": "0"},
+        **{"PAGER": "cat", "GIT_PAGER": "cat", "PYDEVD_USE_FRAME_EVAL": "NO"},
+        **{"MPLCONFIGDIR": "/proc/none", "PYTHONSTARTUP": "/nowhere"},
+    }
+    return ()
+
+
 RESULTS = ["metrics/test.json", "plots/classes.csv", "plots/sanity_check.png", "plots/worst.png"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [one_thread, settings, one_processor, matplotlibrc])
+@pytest.mark.parametrize("change", [one_thread, settings, one_processor, matplotlibrc, notebook])
 def test_the_bytes_are_the_same(project: Project, change: object) -> None:
     # The tests as a whole run with one thread in each process.
     project.environment["OMP_NUM_THREADS"] = str(os.cpu_count())
@@ -60,6 +71,17 @@ def test_the_bytes_are_the_same(project: Project, change: object) -> None:
         made = [(project.root / name).read_bytes() for name in RESULTS]
         outputs.append([*train_outputs(run), *made])
     assert outputs[0] == outputs[1]
+
+
+@pytest.mark.process
+def test_every_program_starts_from_a_notebook() -> None:
+    project = Project(ROOT)
+    notebook(project)
+    for program in ("tools.review", "tools.sweep", "tools.explore", "stages.sanity_check"):
+        module = f"import {program}, matplotlib; print(matplotlib.__version__)"
+        assert (
+            project.run("python", "-c", module).count("\n") <= 3
+        )  # that MPLCONFIGDIR is of no use
 
 
 @pytest.mark.slow
