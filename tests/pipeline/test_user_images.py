@@ -193,8 +193,72 @@ def test_one_data_set_of_the_user_takes_the_place_of_another(
 @pytest.mark.slow
 def test_what_only_the_raw_directory_has_is_never_deleted(two: Project) -> None:
     (two.root / "data/raw/notes.txt").write_text("mine alone\n")
+    two.set_params(dataset="data/incoming/other.csv")
     message = "error: data/raw/notes.txt: neither published nor in data/incoming or DVC's cache"
-    assert message in two.run("dvc", "exp", "run", "-S", OTHER, "fetch", status=255)
-    assert raw_files(two) == {"notes.txt": "mine alone\n", "mine.csv": "mine\n"}
-    two.run("git", "checkout", "--quiet", "params.yaml")
     assert message in two.run("dvc", "repro", "fetch", status=255)
+    assert raw_files(two) == {"notes.txt": "mine alone\n", "mine.csv": "mine\n"}
+
+
+# Names as people have them, and how a shell and DVC are told: quoted twice.
+NAMES = {
+    "archive (1)/train.csv": """-S "dataset='data/incoming/archive (1)/train.csv'" """,
+    "a,b.csv": """-S "dataset='data/incoming/a,b.csv'" """,
+    "größe.csv": """-S "dataset='data/incoming/größe.csv'" """,
+    "#1.csv": """-S "dataset='data/incoming/#1.csv'" """,
+    "it's.csv": r"""-S "dataset=\"data/incoming/it's.csv\"" """,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_of_the_user_s_data_can_be_given(fresh_project: Project, name: str) -> None:
+    path = fresh_project.root / "data/incoming" / name
+    path.parent.mkdir(exist_ok=True)
+    table.write(path, [named(draw_digits(50, seed=3))])
+    fresh_project.run("dvc", "add", str(path))
+    fresh_project.commit("user data")
+    assert f"data/incoming/{name}.dvc\0" in fresh_project.run("git", "ls-files", "-z")
+    fresh_project.run("sh", "-c", f"dvc exp run {NAMES[name]} convert")
+    assert fresh_project.params()["dataset"] == f"data/incoming/{name}"
+    assert len(table.read(fresh_project.root / "data/train.csv")[0]) == 40
+
+
+def test_all_of_the_user_s_data_can_be_added_as_dvc_says(fresh_project: Project) -> None:
+    (fresh_project.root / "data/incoming/mine.csv").write_text("1\n")
+    advice = fresh_project.run("dvc", "add", "data/incoming", status=1)
+    assert "git rm -r --cached 'data/incoming'" in advice
+    fresh_project.run("git", "rm", "-r", "--quiet", "--cached", "data/incoming")
+    fresh_project.run("git", "commit", "--quiet", "--message", "stop tracking data/incoming")
+    fresh_project.run("dvc", "add", "data/incoming")
+    fresh_project.commit("all user data")
+    files = fresh_project.run("git", "ls-files", "data").split()
+    assert files == ["data/.gitignore", "data/incoming.dvc"]
+    fresh_project.set_params(dataset="data/incoming/mine.csv")
+    assert fresh_project.stages_run(fresh_project.run("dvc", "repro", "fetch")) == ["fetch"]
+
+
+def test_what_a_user_ignores_everywhere_stops_neither_dvc_nor_git(
+    fresh_project: Project, tmp_path: Path
+) -> None:
+    ignored = ["data/", "models/", "metrics/", "plots/", "sweeps/", "*.csv", "*.dvc", "*.json"]
+    (tmp_path / "ignore").write_text("\n".join([*ignored, "*.lock", "*.png", "*.yaml", ""]))
+    (tmp_path / "config").write_text(f"[core]\nexcludesFile = {tmp_path / 'ignore'}\n")
+    fresh_project.environment["GIT_CONFIG_GLOBAL"] = str(tmp_path / "config")
+    path = fresh_project.root / "data/incoming/digits/by hand/mine.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("1\n")
+    fresh_project.run("dvc", "add", str(path))
+    fresh_project.run("dvc", "repro", "fetch")
+    for name in ("metrics/test.json", "plots/loss.csv", "plots/loss.png", "sweeps/new.csv"):
+        (fresh_project.root / name).parent.mkdir(exist_ok=True)
+        (fresh_project.root / name).touch()
+    fresh_project.commit("what is for git")
+    added = fresh_project.run("git", "show", "--name-only", "--format=", "-z").split("\0")
+    assert sorted(filter(None, added)) == [
+        "data/incoming/digits/by hand/mine.csv.dvc",
+        "dvc.lock",
+        "metrics/test.json",
+        "plots/loss.csv",
+        "plots/loss.png",
+        "sweeps/new.csv",
+    ]
