@@ -20,7 +20,7 @@ from benchmarks.measure import ROOT, machine, report, write_params
 
 REPORT = Path(__file__).with_suffix(".md")
 ROUNDS = 3
-SEVERAL = "torchrun --standalone --nproc-per-node={} -m"
+SEVERAL = "torchrun --standalone --local-addr=127.0.0.1 --nproc-per-node={} -m"
 LAUNCHERS = ["python -m", SEVERAL.format(2), SEVERAL.format(3)]
 
 

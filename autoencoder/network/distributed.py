@@ -5,8 +5,10 @@ A single process, started without torchrun, has no process group and waits for n
 
 import hashlib
 import json
+import logging
 import os
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +27,10 @@ from autoencoder.data.table import PIXELS
 from autoencoder.network.model import add_noise, to_unit_range
 from autoencoder.network.step import AdamW
 from autoencoder.network.training_network import TrainingNetwork
+
+log = logging.getLogger(__name__)
+
+REPORT_S = 10  # of waiting for the other processes, after which a line says so
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,25 @@ def _restart_safe_store(store: Store, world: World) -> Store:
 
 
 @contextmanager
+def _joining(world: World, address: str) -> Iterator[None]:
+    """Say what the block waits for if it takes long, and what is wrong if it fails."""
+    others = f"the {world.world_size} processes of this run, through torchrun at {address}"
+    timer = threading.Timer(REPORT_S, log.warning, (f"waiting for {others}",))
+    timer.daemon = True
+    if world.local_rank == 0:
+        timer.start()
+    try:
+        yield
+    except distributed.DistError as error:
+        (reason, *_) = str(error).splitlines() or [""]
+        raise UserError(
+            f"could not join {others}: {reason}; that name and port must be reachable from here"
+        ) from error
+    finally:
+        timer.cancel()
+
+
+@contextmanager
 def process_group() -> Iterator[World]:
     """Join the process group that torchrun started, and leave it at the end.
 
@@ -123,21 +148,23 @@ def process_group() -> Iterator[World]:
         return
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     world = World(*(int(environment[name]) for name in names))
-    store, rank, world_size = next(rendezvous("env://"))
-    distributed.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        store=_restart_safe_store(store, world),
-        rank=rank,
-        world_size=world_size,
-    )
     try:
+        with _joining(world, "{MASTER_ADDR}:{MASTER_PORT}".format(**environment)):
+            store, rank, world_size = next(rendezvous("env://"))
+            distributed.init_process_group(
+                "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+                store=_restart_safe_store(store, world),
+                rank=rank,
+                world_size=world_size,
+            )
         yield world
     except (UserError, OSError, KeyboardInterrupt):
         if world.local_rank:
             sys.exit(1)
         raise
     finally:
-        distributed.destroy_process_group()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 class AutogradStep:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import torch
 from helpers.networks import parameters
 from helpers.project import AFTER_TABLES, TRAIN, Project, train_outputs
 from torch import Tensor
-from torch.distributed import HashStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 
 from autoencoder.base.errors import UserError
 from autoencoder.network.distributed import World, _restart_safe_store
@@ -30,7 +31,8 @@ ROUNDING = 2e-5
 
 
 def torchrun(processes: int, *options: str) -> list[str]:
-    return ["torchrun", "--standalone", f"--nproc-per-node={processes}", *options, *TRAIN]
+    launcher = ["torchrun", "--standalone", "--local-addr=127.0.0.1"]
+    return [*launcher, f"--nproc-per-node={processes}", *options, *TRAIN]
 
 
 def losses(project: Project) -> pd.DataFrame:
@@ -199,9 +201,36 @@ def test_machines_that_differ_are_refused(project: Project, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_dvc_starts_train_with_the_launcher(project: Project) -> None:
     alone = pd.read_csv(project.root / "plots/loss.csv", index_col="epoch")
-    launcher = "launcher='torchrun --standalone --nproc-per-node=2 -m'"
+    launcher = "launcher='torchrun --standalone --local-addr=127.0.0.1 --nproc-per-node=2 -m'"
     output = project.run("dvc", "exp", "run", "-S", launcher)
     assert project.stages_run(output) == AFTER_TABLES
     check_curve(pd.read_csv(project.root / "plots/loss.csv", index_col="epoch"), alone)
     assert lineage(project.root / "models/autoencoder.safetensors")["processes"] == 2
     assert project.stages_run(project.run("dvc", "repro")) == []
+
+
+@pytest.mark.slow
+def test_a_machine_whose_name_does_not_resolve_trains(project: Project) -> None:
+    unshare = ["unshare", "--uts"]
+    if os.geteuid() or subprocess.run([*unshare, "true"], check=False).returncode:
+        pytest.skip("another host name for one process requires root, on Linux")
+    command = shlex.join(torchrun(2))
+    project.run(*unshare, "sh", "-c", f"hostname nowhere.invalid && timeout 100 {command}")
+    assert lineage(project.root / "m.safetensors")["processes"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["127.0.0.1", "nowhere.invalid"])
+def test_a_process_that_waits_for_others_says_so(project: Project, address: str) -> None:
+    """The others never come, or the address of torchrun does not resolve."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    project.environment |= {
+        **{"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"},
+        **{"MASTER_ADDR": address, "MASTER_PORT": str(store.port)},
+        **{"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": "True"},
+    }
+    with project.start("timeout", "60", "python", *TRAIN) as process:
+        assert process.stdout is not None
+        expected = f"waiting for the 2 processes of this run, through torchrun at {address}:"
+        assert any(line.startswith(expected) for line in process.stdout)
+        process.terminate()
