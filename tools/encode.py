@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from autoencoder.base.cli import Flag, Reads, Writes, run_stage
+from autoencoder.base.cli import Option, Reads, Writes, run_stage
 from autoencoder.base.files import atomic_write
 from autoencoder.base.inputs import Inputs
 from autoencoder.data.table import Chunk
@@ -56,7 +56,9 @@ class Paths:
     model: Annotated[Path, Reads("trained network, safetensors")]
     images: Annotated[Path, Reads("what `dataset:` takes, or a picture: see docs/data.md")]
     codes: Annotated[Path, Writes("latent code of each image, CSV: label, z0, z1, ...")]
-    invert: Annotated[bool, Flag("exchange black and white of the images")]
+    invert: Annotated[
+        bool, Option("exchange black and white of the images", {"action": "store_true"})
+    ]
 
 
 def main(paths: Paths, _: Inputs) -> None:

@@ -1,7 +1,8 @@
 """Reconstruct images, and score each by its reconstruction error: an anomaly score.
 
 Images are a table, an array, a picture, or a directory of them, as for `dataset:`. An image unlike
-the training images is reconstructed badly: its BCE is high.
+the training images is reconstructed badly: its BCE is high. Grey images have a high BCE whatever
+the reconstruction; bce_excess is the BCE minus the entropy of the image's own pixels.
 """
 
 import logging
@@ -17,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoencoder.base.cli import Flag, Reads, Writes, run_stage
+from autoencoder.base.cli import Option, Reads, Writes, run_stage
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write
 from autoencoder.base.inputs import Inputs
 from autoencoder.data import table
 from autoencoder.data.user_data import iter_images
-from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.metrics import per_image_entropies, per_image_losses
 from autoencoder.network.model import Autoencoder, lineage, to_unit_range
 from autoencoder.network.numerics import configure_numerics
 
@@ -61,8 +62,20 @@ def reconstruct(model: Autoencoder, images: Images) -> tuple[Images, NDArray[np.
     return (255 * reconstructions).round().to(torch.uint8).numpy(), bce.numpy()
 
 
+def reference_scores(model: Autoencoder, chunks: Iterable[table.Chunk]) -> NDArray[np.float64]:
+    """Compute the bce_excess of the images to compare scores with, in ascending order."""
+    excesses = [
+        per_image_losses(model, torch.from_numpy(images))[0].numpy() - per_image_entropies(images)
+        for _, images in chunks
+    ]
+    return np.sort(np.concatenate(excesses))
+
+
 def iter_reconstructions(
-    model: Autoencoder, chunks: Iterable[table.Chunk], scores: TextIO
+    model: Autoencoder,
+    chunks: Iterable[table.Chunk],
+    scores: TextIO,
+    reference: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[NDArray[np.str_], Images, Images]]:
     """Reconstruct images chunk by chunk, and write their scores.
 
@@ -72,17 +85,25 @@ def iter_reconstructions(
     chunks : iterable of (str array of shape (n,), uint8 array of shape (n, 784))
         Labels and images.
     scores : text file
-        Receives CSV: label, bce.
+        Receives CSV: label, bce, bce_excess and, with a reference, percentile.
+    reference : float64 array, ascending, optional
+        What `reference_scores` returns. The percentile of an image is the share of reference images
+        with a lower bce_excess, 0..100.
 
     Yields
     ------
     labels, images, reconstructions
     """
-    scores.write("label,bce\n")
+    header = True
     for labels, images in chunks:
         reconstructions, bce = reconstruct(model, images)
+        excess = bce - per_image_entropies(images)
+        rows = pd.DataFrame({"bce": bce, "bce_excess": excess}, pd.Index(labels, name="label"))
+        if reference is not None:
+            rows["percentile"] = 100 * np.searchsorted(reference, excess) / len(reference)
         # Computed in float32; nine digits distinguish any two of these values.
-        pd.Series(bce, labels).to_csv(scores, header=False, float_format="%.9g")
+        rows.to_csv(scores, header=header, float_format="%.9g")
+        header = False
         yield labels, images, reconstructions
 
 
@@ -146,8 +167,16 @@ class Paths:
             "NAME.png"
         ),
     ]
-    scores: Annotated[Path, Writes("BCE of each image, CSV: label, bce")]
-    invert: Annotated[bool, Flag("exchange black and white of the images")]
+    scores: Annotated[
+        Path, Writes("scores of each image, CSV: label, bce, bce_excess and, if asked, percentile")
+    ]
+    reference: Annotated[
+        Path | None,
+        Reads("images to compare the scores with, such as data/test.csv: adds the percentile"),
+    ]
+    invert: Annotated[
+        bool, Option("exchange black and white of the images", {"action": "store_true"})
+    ]
 
 
 def main(paths: Paths, _: Inputs) -> None:
@@ -160,8 +189,11 @@ def main(paths: Paths, _: Inputs) -> None:
     images = iter_images(
         paths.images, paths.invert, usual_border=lineage(paths.model).get("mean_border", 0)
     )
+    reference = None
+    if paths.reference is not None:
+        reference = reference_scores(model, iter_images(paths.reference))
     with atomic_write(paths.scores) as partial, partial.open("w", encoding="utf-8") as file:
-        results = iter_reconstructions(model, images, file)
+        results = iter_reconstructions(model, images, file, reference)
         if suffix == ".csv":
             reconstructions = ((labels, made) for labels, _, made in results)
             table.write(paths.reconstructions, reconstructions)

@@ -32,10 +32,11 @@ class Writes:
 
 
 @dataclass(frozen=True)
-class Flag:
-    """Marks an option ``--name`` without a value."""
+class Option:
+    """Marks any other option ``--name``, with its settings for `argparse`."""
 
     help: str
+    settings: Mapping[str, Any]
 
 
 def make_parser(description: str, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -67,8 +68,8 @@ def run_stage(
     main : callable
         Receives the paths of the command line and the `Inputs` read from them.
     paths : type
-        A dataclass whose fields become the options: ``Annotated[Path, Reads("help text")]``, or
-        with `Writes`, or ``Annotated[bool, Flag("help text")]``.
+        A dataclass whose fields become the options: ``Annotated[Path, Reads("help text")]``, with
+        `Writes` or `Option` for others. A ``Path | None`` may be left out.
     description : str
         What the program does, for ``--help``.
     uses : sequence of str
@@ -76,35 +77,47 @@ def run_stage(
     """
 
     def parse_and_run() -> None:
-        width = max(map(len, uses), default=0)
-        fields = params.Params.model_fields
-        lines = [f"  {name:{width}}  {fields[name].description}" for name in uses]
-        parser = make_parser(
-            description or "",
-            "\n".join([f"parameters, from {params.FILE}:", *(lines or ["  none"])]),
-        )
-        options = {
-            name: hint.__metadata__[0]
-            for name, hint in get_type_hints(paths, include_extras=True).items()
-        }
-        groups = {
-            kind: parser.add_argument_group(kind.__name__.lower()) for kind in (Reads, Writes)
-        }
-        for name, option in options.items():
-            settings: dict[str, Any] = {"type": Path, "required": True, "metavar": "PATH"}
-            if isinstance(option, Flag):
-                settings = {"action": "store_true"}
-            group = groups.get(type(option), parser)
-            group.add_argument(f"--{name}", help=option.help, **settings)
-        values = vars(parser.parse_args())
-        read = {name: values[name] for name in options if isinstance(options[name], Reads)}
-        written = {name: values[name] for name in options if isinstance(options[name], Writes)}
-        refuse_overwriting(read, written)
-        inputs = Inputs.read(read.values(), uses)
-        main(paths(**{name: values[name] for name in options}), inputs)
+        arguments, read = _parse(paths, description, uses)
+        inputs = Inputs.read(read, uses)
+        main(arguments, inputs)
         inputs.check_unchanged()
 
     run(parse_and_run)
+
+
+def _parse(
+    paths: type[Paths], description: str | None, uses: Sequence[str]
+) -> tuple[Paths, list[Path]]:
+    """Parse the command line; return the paths, and those of them that are read."""
+    width = max(map(len, uses), default=0)
+    fields = params.Params.model_fields
+    used = [f"  {name:{width}}  {fields[name].description}" for name in uses] or ["  none"]
+    epilog = "\n".join([f"parameters, from {params.FILE}:", *used])
+    parser = make_parser(description or "", epilog)
+    groups = {
+        Reads: parser.add_argument_group("reads"),
+        Writes: parser.add_argument_group("writes"),
+    }
+    hints = get_type_hints(paths, include_extras=True)
+    options = {name: hint.__metadata__[0] for name, hint in hints.items()}
+    for name, option in options.items():
+        if isinstance(option, Option):
+            parser.add_argument(f"--{name}", help=option.help, **option.settings)
+        else:
+            groups[type(option)].add_argument(
+                f"--{name}",
+                type=Path,
+                required=hints[name].__origin__ is Path,
+                metavar="PATH",
+                help=option.help,
+            )
+    arguments = parser.parse_args()
+    values = {name: getattr(arguments, name) for name in options}
+    given = [name for name in options if values[name] is not None]
+    read = {name: values[name] for name in given if isinstance(options[name], Reads)}
+    written = {name: values[name] for name in given if isinstance(options[name], Writes)}
+    refuse_overwriting(read, written)
+    return paths(**values), list(read.values())
 
 
 def refuse_overwriting(inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:

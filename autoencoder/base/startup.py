@@ -13,7 +13,7 @@ from types import TracebackType
 # another precision or another number of threads than the one that was asked for. With some of them
 # products are wrong: with OMP_DYNAMIC or OMP_THREAD_LIMIT, OpenMP starts fewer threads than oneDNN
 # has divided the work among, and the rest of the result is what was in the memory before. And a
-# notebook's MPLBACKEND, without whose package matplotlib cannot be imported; figures here need none.
+# notebook's MPLBACKEND, without whose package matplotlib cannot be imported; no figure needs it.
 _PREFIXES = (
     "ATEN_",
     "BLIS_",

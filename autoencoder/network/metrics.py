@@ -1,5 +1,6 @@
 """Scores of a network, and the baselines to compare them with."""
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,8 @@ from autoencoder.base.errors import UserError
 from autoencoder.data.table import Chunk
 from autoencoder.network.model import Autoencoder, to_unit_range
 from autoencoder.network.probe import probe_accuracy
+
+log = logging.getLogger(__name__)
 
 # Images per batch, which bounds the memory for activations and for copies in wider types.
 _BATCH = 1000
@@ -72,11 +75,26 @@ def entropy(images: NDArray[np.uint8]) -> float:
     images : uint8 array of shape (n, 784)
     """
     counts = sum(np.bincount(batch.ravel(), minlength=256) for batch in _batches(images))
+    return float(counts @ _grey_entropies() / images.size)
+
+
+def per_image_entropies(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Compute the mean entropy of the pixels of each image, natural logarithm.
+
+    Parameters
+    ----------
+    images : uint8 array of shape (n, 784)
+    """
+    entropies: NDArray[np.float64] = _grey_entropies()[images].mean(1)
+    return entropies
+
+
+def _grey_entropies() -> NDArray[np.float64]:
+    """Return the entropy of each grey value, 0..255, as a probability of white; shape (256,)."""
     p = np.arange(256) / 255
     q = 1 - p
     with np.errstate(divide="ignore", invalid="ignore"):
-        entropies = np.nan_to_num(-p * np.log(p)) + np.nan_to_num(-q * np.log(q))
-    return float(counts @ entropies / images.size)
+        return np.nan_to_num(-p * np.log(p)) + np.nan_to_num(-q * np.log(q))
 
 
 def principal_components(images: NDArray[np.uint8]) -> Components:
@@ -142,9 +160,14 @@ def probe_accuracies(
     Returns
     -------
     dict of str to float
-        probe_accuracy and probe_accuracy_pca, 0..1; empty if all training labels are the same.
+        probe_accuracy and probe_accuracy_pca, 0..1; empty if all training labels are the same, or
+        none of them is a test label, which is logged.
     """
-    if len(np.unique(train[0])) < 2:
+    classes = np.unique(train[0])
+    if len(classes) < 2:
+        return {}
+    if not np.isin(classes, test[0]).any():
+        log.warning("no probe_accuracy: the training and the test table have no label in common")
         return {}
     mean, components = map(torch.from_numpy, pca)
     kept = components[:, : model.z_size]

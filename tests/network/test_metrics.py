@@ -14,6 +14,7 @@ from autoencoder.network.metrics import (
     cross_entropy,
     entropy,
     pca_mse,
+    per_image_entropies,
     principal_components,
     probe_accuracies,
     score,
@@ -38,6 +39,8 @@ def test_entropy_is_the_bce_of_images_with_themselves(test: Images) -> None:
     x = torch.from_numpy(test).double() / 255
     assert entropy(test) == pytest.approx(F.binary_cross_entropy(x, x).item(), rel=1e-12)
     assert entropy(np.array([[0, 255]], np.uint8)) == 0
+    expected = F.binary_cross_entropy(x, x, reduction="none").mean(1)
+    assert per_image_entropies(test) == pytest.approx(expected.numpy(), rel=1e-12)
 
 
 def test_cross_entropy_is_that_of_torch(test: Images) -> None:
@@ -104,10 +107,15 @@ def test_a_model_that_learned_nothing_is_an_error(train: Images, test: Images) -
         score(Autoencoder((512, 256), 8, "sigmoid").eval(), labelled(train), labelled(test))
 
 
-def test_the_probe_needs_two_classes(train: Images, test: Images) -> None:
+def test_the_probe_needs_two_classes_in_both_tables(
+    train: Images, test: Images, caplog: pytest.LogCaptureFixture
+) -> None:
     model = build_network(torch.from_numpy(train), parameters())
     pca = principal_components(train)
     one = (np.full(len(train), "unlabelled"), train)
     assert probe_accuracies(model, pca, one, labelled(test)) == {}
+    renamed = (np.char.add("digit ", labelled(test)[0]), test)
+    assert probe_accuracies(model, pca, labelled(train), renamed) == {}
+    assert "have no label in common" in caplog.text
     both = probe_accuracies(model, pca, labelled(train), labelled(test))
     assert list(both) == ["probe_accuracy", "probe_accuracy_pca"]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's documentation
 from helpers.project import ROOT, Project, peak_memory
 from PIL import Image
 
@@ -38,10 +39,40 @@ def test_a_table_and_scores_are_those_of_the_model(ran: Project, tmp_path: Path)
     assert abs(found / 255 - expected).max() < 0.5001 / 255
 
     found_scores = pd.read_csv(scores, dtype={"label": str})
-    assert list(found_scores.columns) == ["label", "bce"]
+    assert list(found_scores.columns) == ["label", "bce", "bce_excess"]
     assert (found_scores["label"] == labels).all()
     bce, _ = per_image_losses(model, torch.from_numpy(images))
     np.testing.assert_allclose(found_scores["bce"], bce, rtol=1e-6)
+    x = to_unit_range(torch.from_numpy(images)).double()
+    entropies = F.binary_cross_entropy(x, x, reduction="none").mean(1)
+    np.testing.assert_allclose(found_scores["bce_excess"], bce - entropies, atol=1e-7)
+
+
+def test_grey_images_have_no_high_excess_and_percentiles_are_of_the_reference(
+    ran: Project, tmp_path: Path
+) -> None:
+    """Every reconstruction of a grey image has a high BCE; that of white noise is bad as well."""
+    noise = np.random.default_rng(0).integers(0, 256, (1, 784), np.uint8)
+    some = table.read(ran.root / "data/test.csv")[1][:3]
+    strange = np.concatenate([np.zeros((1, 784), np.uint8), noise, some])
+    table.write(tmp_path / "strange.csv", [(np.array(list("abcde")), strange)])
+    made, scores = tmp_path / "made.csv", tmp_path / "scores.csv"
+    for images, out in (
+        ("data/test.csv", "all.csv"),
+        (str(tmp_path / "strange.csv"), "scores.csv"),
+    ):
+        arguments = ["--images", images, "--reconstructions", str(made), "--reference"]
+        arguments += ["data/test.csv", "--scores", str(tmp_path / out)]
+        ran.run_module("tools.reconstruct", *MODEL, *arguments)
+    found = pd.read_csv(scores)
+    everything = pd.read_csv(tmp_path / "all.csv")
+    assert found["percentile"][1] == 100
+    for excess, percentile in zip(found["bce_excess"], found["percentile"], strict=True):
+        below = 100 * (everything["bce_excess"] < excess - 1e-9).mean()
+        assert percentile == pytest.approx(below, abs=1.01)  # the image itself is among them
+    in_order = everything.sort_values("bce_excess")["percentile"]
+    assert in_order.is_monotonic_increasing
+    assert (in_order.iloc[0], in_order.iloc[-1]) == (0, 99)
 
 
 def test_a_picture_shows_each_image_beside_its_reconstruction(ran: Project, tmp_path: Path) -> None:
@@ -112,4 +143,4 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
 def test_help_lists_inputs_and_outputs() -> None:
     output = Project(ROOT).run_module("tools.reconstruct", "--help")
     options = re.findall(r"^  --(\w+) PATH", output, re.MULTILINE)
-    assert options == ["model", "images", "reconstructions", "scores"]
+    assert options == ["model", "images", "reference", "reconstructions", "scores"]
