@@ -13,6 +13,7 @@ import pytest
 import torch
 from helpers.digits import Digits, draw_digits, publish
 from helpers.project import (
+    SEEDS,
     Project,
     build_once,
     copy_checkout,
@@ -84,8 +85,10 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
         remove_user_data(project)
         project.write_params(small_params() | {"mirror": mirror.as_uri()})
         (root / "dvc.lock").unlink(missing_ok=True)
-        for directory in ("metrics", "plots"):
+        for directory in ("metrics", "plots", "sweeps"):
             shutil.rmtree(root / directory, ignore_errors=True)
+        (root / "sweeps").mkdir()
+        (root / "sweeps/seed.csv").write_text(SEEDS)
         project.commit("the project, on a small data set")
         return ""
 
