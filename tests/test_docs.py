@@ -148,6 +148,15 @@ def test_every_parameter_is_documented() -> None:
     assert values == documented, "docs/parameters.md: values as in params.yaml"
 
 
+def test_the_network_is_described_by_its_parameters() -> None:
+    parameters = documented_parameters()
+    hidden = parameters["hidden_sizes"]
+    pipeline = (ROOT / "dvc.yaml").read_text()
+    for text, z in ((README, "z"), (pipeline, parameters["z_size"])):
+        sizes = "-".join(map(str, [784, *hidden, z, *reversed(hidden), 784]))
+        assert sizes in text, f"README.md, dvc.yaml: by docs/parameters.md the network is {sizes}"
+
+
 @pytest.mark.parametrize("name", ["z_size", "activation"])
 def test_sweeps_are_quoted_as_measured(name: str) -> None:
     run = str(documented_parameters()[name])

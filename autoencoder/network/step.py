@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from autoencoder.data.table import PIXELS
-from autoencoder.network.model import add_noise
+from autoencoder.network.model import ACTIVATIONS, Autoencoder, add_noise
 from autoencoder.network.training_network import CentredLinear, TrainingNetwork
 
 # AdamW's. Squared gradients are averaged over fewer steps than with the usual 0.999, because of the
@@ -151,6 +151,12 @@ def cuda_graph(work: Callable[[], object], generator: torch.Generator) -> Callab
     with torch.cuda.graph(graph):
         work()
     return graph.replay
+
+
+def can_compute(network: Autoencoder) -> bool:
+    """Whether `Step` knows all layers of a network; `AutogradStep` trains any."""
+    known = (Autoencoder, nn.Sequential, nn.Linear, *ACTIVATIONS.values())
+    return all(isinstance(module, known) for module in network.modules())
 
 
 class Step:

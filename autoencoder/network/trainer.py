@@ -15,7 +15,7 @@ from autoencoder.network.losses import Epoch
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
 from autoencoder.network.numerics import SCORING_THREADS
-from autoencoder.network.step import AdamW, Step, flatten
+from autoencoder.network.step import AdamW, Step, can_compute, flatten
 from autoencoder.network.threads import ThreadTuner, available_threads
 from autoencoder.network.training_network import TrainingNetwork
 
@@ -141,7 +141,7 @@ class Trainer:
         self.optimizer = AdamW(self.weights, params.weight_decay)
         self.train_step = (
             Step(network, self.optimizer, training, params.batch_size, params.noise)
-            if world.world_size == 1
+            if world.world_size == 1 and can_compute(network)
             else AutogradStep(
                 network, self.optimizer, training, params.batch_size, params.noise, world
             )

@@ -19,6 +19,8 @@ from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.model import add_noise
 from autoencoder.network.step import AdamW, Step, flatten
 
+pytestmark = pytest.mark.usefixtures("only_linear_layers")
+
 
 def check_steps(images: Tensor, activation: Activation, batch_size: int, noise: float) -> None:
     """Hold some steps against those of autograd, on the device of the images."""
@@ -32,7 +34,9 @@ def check_steps(images: Tensor, activation: Activation, batch_size: int, noise: 
         generator.manual_seed(5)
     for rows in torch.randperm(len(images), device=device).split(batch_size)[:3]:
         loss = step(rows, 1e-3)
-        assert loss.item() == pytest.approx(reference(rows, 1e-3).item(), rel=1e-6)
+        assert loss.item() == pytest.approx(reference(rows, 1e-3).item(), rel=1e-6), (
+            "step.py does not compute the network of model.py: see docs/development.md"
+        )
         for one, other in zip(written.parameters(), plain.parameters(), strict=True):
             assert one.grad is not None
             assert other.grad is not None

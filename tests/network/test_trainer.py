@@ -8,15 +8,15 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
 from helpers.networks import parameters
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autoencoder.base.errors import UserError
 from autoencoder.network import distributed
-from autoencoder.network.distributed import SINGLE, World
+from autoencoder.network.distributed import SINGLE, AutogradStep, World
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
-from autoencoder.network.step import BETAS, EPS
+from autoencoder.network.step import BETAS, EPS, Step
 from autoencoder.network.threads import ThreadTuner
 from autoencoder.network.trainer import Trainer, build_network, learning_rate, split_validation
 
@@ -45,6 +45,21 @@ def few(parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 def weights(trained: Trainer | Autoencoder) -> Tensor:
     network = trained.network if isinstance(trained, Trainer) else trained
     return torch.cat([value.flatten() for value in network.state_dict().values()])
+
+
+@pytest.mark.usefixtures("only_linear_layers")
+def test_layers_that_the_manual_step_does_not_know_are_trained_by_autograd(
+    parts: tuple[Tensor, Tensor],
+) -> None:
+    params = parameters()
+    network = build_network(parts[0], params)
+    assert type(Trainer(network, *parts, params).train_step) is Step
+    norm = nn.LayerNorm(512)
+    network.encoder.insert(1, norm)
+    adapted = Trainer(network, *parts, params)
+    assert type(adapted.train_step) is AutogradStep
+    adapted.run_epoch()
+    assert not torch.equal(norm.weight, torch.ones(512))
 
 
 def test_learning_rate_rises_to_the_peak_and_falls_to_zero() -> None:
