@@ -39,6 +39,8 @@ _PREFIXES = (
 )
 # Those of OpenMP that only say where threads run and how they wait, and one that programs need.
 _KEPT = {"KMP_DUPLICATE_LIB_OK", "OMP_PLACES", "OMP_PROC_BIND", "OMP_STACKSIZE", "OMP_WAIT_POLICY"}
+# Where else the system looks for libraries, which may be others than those that packages bring.
+_LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH")
 
 
 def runs_as_program() -> bool:
@@ -47,10 +49,10 @@ def runs_as_program() -> bool:
 
 
 def begin() -> None:
-    """Fix the environment, postpone garbage collection, and report Ctrl-C in one line."""
+    """Fix the environment, postpone garbage collection, and report Ctrl-C and broken imports in one line."""
     gc.disable()  # until `end_imports`
     fix_environment()
-    sys.excepthook = _report_interrupt
+    sys.excepthook = _report_import_error
 
 
 def fix_environment() -> None:
@@ -77,14 +79,22 @@ def fix_environment() -> None:
     os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE"
 
 
-def _report_interrupt(
+def _report_import_error(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    """Report Ctrl-C during imports in one line, as `cli.run` does later."""
+    """Report Ctrl-C and libraries that do not load in one line, as `cli.run` does later."""
     if issubclass(kind, KeyboardInterrupt):
         print("error: interrupted", file=sys.stderr)
-    else:
+        return
+    # RuntimeError: of NumPy on an old processor, of a torchvision that is not for this torch.
+    if "--debug" in sys.argv or not issubclass(kind, (ImportError, OSError, RuntimeError)):
         sys.__excepthook__(kind, error, traceback)
+        return
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[-1].removeprefix("Original error was: ") if lines else kind.__name__
+    hints = [f"unset {name}, which is {os.environ[name]}" for name in _LOADER if name in os.environ]
+    hint = ", or ".join([*hints, "install the packages again with `make setup`"])
+    print(f"error: {reason}; {hint}; --debug shows where", file=sys.stderr)
 
 
 def end_imports() -> None:
@@ -94,3 +104,4 @@ def end_imports() -> None:
     """
     gc.freeze()
     gc.enable()
+    sys.excepthook = sys.__excepthook__

@@ -4,6 +4,7 @@ import errno
 import pickle
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,6 +255,33 @@ def test_an_error_is_one_line_and_debug_shows_its_traceback(
     assert caught.value.__context__ is not None
     with pytest.raises(type(caught.value.__context__)):
         run(main)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("program", ["stages.fetch", "stages.train", "tools.encode"])
+@pytest.mark.parametrize("library", ["libstdc++.so.6", "libz.so.1"])
+def test_a_wrong_library_is_named_in_one_line(tmp_path: Path, program: str, library: str) -> None:
+    if sys.platform != "linux":
+        pytest.skip("LD_LIBRARY_PATH is Linux only")
+    (tmp_path / library).write_text("of another system")
+    project = Project(ROOT)
+    project.environment["LD_LIBRARY_PATH"] = str(tmp_path)
+    output = project.run("python", "-m", program, "--help", status=1)
+    assert output.startswith(f"error: {tmp_path / library}: file too short; unset LD_LIBRARY_PATH")
+    assert output.count("\n") == 1
+
+
+@pytest.mark.process
+def test_a_processor_that_is_too_old_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "numpy").mkdir()
+    reason = "NumPy was built with baseline optimizations: (X86_V2) but your machine doesn't"
+    (tmp_path / "numpy/__init__.py").write_text(f'raise RuntimeError("{reason} support them")')
+    project = Project(ROOT)
+    project.environment["PYTHONPATH"] = str(tmp_path)
+    output = project.run("python", "-m", "stages.convert", "--help", status=1)
+    assert output.startswith(f"error: {reason}")
+    assert output.count("\n") == 1
+    assert "Traceback" in project.run("python", "-m", "stages.convert", "--debug", status=1)
 
 
 def test_an_error_in_the_program_shows_its_traceback() -> None:
