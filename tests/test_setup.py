@@ -5,14 +5,20 @@ import hashlib
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
+import threading
 import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 from helpers.project import ROOT
+from werkzeug.serving import make_ssl_devcert
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -136,6 +142,54 @@ def test_it_installs_what_is_locked_whatever_the_environment_says(checkout: Chec
     assert checkout.packages() == {"uv", "dvc", "torch", "pip"}
 
 
+@pytest.fixture
+def index(wheels: tuple[Path, dict[str, str]], tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The address of a package index with a company's certificate, and that certificate."""
+    for path in wheels[0].glob("*.whl"):
+        page = tmp_path / "index/simple" / path.name.split("-")[0] / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        link = f'<a href="{path.name}">{path.name}</a>\n'
+        page.write_text((page.read_text() if page.exists() else "") + link)
+        (page.parent / path.name).symlink_to(path)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    certificate = make_ssl_devcert(str(tmp_path / "server"), host="localhost")
+    handler = partial(Handler, directory=str(tmp_path / "index"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    yield f"https://localhost:{server.server_port}/simple", certificate[0]
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("bundle", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize("setting", ["PIP_INDEX_URL", "UV_DEFAULT_INDEX", "uv.toml"])
+def test_it_installs_from_the_index_that_pip_or_uv_knows(
+    checkout: Checkout, index: tuple[str, str], setting: str, bundle: str
+) -> None:
+    address, certificate = index
+    for name in list(checkout.environment):
+        if name.startswith("PIP_") or name.endswith(("CERT_FILE", "CERT_DIR", "CA_BUNDLE")):
+            del checkout.environment[name]
+    checkout.environment |= {"PIP_CONFIG_FILE": os.devnull, bundle: certificate, "NO_PROXY": "*"}
+    if setting == "uv.toml":
+        path = checkout.root.parent / ".config/uv/uv.toml"
+        path.parent.mkdir(parents=True)
+        path.write_text(f'[[index]]\nname = "company"\nurl = "{address}"\ndefault = true\n')
+    else:
+        checkout.environment[setting] = address
+    output = checkout.setup()
+    assert "uv failed" not in output
+    assert "using pip" not in output
+    assert checkout.packages() == {"uv", "dvc", "torch", "extra", "pip"}
+
+
 @pytest.mark.slow
 def test_a_moved_checkout_is_set_up_again(checkout: Checkout) -> None:
     checkout.setup()
@@ -217,15 +271,22 @@ def test_a_directory_that_is_no_environment_is_left_alone(checkout: Checkout, py
     assert not (home / "bin").exists()
 
 
-@pytest.mark.parametrize("version", ["3, 10, 1", "3, 15, 0"])
-def test_an_unsupported_python_is_named(checkout: Checkout, version: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("sys.version_info = (3, 10, 1)", "Python 3.11 to 3.14 is needed, found Python"),
+        ("sys.version_info = (3, 15, 0)", "Python 3.11 to 3.14 is needed, found Python"),
+        ("sysconfig.get_config_vars()['Py_GIL_DISABLED'] = 1", "has no GIL, and some packages"),
+    ],
+)
+def test_an_unsupported_python_is_named(checkout: Checkout, change: str, message: str) -> None:
     script = checkout.root / "python"
-    code = f"import sys, runpy; sys.version_info = ({version}); sys.argv = sys.argv[1:]; "
+    code = f"import sys, sysconfig, runpy; {change}; sys.argv = sys.argv[1:]; "
     code += "runpy.run_path(sys.argv[0], run_name='__main__')"
     script.write_text(f'#!/bin/sh\nshift\nexec {sys.executable} -c "{code}" "$@"\n')
     script.chmod(0o755)
     output = checkout.make("PYTHON=./python", "setup", status=2)
-    assert "Python 3.11 to 3.14 is needed, found Python" in output
+    assert message in output
     assert "make PYTHON=" in output
     assert not (checkout.root / ".venv").exists()
 

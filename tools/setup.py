@@ -2,7 +2,8 @@
 
 Run by the user's Python, whose version is only checked here: nothing but the standard library, and
 no syntax newer than Python 3.6. uv installs, through hard links to its cache; pip, if uv cannot.
-Both get nothing from outside but the settings that say where and how to download.
+Both get nothing from outside but the settings that say where and how to download: pip's, or uv's
+where only uv has been told of an index.
 """
 
 import argparse
@@ -15,8 +16,13 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
+
+if False:  # for type checkers: `typing` takes time
+    from collections.abc import Mapping
+    from typing import Any
 
 LOCK = Path(__file__).resolve().parent.parent / "requirements.lock"
 # PyTorch has wheels for these.
@@ -45,6 +51,13 @@ DOWNLOADS = {
     "keyring-provider": [],
 }
 KEPT_OF_UV = {"UV_CACHE_DIR", "UV_NO_CACHE", "UV_LINK_MODE", "UV_CONCURRENT_DOWNLOADS"}
+# What uv is configured with, in its variables and in uv.toml, as pip's settings.
+SETTINGS_OF_UV = {
+    "index-url": (["UV_DEFAULT_INDEX", "UV_INDEX_URL"], "index-url"),
+    "extra-index-url": (["UV_INDEX", "UV_EXTRA_INDEX_URL"], "extra-index-url"),
+    "find-links": (["UV_FIND_LINKS"], "find-links"),
+    "trusted-host": (["UV_INSECURE_HOST"], "allow-insecure-host"),
+}
 PYTHON_VARIABLES = {"PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"}
 CHECK = """
 import sys, dvc, torch
@@ -114,6 +127,8 @@ def check_python() -> None:
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         needed = "Python {}.{} to {}.{}".format(*OLDEST, *NEWEST)
         sys.exit(f"{needed} is needed, found {found}; {choose}")
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        sys.exit(f"{found} has no GIL, and some packages have no wheels for that; {choose}")
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
@@ -190,6 +205,12 @@ def create(venv: Path, environment: "dict[str, str]") -> None:
 def install(venv: Path, environment: "dict[str, str]") -> None:
     """Install what the lock lists, and remove other packages."""
     settings = pip_settings(venv, environment)
+    if not {"index-url", "no-index"} & set(settings):
+        settings = {**uv_settings(os.environ), **settings}
+    # Each of pip, uv and OpenSSL reads some of these; here, both installers trust any of them.
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        if Path(environment.get(name, "")).is_file():
+            settings.setdefault("cert", environment[name])
     for name in [name for name in environment if name.startswith("PIP_")]:
         del environment[name]
     environment["PIP_CONFIG_FILE"] = os.devnull
@@ -244,6 +265,46 @@ def pip_settings(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
             if name in DOWNLOADS and ast.literal_eval(value):
                 settings[name] = ast.literal_eval(value)
     return settings
+
+
+def uv_settings(environment: "Mapping[str, str]") -> "dict[str, str]":
+    """Return those of uv's settings that say where to download, by the names that pip has."""
+    config = uv_config(environment)
+    indexes = config.pop("index", [])
+    for name, is_default in (("index-url", True), ("extra-index-url", False)):
+        urls = [index["url"] for index in indexes if index.get("default", False) == is_default]
+        if urls:
+            config[name] = urls
+    settings = {}
+    for name, (variables, key) in SETTINGS_OF_UV.items():
+        found = [environment[variable] for variable in variables if environment.get(variable)]
+        value = found[0].replace(",", " ").split() if found else config.get(key, [])
+        values = [value] if isinstance(value, str) else value
+        if values:
+            # An index may have a name: company=https://…
+            settings[name] = " ".join(re.sub(r"^[\w.-]+=", "", text) for text in values)
+    return settings
+
+
+def uv_config(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """Return what uv's configuration files of the user and of the system say; the user's wins."""
+    import tomllib  # not in older versions of Python, which `check_python` refuses
+
+    home = environment.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    system = (environment.get("XDG_CONFIG_DIRS") or "/etc").split(":")[0]
+    files = [Path(system, "uv/uv.toml"), Path("/etc/uv/uv.toml"), Path(home, "uv/uv.toml")]
+    if environment.get("UV_CONFIG_FILE"):
+        files = [Path(environment["UV_CONFIG_FILE"])]
+    config = {}
+    for path in files:
+        try:
+            found = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            sys.exit(f"set-up failed: {path}: {error}")
+        config.update({**found, **found.pop("pip", {})})
+    return config
 
 
 def is_on(settings: "dict[str, str]", name: str) -> bool:

@@ -49,7 +49,7 @@ def runs_as_program() -> bool:
 
 
 def begin() -> None:
-    """Fix the environment, postpone garbage collection, and report Ctrl-C and broken imports in one line."""
+    """Fix the environment, postpone garbage collection, and report failed imports in one line."""
     gc.disable()  # until `end_imports`
     fix_environment()
     sys.excepthook = _report_import_error

