@@ -1,11 +1,16 @@
 """Sharing through a DVC remote, a directory or an S3 server: nobody reruns what was pushed."""
 
+import re
+import shutil
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from helpers.project import Project
+from helpers.project import ROOT, Project
 from moto.server import ThreadedMotoServer
 
 from autoencoder.base.files import sha256
@@ -140,3 +145,51 @@ def test_pull_removes_no_file_that_a_user_put_among_the_raw_ones(
     colleague.run("dvc", "pull", "--force")
     assert not own.exists()
     assert runs_nothing(colleague)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a web server, with the directory of the tests' remotes."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow
+def test_a_published_model_is_used_without_training(
+    project: Project, directory: AddRemote, tmp_path: Path, site: str
+) -> None:
+    """The lines of docs/sharing.md, with another address of the repository and of the server."""
+    page = (ROOT / "docs/sharing.md").read_text().partition("## Publish a trained model")[2]
+    blocks = re.findall(r"```bash\n(.*?)```", page.partition("\n## ")[0], re.DOTALL)
+    repository = (tmp_path / "autoencoder.git").as_uri()  # git takes this for another machine
+    publish, get, use = (
+        block.replace("https://example.com/autoencoder.git", repository)
+        .replace("https://example.com/storage", f"{site}/storage")
+        .replace("make setup && . .venv/bin/activate\n", "")
+        for block in blocks
+    )
+    directory(project)
+    project.commit("a remote")
+    project.run("git", "clone", "--quiet", "--bare", ".", "../autoencoder.git")
+    project.run("git", "remote", "add", "origin", repository)
+    project.run("sh", "-ec", publish)
+    assert project.run("git", "status", "--porcelain") == ""
+
+    stranger = Project(tmp_path / "stranger/work")
+    stranger.root.mkdir(parents=True)
+    stranger.run("sh", "-ec", get)
+    for name in ("autoencoder.safetensors", "v1.safetensors"):
+        assert sha256(stranger.root / name) == sha256(project.root / MODEL)
+    shutil.copy(project.root / "data/test.csv", stranger.root / "images.csv")
+    output = stranger.run("sh", "-ec", use)
+    assert project.stages_run(output) == []
+    assert (stranger.root / "autoencoder/out/images.png").stat().st_size
+    assert len((stranger.root / "autoencoder/out/scores.csv").read_text().splitlines()) == 101
+    # Who cannot write to the server is not asked to: the lock and the remote are as published.
+    clone = Project(stranger.root / "autoencoder")
+    assert clone.run("git", "status", "--porcelain") == ""
