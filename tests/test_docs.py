@@ -94,8 +94,8 @@ def test_pages_with_commands_are_all_run() -> None:
 
 
 def test_the_notebook_lines_run(ran: Project) -> None:
-    (code,) = blocks("docs/inference.md", "python")
-    ran.run("python", "-c", code)
+    code = "\n".join(blocks("docs/inference.md", "python"))
+    ran.run("python", "-c", f"{code}\nassert torch.equal(network(images), reconstructions)")
 
 
 def anchors(page: str) -> set[str]:

@@ -29,8 +29,19 @@ LOCK = Path(__file__).resolve().parent.parent / "requirements.lock"
 OLDEST, NEWEST = (3, 11), (3, 14)
 # What a virtual environment contains at its top; with anything else in it, it is not deleted.
 CONTENTS = {
-    *("bin", "include", "lib", "lib64", "share", "etc", "man", "pyvenv.cfg"),
-    *(".ready", ".ready.partial", ".gitignore", ".lock", "CACHEDIR.TAG"),
+    "bin",
+    "include",
+    "lib",
+    "lib64",
+    "share",
+    "etc",
+    "man",
+    "pyvenv.cfg",
+    ".ready",
+    ".ready.partial",
+    ".gitignore",
+    ".lock",
+    "CACHEDIR.TAG",
 }
 # pip's settings that say where and how to download, and uv's variables for the same. The others
 # could install elsewhere or nothing at all (target, prefix, root, dry-run, …).

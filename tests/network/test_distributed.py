@@ -83,7 +83,8 @@ def test_restarted_processes_read_nothing_of_killed_ones() -> None:
         pytest.param(2, {"batch_size": 64}, marks=pytest.mark.slow),
         pytest.param(3, {"batch_size": 64}, marks=pytest.mark.slow),
         pytest.param(
-            *(3, {"noise": 0.5, "activation": "tanh", "learning_rate": 1e-3}),
+            3,
+            {"noise": 0.5, "activation": "tanh", "learning_rate": 1e-3},
             marks=pytest.mark.slow,
         ),
     ],
