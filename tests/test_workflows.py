@@ -83,6 +83,18 @@ def test_the_hooks_before_a_commit_run_what_make_lint_runs() -> None:
     hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
     recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
     assert recipe
-    assert [hook["entry"] for hook in hooks] == re.findall(r"\$\(BIN\)/(.*)", recipe[1])
+    assert [hook["entry"] for hook in hooks] == [
+        f"""sh -c 'PATH="${{VIRTUAL_ENV:-.venv}}/bin:$PATH" {command}'"""
+        for command in re.findall(r"\$\(BIN\)/(.*)", recipe[1])
+    ]
     assert {hook["language"] for hook in hooks} == {"system"}
     assert not any(hook["pass_filenames"] for hook in hooks)
+
+
+def test_the_hooks_find_their_commands_outside_the_environment(fresh_project: Project) -> None:
+    (fresh_project.root / ".venv").symlink_to(sys.prefix)
+    fresh_project.environment |= {"PATH": "/usr/bin:/bin", "SKIP": "types"}
+    fresh_project.environment["PRE_COMMIT_HOME"] = str(fresh_project.root / "out")
+    fresh_project.environment.pop("VIRTUAL_ENV", None)
+    output = fresh_project.run(".venv/bin/pre-commit", "run", "--all-files")
+    assert output.count("Passed") == 2
