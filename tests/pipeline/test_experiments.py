@@ -1,14 +1,20 @@
 """The commands of everyday experiments, through the real dvc, on a small data set."""
 
 import csv
+import difflib
 import io
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from helpers.project import AFTER_TABLES, STAGES, Project, uses
+import yaml
+from dvc.utils.hydra import apply_overrides
+from helpers.project import AFTER_TABLES, ROOT, STAGES, Project, uses
+
+from autoencoder.base.params import Params
 
 TITLES = ["Loss of each epoch", "Validation loss", "Test loss by class"]
 
@@ -23,6 +29,26 @@ def test_a_parameter_changes_the_stages_that_use_it(project: Project) -> None:
         assert status == {stage: change for stage in STAGES if name in uses(stage)} != {}
     project.set_params(**{**before, "launcher": "another value"})
     assert json.loads(project.run("dvc", "status", "--json")) == {"train": ["changed command"]}
+
+
+@pytest.mark.parametrize("name", Params.model_fields)
+def test_an_experiment_changes_the_line_of_its_parameter_alone(tmp_path: Path, name: str) -> None:
+    """As DVC writes params.yaml back, with its comments; a list has a line for each item."""
+    path = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text().splitlines()
+    path.write_text("\n".join([*before, ""]))
+    is_list = isinstance(yaml.safe_load(path.read_text())[name], list)
+    apply_overrides(path, [f"{name}=[7,9]" if is_list else f"{name}=7"])
+    lines = list(difflib.ndiff(before, path.read_text().splitlines()))
+    removed = [line[2:] for line in lines if line.startswith("- ")]
+    added = [line[2:] for line in lines if line.startswith("+ ")]
+    if is_list:
+        assert added == ["- 7", "- 9"]
+        assert all(line.startswith("- ") for line in removed)
+    else:
+        (old,), (new,) = removed, added
+        comment = old.partition(" # ")[2]
+        assert re.fullmatch(rf"{name}: 7 *# {re.escape(comment)}", new)
 
 
 @pytest.mark.slow
