@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.digits import Digits, as_written, draw_digits, named, write_pictures
-from helpers.project import Project
+from helpers.project import ROOT, Project
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -207,6 +207,12 @@ NAMES = {
     "#1.csv": """-S "dataset='data/incoming/#1.csv'" """,
     "it's.csv": r"""-S "dataset=\"data/incoming/it's.csv\"" """,
 }
+
+
+def test_the_page_quotes_names_as_they_are_tried_here() -> None:
+    page = (ROOT / "docs/data.md").read_text()
+    for name in ("archive (1)/train.csv", "it's.csv"):
+        assert f"dvc exp run {NAMES[name].strip()}\n" in page
 
 
 @pytest.mark.slow
