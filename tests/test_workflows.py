@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers.project import ROOT
+from helpers.project import ROOT, Project
 
 MAKEFILE = (ROOT / "Makefile").read_text()
 WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
