@@ -1,5 +1,6 @@
 """Sharing through a DVC remote, a directory or an S3 server: nobody reruns what was pushed."""
 
+import json
 import re
 import shutil
 import threading
@@ -186,6 +187,17 @@ def test_a_published_model_is_used_without_training(
     for name in ("autoencoder.safetensors", "v1.safetensors"):
         assert sha256(stranger.root / name) == sha256(project.root / MODEL)
     shutil.copy(project.root / "data/test.csv", stranger.root / "images.csv")
+    page = (ROOT / "docs/inference.md").read_text()
+    plain = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-1]
+    read = (
+        "import pandas, torch\n"
+        "table = pandas.read_csv('images.csv').iloc[:, 1:]\n"
+        "images = torch.from_numpy(table.to_numpy('float32') / 255)\n"
+    )
+    score = "print(nn.functional.binary_cross_entropy(network(images), images).item())\n"
+    lines = read + plain.replace("models/autoencoder", "autoencoder") + score
+    bce = json.loads((project.root / "metrics/test.json").read_text())["bce"]
+    assert float(stranger.run("python", "-c", lines)) == pytest.approx(bce, rel=1e-5)
     output = stranger.run("sh", "-ec", use)
     assert project.stages_run(output) == []
     assert (stranger.root / "autoencoder/out/images.png").stat().st_size
