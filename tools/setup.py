@@ -19,10 +19,7 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
-
-if False:  # for type checkers: `typing` takes time
-    from collections.abc import Mapping
-    from typing import Any
+from typing import Any
 
 LOCK = Path(__file__).resolve().parent.parent / "requirements.lock"
 # PyTorch has wheels for these.
@@ -61,7 +58,10 @@ DOWNLOADS = {
     "cache-dir": [],
     "keyring-provider": [],
 }
-KEPT_OF_UV = {"UV_CACHE_DIR", "UV_NO_CACHE", "UV_LINK_MODE", "UV_CONCURRENT_DOWNLOADS"}
+KEPT_OF_UV = {
+    *("UV_CACHE_DIR", "UV_NO_CACHE", "UV_LINK_MODE", "UV_CONCURRENT_DOWNLOADS"),
+    *("UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS"),
+}
 # What uv is configured with, in its variables and in uv.toml, as pip's settings.
 SETTINGS_OF_UV = {
     "index-url": (["UV_DEFAULT_INDEX", "UV_INDEX_URL"], "index-url"),
@@ -70,6 +70,11 @@ SETTINGS_OF_UV = {
     "trusted-host": (["UV_INSECURE_HOST"], "allow-insecure-host"),
 }
 PYTHON_VARIABLES = {"PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"}
+READ_TOML = """
+import json, sys, tomllib
+with open(sys.argv[1], "rb") as file:
+    print(json.dumps(tomllib.load(file), default=str))
+"""
 CHECK = """
 import sys, dvc, torch
 for module in (dvc, torch):
@@ -217,7 +222,7 @@ def install(venv: Path, environment: "dict[str, str]") -> None:
     """Install what the lock lists, and remove other packages."""
     settings = pip_settings(venv, environment)
     if not {"index-url", "no-index"} & set(settings):
-        settings = {**uv_settings(os.environ), **settings}
+        settings = {**uv_settings(venv, dict(os.environ)), **settings}
     # Each of pip, uv and OpenSSL reads some of these; here, both installers trust any of them.
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         if Path(environment.get(name, "")).is_file():
@@ -278,9 +283,9 @@ def pip_settings(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
     return settings
 
 
-def uv_settings(environment: "Mapping[str, str]") -> "dict[str, str]":
+def uv_settings(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
     """Return those of uv's settings that say where to download, by the names that pip has."""
-    config = uv_config(environment)
+    config = uv_config(venv, environment)
     indexes = config.pop("index", [])
     for name, is_default in (("index-url", True), ("extra-index-url", False)):
         urls = [index["url"] for index in indexes if index.get("default", False) == is_default]
@@ -297,10 +302,8 @@ def uv_settings(environment: "Mapping[str, str]") -> "dict[str, str]":
     return settings
 
 
-def uv_config(environment: "Mapping[str, str]") -> "dict[str, Any]":
+def uv_config(venv: Path, environment: "dict[str, str]") -> "dict[str, Any]":
     """Return what uv's configuration files of the user and of the system say; the user's wins."""
-    import tomllib  # not in older versions of Python, which `check_python` refuses
-
     home = environment.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     system = (environment.get("XDG_CONFIG_DIRS") or "/etc").split(":")[0]
     files = [Path(system, "uv/uv.toml"), Path("/etc/uv/uv.toml"), Path(home, "uv/uv.toml")]
@@ -308,13 +311,13 @@ def uv_config(environment: "Mapping[str, str]") -> "dict[str, Any]":
         files = [Path(environment["UV_CONFIG_FILE"])]
     config = {}
     for path in files:
-        try:
-            found = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except ValueError as error:
-            sys.exit(f"set-up failed: {path}: {error}")
-        config.update({**found, **found.pop("pip", {})})
+        if path.exists():
+            # By the environment's Python: older ones cannot read it.
+            parsed = run([python(venv), "-I", "-c", READ_TOML, str(path)], None)
+            if parsed.returncode:
+                sys.exit(f"set-up failed: {path}: {reason(parsed.stderr)}")
+            found = json.loads(parsed.stdout)
+            config.update({**found, **found.get("pip", {})})
     return config
 
 
