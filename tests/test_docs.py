@@ -13,7 +13,7 @@ from helpers.committed import documented_parameters, quoted_metrics
 from helpers.project import ROOT, Project
 
 from autoencoder.base.params import Params
-from tools.seed_noise import seed_noise
+from tools.review.seed_noise import seed_noise
 
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()

@@ -22,8 +22,8 @@ from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write
 from autoencoder.base.params import Params
 from autoencoder.plots import default_style, save
+from tools.review.seed_noise import describe_data
 from tools.revisions import git, reader
-from tools.seed_noise import describe_data
 
 DIRECTORY = Path("sweeps")
 

@@ -20,8 +20,8 @@ import yaml
 from autoencoder.base.cli import make_parser, run
 from autoencoder.base.errors import UserError
 from autoencoder.network.model import Autoencoder
+from tools.review.seed_noise import GATED, describe_data, read_seeds, seed_noise
 from tools.revisions import git, reader
-from tools.seed_noise import GATED, describe_data, read_seeds, seed_noise
 
 MODEL = "models/autoencoder.safetensors"
 METRICS = "metrics/test.json"

@@ -43,7 +43,7 @@ def make_parser(description: str, epilog: str | None = None) -> argparse.Argumen
     """Make the argument parser of a program that `run` runs."""
     main_spec = sys.modules["__main__"].__spec__
     parser = argparse.ArgumentParser(
-        prog=f"python -m {main_spec.name}" if main_spec else None,
+        prog=f"python -m {main_spec.name.removesuffix('.__main__')}" if main_spec else None,
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -11,7 +11,7 @@ from helpers.project import ROOT, Project, copy_checkout
 from autoencoder.base.modules import module_digest
 from autoencoder.base.provenance import differences
 from autoencoder.data.datasets import DATASETS
-from tools.seed_noise import table_digests
+from tools.review.seed_noise import table_digests
 
 pytestmark = pytest.mark.process
 

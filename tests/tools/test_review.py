@@ -17,9 +17,10 @@ from helpers.project import ROOT, Project
 from playwright.sync_api import Browser, Page, ViewportSize
 
 from autoencoder.base.files import file_digest
-from tools.report import markdown
-from tools.review import Change, Side, compare, verdict
-from tools.seed_noise import BETTER, seed_noise, student_t
+from tools.review.compare import Change, compare, verdict
+from tools.review.report import markdown
+from tools.review.run import Run
+from tools.review.seed_noise import BETTER, seed_noise, student_t
 
 
 def change(
@@ -68,7 +69,7 @@ def test_the_gate_closes_above_the_tolerance(
         (0.0800, 0.0005, "worse", "Worse: bce 0.07300 → 0.08000 (+0.00700, +9.6 %), tolerance"),
         (0.0734, 0.0005, "even", "Worse, but within the tolerance of 0.00050: bce"),
         (0.0731, 0.0005, "even", "No difference beyond the seed noise of 0.00020: bce"),
-        (0.0730, 0.0005, "even", "No difference: bce is 0.07300 on both sides."),
+        (0.0730, 0.0005, "even", "No difference: bce is 0.07300 in both runs."),
         (0.0700, 0.0005, "better", "Better: bce 0.07300 → 0.07000 (-0.00300, -4.1 %)"),
     ],
 )
@@ -140,22 +141,22 @@ def test_text_is_text_in_markdown() -> None:
     assert markdown(None) == "—"
 
 
-def side(name: str, data: str = "mnist", test: str = "a", **metrics: float) -> Side:
+def result(name: str, data: str = "mnist", test: str = "a", **metrics: float) -> Run:
     empty = pd.Series(dtype=float)
     scores = {"bce": 0.073, "mse": 0.004} | metrics
-    return Side(name, {}, scores, data, test, pd.DataFrame(), empty, {}, {})
+    return Run(name, {}, scores, data, test, pd.DataFrame(), empty, {}, {})
 
 
 SEEDS = "seed,bce,mse\n0,0.073,0.004\n1,0.0731,0.0041\n"
 
 
 def test_other_test_images_are_not_compared() -> None:
-    message = refusal(lambda: compare(side("base"), side("current", test="b"), SEEDS, {}))
+    message = refusal(lambda: compare(result("base"), result("current", test="b"), SEEDS, {}))
     assert "base and current: the test images differ" in message
 
 
 def test_other_data_need_tolerances_and_the_verdict_says_why() -> None:
-    base, current = side("base", "mine"), side("current", "mine", bce=0.0735)
+    base, current = result("base", "mine"), result("current", "mine", bce=0.0735)
     message = refusal(lambda: compare(base, current, SEEDS, {"bce": 0.001}))
     assert "--tolerance mse=NUMBER" in message
     assert "--tolerance bce" not in message
@@ -168,12 +169,12 @@ def test_other_data_need_tolerances_and_the_verdict_says_why() -> None:
     assert verdict(compare(base, current, SEEDS, {"bce": 0.0001, "mse": 0.001}))[0] == "worse"
 
 
-def test_metrics_that_one_side_lacks_are_not_judged() -> None:
-    base, current = side("base", bce_train=0.07), side("current")
+def test_metrics_that_one_run_lacks_are_not_judged() -> None:
+    base, current = result("base", bce_train=0.07), result("current")
     changes = {change.metric: change for change in compare(base, current, SEEDS, {})}
     assert (changes["bce_train"].current, changes["bce_train"].verdict) == (None, "")
     assert not changes["bce_train"].fails
-    assert "bce_train is missing on one side" in refusal(
+    assert "bce_train is missing in one run" in refusal(
         lambda: compare(base, current, SEEDS, {"bce_train": 1})
     )
 

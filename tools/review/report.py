@@ -4,7 +4,7 @@ import base64
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import matplotlib as mpl
@@ -15,15 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from autoencoder.base.files import atomic_write
-
-if TYPE_CHECKING:
-    from tools.review import Change, Side
-
-# The pictures of sanity_check that the page shows, and their headings.
-PICTURES = {
-    "plots/sanity_check.png": "Images, latent codes and reconstructions",
-    "plots/worst.png": "Worst reconstructions",
-}
+from tools.review.compare import Change
+from tools.review.run import PICTURES, Run
 
 # Placeholders in the figures for the colours of the page, in its light or dark scheme.
 TEXT, LINE, BASE, CURRENT = "#000001", "#000002", "#000003", "#000004"
@@ -40,25 +33,25 @@ STYLE: Any = {
 }
 
 
-def describe(side: "Side") -> str:
-    """Describe the loss curve of a side in words."""
-    last, best = side.losses.iloc[-1], side.losses.iloc[side.losses["validation"].argmin()]
+def describe(run: Run) -> str:
+    """Describe the loss curve of a run in words."""
+    last, best = run.losses.iloc[-1], run.losses.iloc[run.losses["validation"].argmin()]
     return (
-        f"{side.name}: {last['epoch']:.0f} epochs, best validation BCE {best['validation']:.5f} "
+        f"{run.name}: {last['epoch']:.0f} epochs, best validation BCE {best['validation']:.5f} "
         f"in epoch {best['epoch']:.0f}, training BCE {last['train']:.5f} in the last"
     )
 
 
-def draw_losses(base: "Side", current: "Side") -> Figure:
-    """Draw the loss of each epoch of both sides."""
+def draw_losses(base: Run, current: Run) -> Figure:
+    """Draw the loss of each epoch of both runs."""
     figure = Figure()
     axis = figure.subplots()
-    for side, colour in ((base, BASE), (current, CURRENT)):
+    for run, colour in ((base, BASE), (current, CURRENT)):
         for series, line in (("train", "--"), ("validation", "-")):
             axis.plot(
-                *(side.losses["epoch"], side.losses[series], line),
+                *(run.losses["epoch"], run.losses[series], line),
                 color=colour,
-                label=f"{side.name}, {series}",
+                label=f"{run.name}, {series}",
             )
     axis.set(xlabel="epoch", ylabel="BCE, mean over pixels")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -66,10 +59,10 @@ def draw_losses(base: "Side", current: "Side") -> Figure:
     return figure
 
 
-def draw_classes(base: "Side", current: "Side") -> Figure:
-    """Draw the test loss of each class of both sides."""
+def draw_classes(base: Run, current: Run) -> Figure:
+    """Draw the test loss of each class of both runs."""
     figure = Figure()
-    both = pd.DataFrame({side.name: side.classes for side in (base, current)})
+    both = pd.DataFrame({run.name: run.classes for run in (base, current)})
     axis = both.plot.bar(
         ax=figure.subplots(), color=[BASE, CURRENT], width=0.8, rot=0, grid=False, legend=False
     )
@@ -98,7 +91,7 @@ def svg(figure: Figure, name: str) -> str:
     return element
 
 
-def changed_inputs(base: "Side", current: "Side") -> list[tuple[str, Any, Any]]:
+def changed_inputs(base: Run, current: Run) -> list[tuple[str, Any, Any]]:
     """List the parameters, environment and code that differ: name, base and current."""
     names = sorted(base.params.keys() | current.params.keys())
     rows = [(name, base.params.get(name), current.params.get(name)) for name in names]
@@ -126,9 +119,9 @@ def markdown(value: object) -> object:
 
 def write(
     directory: Path,
-    base: "Side",
-    current: "Side",
-    changes: list["Change"],
+    base: Run,
+    current: Run,
+    changes: list[Change],
     verdict: tuple[str, str],
 ) -> None:
     """Write the page, index.html, and the summary, review.md.
@@ -137,10 +130,10 @@ def write(
     ----------
     directory : Path
         Where to write them; created if it is missing.
-    base, current : Side
+    base, current : Run
     changes : list of Change
     verdict : tuple of str
-        As `tools.review.verdict` returns it.
+        As `compare.verdict` returns it.
     """
     with mpl.style.context(["default", STYLE]):
         losses = svg(draw_losses(base, current), "losses")
@@ -155,12 +148,12 @@ def write(
         "classes": pd.DataFrame({"base": base.classes, "current": current.classes}),
         "losses_figure": losses,
         "classes_figure": classes,
-        "losses_text": [describe(side) for side in (base, current)],
+        "losses_text": [describe(run) for run in (base, current)],
         "pictures": [
-            (title, side, base64.b64encode(side.pictures[path]).decode())
+            (title, run, base64.b64encode(run.pictures[path]).decode())
             for path, title in PICTURES.items()
-            for side in (base, current)
-            if path in side.pictures
+            for run in (base, current)
+            if path in run.pictures
         ],
     }
     templates = jinja2.Environment(

@@ -86,7 +86,7 @@ def seed_noise(content: str, data: str) -> dict[str, float]:
         The table that `tools.sweep` wrote for the parameter seed. Without the column data, it was
         measured on MNIST.
     data : str
-        `Side.data` of the runs to compare.
+        `Run.data` of the runs to compare.
 
     Returns
     -------

@@ -1,0 +1,81 @@
+"""Compare the workspace with another revision, for review: `make review`.
+
+Writes a page that opens without a network, and a summary in Markdown. Runs no stage. The exit
+status is the gate: 0; 1 if a metric is worse by more than its tolerance; 2 for everything else,
+such as two runs that cannot be compared.
+"""
+
+import argparse
+import math
+import sys
+import traceback
+from pathlib import Path
+
+from autoencoder.base import startup
+from autoencoder.base.cli import make_parser
+from autoencoder.base.errors import UserError
+from tools.review import report
+from tools.review.compare import compare, verdict
+from tools.review.run import WORKSPACE, Run
+from tools.review.seed_noise import BETTER, read_seeds
+
+
+def tolerance(argument: str) -> tuple[str, float]:
+    """Read a tolerance from the command line, such as ``bce=0.0005``."""
+    metric, _, value = argument.partition("=")
+    if not BETTER.get(metric):
+        judged = ", ".join(name for name, sign in BETTER.items() if sign)
+        raise argparse.ArgumentTypeError(f"{metric!r} is not one of {judged}")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not number >= 0:
+        raise argparse.ArgumentTypeError(f"{value!r} for {metric}, expected a number >= 0")
+    return metric, number
+
+
+def main() -> int:
+    """Compare, write, judge; return the exit status."""
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "base", nargs="?", default="main", help="revision or experiment (%(default)s)"
+    )
+    parser.add_argument(
+        *("--tolerance", "-t"),
+        type=tolerance,
+        action="append",
+        default=[],
+        metavar="METRIC=NUMBER",
+        help="how much worse a metric may get (default for bce and mse: the seed noise)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("review"), help="directory to write to (%(default)s)"
+    )
+    startup.end_imports()
+    arguments = parser.parse_args()
+    # A terminal may lack the arrow of the verdict.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        out = arguments.out
+        if not out.is_dir() and (out.exists() or out.is_symlink()):
+            raise UserError(f"{out}: not a directory, expected one for the report")
+        if not arguments.base:
+            raise UserError("the base is empty, expected a revision or experiment")
+        base, current = Run.read(arguments.base, arguments.base), Run.read(WORKSPACE)
+        changes = compare(base, current, read_seeds(arguments.base), dict(arguments.tolerance))
+        judged = verdict(changes)
+        report.write(out, base, current, changes, judged)
+        print(judged[1])
+        print(out / "index.html", flush=True)
+    except Exception as error:
+        # Python's own exit status for an error, 1, means worse here.
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"error: {' '.join(str(error).split()) or repr(error)}", file=sys.stderr)
+        return 2
+    return int(any(change.fails for change in changes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The comparison of two runs, and its verdict."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autoencoder.base.errors import UserError
+from tools.review.run import Run
+from tools.review.seed_noise import BETTER, GATED, MEASURE, SEEDS, seed_noise
+
+
+@dataclass(frozen=True)
+class Change:
+    """A metric of both runs.
+
+    Attributes
+    ----------
+    base, current : float or None
+        None if that run lacks the metric.
+    noise : float or None
+        Seed noise: how far apart two runs that differ only in their seeds may be. None if it has
+        not been measured.
+    tolerance : float or None
+        How much worse it may get; None if it cannot fail the gate.
+    """
+
+    metric: str
+    base: float | None
+    current: float | None
+    noise: float | None
+    tolerance: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """Current minus base, rounded to the six decimals of the metrics."""
+        if self.base is None or self.current is None:
+            return None
+        return round(self.current - self.base, 6)
+
+    @property
+    def worse_by(self) -> float:
+        """The difference, positive if the metric got worse; 0 if a run lacks the metric."""
+        return -BETTER[self.metric] * (self.difference or 0)
+
+    @property
+    def verdict(self) -> str:
+        """same, better, worse, within noise or within tolerance; empty if it is not judged."""
+        if not BETTER[self.metric] or self.difference is None:
+            return ""
+        if not self.difference:
+            return "same"
+        bound = self.tolerance if self.noise is None else self.noise
+        if bound is None:
+            return ""
+        if abs(self.difference) <= bound:
+            return "within tolerance" if self.noise is None else "within noise"
+        return "worse" if self.worse_by > 0 else "better"
+
+    @property
+    def fails(self) -> bool:
+        """Whether this change fails the gate."""
+        return self.tolerance is not None and self.worse_by > self.tolerance
+
+    def __str__(self) -> str:
+        if self.base is None or self.current is None or self.difference is None:
+            return f"{self.metric} is missing in one run"
+        percent = 100 * self.difference / self.base if self.base else math.inf
+        return (
+            f"{self.metric} {self.base:.5f} → {self.current:.5f} "
+            f"({self.difference:+.5f}, {percent:+.1f} %)"
+        )
+
+
+def compare(base: Run, current: Run, seeds: str, tolerances: Mapping[str, float]) -> list[Change]:
+    """Compare each metric.
+
+    Parameters
+    ----------
+    base, current : Run
+    seeds : str
+        The base's table of measured seeds, so that a change cannot loosen its own gate.
+    tolerances : mapping of str to float
+        How much worse a metric may get, if not by the seed noise.
+
+    Raises
+    ------
+    UserError
+        If the test images differ, or a metric of the gate has no tolerance or is missing.
+    """
+    if base.test != current.test:
+        raise UserError(
+            f"{base.name} and {current.name}: the test images differ, so their scores cannot be "
+            "compared; choose a base with the same data"
+        )
+    noise = seed_noise(seeds, current.data) if base.data == current.data else {}
+    allowed = {metric: noise[metric] for metric in GATED if noise} | dict(tolerances)
+    if lacking := [metric for metric in GATED if metric not in allowed]:
+        raise UserError(
+            f"seed noise has not been measured on the data of {current.name}: give the gate a "
+            f"tolerance, {' '.join(f'--tolerance {metric}=NUMBER' for metric in lacking)}, or "
+            f"measure it with {MEASURE} and commit {SEEDS} to the base"
+        )
+    changes = [
+        Change(
+            metric,
+            base.metrics.get(metric),
+            current.metrics.get(metric),
+            noise.get(metric),
+            allowed.get(metric),
+        )
+        for metric in BETTER
+    ]
+    for change in changes:
+        if change.tolerance is not None and change.difference is None:
+            raise UserError(f"{change}, expected on both because of its tolerance")
+    return changes
+
+
+def verdict(changes: list[Change]) -> tuple[str, str]:
+    """Judge a comparison.
+
+    Returns
+    -------
+    word : str
+        better, worse or even.
+    line : str
+        The reason, with the numbers.
+    """
+    bce = next((change for change in changes if change.metric == "bce"), changes[0])
+    measured = bce.noise is not None
+    note = "" if measured else f" Seed noise has not been measured on this data: {MEASURE}."
+    failing = [change for change in changes if change.fails]
+    if failing:
+        reasons = (f"{change}, tolerance {change.tolerance:.5f}" for change in failing)
+        return "worse", f"Worse: {'; '.join(reasons)}.{note}"
+    bound = (
+        f"the seed noise of {bce.noise:.5f}"
+        if measured
+        else f"the tolerance of {bce.tolerance:.5f}"
+    )
+    match bce.verdict:
+        case "better":
+            return "better", f"Better: {bce}, beyond {bound}.{note}"
+        case "worse":
+            return "even", f"Worse, but within the tolerance of {bce.tolerance:.5f}: {bce}.{note}"
+        case "same":
+            return "even", f"No difference: bce is {bce.current:.5f} in both runs.{note}"
+    return "even", f"No difference beyond {bound}: {bce}.{note}"
