@@ -2,6 +2,20 @@
 VENV ?= .venv
 # Run only to set the environment up; by default, an environment keeps its Python.
 PYTHON ?= python3
+THIS_PYTHON := $(if $(filter file,$(origin PYTHON)),,--this-python)
+# What `make sweep` varies.
+PARAM ?= z_size
+VALUES ?= 8,16,32,64
+# What `make review` compares the workspace with.
+BASE ?= main
+# What `make anomaly` compares with the test table.
+OTHER ?= fashion-mnist.csv
+
+# No value is code: make does not expand a $ in it, and recipes take it from the environment, quoted.
+VALUED := PARAM VALUES BASE TOLERANCE OUT SEED OTHER
+$(foreach name,VENV PYTHON $(VALUED),$(eval override $(name) := $$(value $(name))))
+export $(VALUED)
+export SETUP_PYTHON := $(value PYTHON)
 
 # As if the environment were activated: the commands in dvc.yaml find its python. `value`, because a
 # path may contain a $; quoted in the recipes, because it may contain spaces.
@@ -13,14 +27,6 @@ export PATH := $(VIRTUAL_ENV)/bin:$(value PATH)
 unexport PYTHONHOME PYTHONPATH
 # uv does not compile what it installs, so Python keeps what it compiles for the first import.
 unexport PYTHONDONTWRITEBYTECODE
-
-# What `make sweep` varies.
-PARAM ?= z_size
-VALUES ?= 8,16,32,64
-# What `make review` compares the workspace with.
-BASE ?= main
-# What `make anomaly` compares with the test table.
-OTHER ?= fashion-mnist.csv
 LOCK = $(BIN)/uv pip compile --universal --generate-hashes --quiet \
 	--all-extras --group tables --group training --group pictures \
 	--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
@@ -34,8 +40,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s%s\n", $$1, $$2 }' Makefile
 
 setup: ## install the locked packages into $(VENV)
-	@PATH="$$OUTSIDE" $(PYTHON) -I tools/setup.py "$$VIRTUAL_ENV" \
-		$(if $(filter file,$(origin PYTHON)),,--this-python)
+	@PATH="$$OUTSIDE" "$$SETUP_PYTHON" -I tools/setup.py "$$VIRTUAL_ENV" $(THIS_PYTHON)
 
 # DVC and the tests need git. A ZIP file has no .git; a checkout can belong to another user.
 repository:
@@ -50,13 +55,13 @@ repro: repository setup ## run the stages that are out of date
 	$(BIN)/python -m dvc repro
 
 sweep: repository setup ## run several values of a parameter (PARAM=z_size VALUES=8,16,32,64), plot the scores
-	$(BIN)/python -m tools.sweep $(PARAM) $(VALUES)
+	$(BIN)/python -m tools.sweep -- "$$PARAM" "$$VALUES"
 
 review: repository setup ## compare the workspace with a revision or experiment (BASE=main)
-	$(BIN)/python -m tools.review $(BASE) $(addprefix --tolerance ,$(TOLERANCE))
+	$(BIN)/python -m tools.review $${TOLERANCE:+--tolerance="$$TOLERANCE"} -- "$$BASE"
 
 explore: repository setup ## write an interactive page of the trained network (OUT=explore/index.html)
-	$(BIN)/python -m tools.explore $(addprefix --out ,$(OUT))
+	$(BIN)/python -m tools.explore $${OUT:+--out="$$OUT"}
 
 verify: repository setup ## reproduce the run from scratch in a clone, compare it with dvc.lock
 	$(BIN)/python -m tools.verify
@@ -71,7 +76,7 @@ test-all: repository setup ## run all tests, also on real MNIST
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not soak'
 
 soak: repository setup ## kill runs, experiments, tools and sweeps at random moments, from SEED=... (30 minutes)
-	SEED=$(SEED) $(BIN)/python -m pytest -m soak --capture=no
+	$(BIN)/python -m pytest -m soak --capture=no
 
 lint: setup ## check format, style and types
 	$(BIN)/ruff format --check
@@ -94,7 +99,7 @@ choices: setup ## measure what the initialisation contributes
 	$(BIN)/python -m benchmarks.ablations
 
 anomaly: setup ## measure how well the BCE separates other images (OTHER=fashion-mnist.csv)
-	$(BIN)/python -m benchmarks.anomaly $(OTHER)
+	$(BIN)/python -m benchmarks.anomaly -- "$$OTHER"
 
 lock: setup ## add what pyproject.toml lists to requirements.lock, without upgrading
 	$(LOCK)
