@@ -3,7 +3,7 @@
 import difflib
 import os
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -124,21 +124,45 @@ def read_params(names: Iterable[str], path: Path = FILE) -> Params:
     OSError
         If the file is missing or cannot be read.
     """
+    with named_errors(path):
+        content = path.read_bytes()
+    checked = validate_params(parse_params(content, path), path)
+    return Params.model_construct(**{name: getattr(checked, name) for name in names})
+
+
+def parse_params(content: bytes, source: object = FILE) -> dict[str, Any]:
+    """Parse the contents of params.yaml, without validation.
+
+    Raises
+    ------
+    UserError
+        If they are not a YAML mapping; the message begins with `source`.
+    """
     try:
         # DVC's parser. PyYAML reads some values differently: 010 is 8 there and 10 here.
-        with named_errors(path):
-            values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        values = YAML(typ="safe").load(content.decode())
     except RecursionError as error:
-        raise UserError(f"{path}: nested too deeply, expected {_EXAMPLE}") from error
+        raise UserError(f"{source}: nested too deeply, expected {_EXAMPLE}") from error
     except (YAMLError, ValueError, LookupError) as error:  # of values such as 2026-13-01, too
-        raise UserError(f"{path}: {one_line(error)}, expected {_EXAMPLE}") from error
+        raise UserError(f"{source}: {one_line(error)}, expected {_EXAMPLE}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path}: expected {_EXAMPLE}, found {_short(values)}")
+        raise UserError(f"{source}: expected {_EXAMPLE}, found {_short(values)}")
+    return values
+
+
+def validate_params(values: Mapping[str, Any], source: object = FILE) -> Params:
+    """Validate the values of all parameters.
+
+    Raises
+    ------
+    UserError
+        If one is unknown, missing, of the wrong type or out of range. The message is one line,
+        begins with `source` and names every parameter at fault.
+    """
     try:
-        checked = Params.model_validate(values)
+        return Params.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{path}: {'; '.join(map(_explain, error.errors()))}") from error
-    return Params.model_construct(**{name: getattr(checked, name) for name in names})
+        raise UserError(f"{source}: {'; '.join(map(_explain, error.errors()))}") from error
 
 
 def _short(value: object) -> str:
