@@ -13,7 +13,7 @@ from helpers.committed import documented_parameters, quoted_metrics
 from helpers.project import ROOT, Project
 
 from autoencoder.base.params import Params
-from tools.review.seed_noise import seed_noise
+from tools.review.seed_noise import noise_of
 
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()
@@ -187,7 +187,7 @@ def test_benchmarks_are_quoted_as_measured(report: str, page: str) -> None:
 
 def measured_noise() -> float:
     """The seed noise of the BCE."""
-    return seed_noise((ROOT / "sweeps/seed.csv").read_text(), "mnist")["bce"]
+    return noise_of(pd.read_csv(ROOT / "sweeps/seed.csv"))["bce"]
 
 
 def test_the_anomaly_score_is_quoted_as_measured() -> None:

@@ -3,27 +3,29 @@
 Each value becomes a DVC experiment. Two of them run at a time.
 """
 
+import json
 import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import yaml
-from dvc.api import metrics_show, params_show
-from dvc.scm import RevError
 from matplotlib.figure import Figure
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from tqdm import tqdm
 
 from autoencoder.base.cli import make_parser, run
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write
-from autoencoder.base.params import Params
+from autoencoder.base.params import FILE, Params, parse_params, validate_params
 from autoencoder.plots import default_style, save
-from tools.review.seed_noise import describe_data
-from tools.revisions import git, reader
+from tools.review.run import METRICS, RECORD, read_parameters
+from tools.review.seed_noise import column_text, conditions
+from tools.revisions import git, reader, resolve
 
 DIRECTORY = Path("sweeps")
 
@@ -116,37 +118,93 @@ def wait(experiments: list[str]) -> None:
         )
 
 
-def scores(name: str, experiments: list[str]) -> pd.DataFrame:
-    """Read the metrics of experiments.
+def parse_values(name: str, text: str) -> list[Any]:
+    """Parse the values of a parameter, and validate params.yaml with each of them.
 
     Parameters
     ----------
     name : str
-        The parameter that differs between them.
-    experiments : list of str
+        The parameter.
+    text : str
+        Values in YAML, separated by commas: ``8, 16``, or ``[512, 256], [256]`` for lists. DVC's
+        ``range(8, 17, 8)``, integers from 8 to below 17 in steps of 8, stands for its numbers.
 
     Returns
     -------
-    DataFrame
-        One row per experiment: the value of the parameter, each metric, and the data.
+    list
+        The values as validated, each once.
 
     Raises
     ------
     UserError
-        If an experiment did not finish.
+        If there is no value, or one is not valid.
     """
-    rows = []
-    for experiment in experiments:
-        try:
-            value = params_show(rev=experiment)[name]
-            lock = yaml.safe_load(reader(experiment)("dvc.lock"))
-            metrics = metrics_show(rev=experiment)
-            rows.append({name: value, **metrics, "data": describe_data(lock)})
-        except RevError as error:
-            raise UserError(
-                f"experiment {experiment} failed; see `dvc queue logs {experiment}`"
-            ) from error
-    return pd.DataFrame(rows)
+    try:
+        expanded = re.sub(r"(?<![^,\s])range\(([^()]*)\)(?![^,\s])", _expand_range, text)
+        given = YAML(typ="safe").load(f"[{expanded}]")
+    except (YAMLError, ValueError, LookupError, RecursionError) as error:
+        raise UserError(
+            f"{name}: {' '.join(str(error).split())}, expected values separated by commas, such as "
+            f"8,16,32, found {text!r}"
+        ) from error
+    current = parse_params(FILE.read_bytes())
+    values: list[Any] = []
+    for value in given:
+        source = f"{FILE} with {name}: {column_text(value)}"
+        checked = getattr(validate_params({**current, name: value}, source), name)
+        if checked not in values:
+            values.append(checked)
+    if not values:
+        raise UserError(f"{name}: no values, expected some separated by commas, such as 8,16,32")
+    return values
+
+
+def _expand_range(match: re.Match[str]) -> str:
+    """Return the numbers of a range, separated by commas."""
+    return ",".join(map(str, range(*map(int, match[1].split(",")))))
+
+
+def override(value: Any) -> str:
+    """Return a value in the grammar of `dvc exp run -S`."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    # Of backslashes, only those before a quote, the end or an interpolation are escapes.
+    escaped = re.sub(
+        r"(\\*)('|$)", lambda match: 2 * match[1] + match[2].replace("'", "\\'"), value
+    )
+    return "'" + escaped.replace("${", "\\${") + "'"
+
+
+def scores(name: str, experiment: str) -> dict[str, Any]:
+    """Read the metrics of an experiment, and how it was made.
+
+    Returns
+    -------
+    dict of str to value
+        The value of the parameter `name`, each metric, and the `conditions`.
+
+    Raises
+    ------
+    UserError
+        If it did not finish.
+    """
+    read = reader(resolve(experiment))
+    params = read_parameters(read)
+    made = conditions(json.loads(read(RECORD)), params["dataset"])
+    value = params[name]
+    cell = column_text(value) if isinstance(value, list) else value
+    return {name: cell, **json.loads(read(METRICS)), **{n: made[n] for n in made if n != name}}
+
+
+def has_more_values(path: Path, table: pd.DataFrame) -> bool:
+    """Tell whether a table in a file has more rows than another of the same conditions."""
+    try:
+        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (FileNotFoundError, ValueError):
+        return False
+    conditions_of = table.iloc[:, 1:].select_dtypes(exclude="number")
+    same = all(name in old and set(conditions_of[name]) <= set(old[name]) for name in conditions_of)
+    return same and len(old) > len(table)
 
 
 @default_style()
@@ -156,7 +214,7 @@ def draw(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        As `scores` returns it.
+        Rows as `scores` returns them.
     """
     name = table.columns[0]
     values = range(len(table))
@@ -180,21 +238,42 @@ def main() -> None:
     """Queue an experiment for each value, run them, and write the table and the plot."""
     parser = make_parser(__doc__)
     parser.add_argument("parameter", choices=Params.model_fields, metavar="PARAMETER")
-    parser.add_argument("values", metavar="VALUES", help="comma-separated values: 8,16,32")
+    parser.add_argument(
+        "values", metavar="VALUES", help="comma-separated values: 8,16,32 or [512,256],[256]"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (%(default)s)")
     arguments = parser.parse_args()
+    name = arguments.parameter
+    values = parse_values(name, arguments.values)
     check_repository()
-    swept = f"{arguments.parameter}={arguments.values}"
-    queued = dvc("exp", "run", "--queue", "-S", swept)
+    queued = dvc("exp", "run", "--queue", "-S", f"{name}={','.join(map(override, values))}")
     experiments = re.findall("Queued experiment '(.+)'", queued)
     dvc("queue", "start", "--jobs", str(arguments.jobs))
     wait(experiments)
 
-    table = scores(arguments.parameter, experiments)
-    with atomic_write(DIRECTORY / f"{arguments.parameter}.csv") as partial:
-        table.to_csv(partial, index=False)
-    save(draw(table), DIRECTORY / f"{arguments.parameter}.png")
-    print(table.to_string(index=False))
+    rows, problems = [], []
+    for value, experiment in zip(values, experiments, strict=True):
+        try:
+            rows.append(scores(name, experiment))
+        except (UserError, OSError):
+            problems.append(
+                f"{name}={column_text(value)} failed, see `dvc queue logs {experiment}`"
+            )
+    if rows:
+        table, path = pd.DataFrame(rows), DIRECTORY / f"{name}.csv"
+        shown = table.drop(columns=table.iloc[:, 1:].select_dtypes(exclude="number"))
+        print(shown.to_string(index=False), flush=True)
+        if has_more_values(path, table):
+            problems.append(
+                f"{path} stays as it is, because it has more values: sweep over those as well, or "
+                "delete it first; nothing is trained again"
+            )
+        else:
+            with atomic_write(path) as partial:
+                table.to_csv(partial, index=False)
+            save(draw(table), path.with_suffix(".png"))
+    if problems:
+        raise UserError("; ".join(problems))
 
 
 if __name__ == "__main__":

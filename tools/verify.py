@@ -7,6 +7,7 @@ scores differ by more than the seed noise.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
 
 from autoencoder.base.cli import make_parser, run
 from autoencoder.base.errors import UserError
 from autoencoder.network.model import Autoencoder
-from tools.review.seed_noise import GATED, describe_data, read_seeds, seed_noise
-from tools.revisions import git, reader
+from tools.review.run import INCOMING, METRICS, RECORD, read_parameters
+from tools.review.seed_noise import GATED, conditions, read_seeds, seed_noise
+from tools.revisions import export, git, reader
 
 MODEL = "models/autoencoder.safetensors"
-METRICS = "metrics/test.json"
-PROVENANCE = "metrics/provenance.json"
-PACKAGES = "requirements.lock"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Output:
     Attributes
     ----------
     everywhere : bool
-        Whether it must be identical on every machine: the stage does not depend on the packages.
+        Whether it must be identical on every machine: training starts from it.
     """
 
     stage: str
@@ -63,14 +64,71 @@ def outputs(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[Outpu
     recorded, found : mapping
         The contents of their dvc.lock files.
     """
+    stages = recorded["stages"]
+    before_training = upstream("train", stages)
     return [
-        Output(
-            *(stage, before["path"], before["md5"], after["md5"]),
-            everywhere=PACKAGES not in [dependency["path"] for dependency in entry["deps"]],
-        )
-        for stage, entry in recorded["stages"].items()
+        Output(stage, before["path"], before["md5"], after["md5"], stage in before_training)
+        for stage, entry in stages.items()
         for before, after in zip(entry["outs"], found["stages"][stage]["outs"], strict=True)
     ]
+
+
+def upstream(name: str, stages: Mapping[str, Any]) -> set[str]:
+    """Return the stages whose outputs a stage of a dvc.lock depends on, also through others."""
+    reads = [Path(dependency["path"]) for dependency in stages[name].get("deps", [])]
+    direct = {
+        stage
+        for stage, entry in stages.items()
+        if any(overlap(Path(output["path"]), path) for output in entry["outs"] for path in reads)
+    }
+    return direct.union(*(upstream(stage, stages) for stage in direct))
+
+
+def overlap(path: Path, other: Path) -> bool:
+    """Tell whether one of two paths is or contains the other."""
+    return path.is_relative_to(other) or other.is_relative_to(path)
+
+
+def bring_user_data(clone: Path) -> None:
+    """Copy the user's data into a clone of this project.
+
+    They are not in git. What `dvc add` or `dvc import` tracks comes from DVC's cache or a remote,
+    anything else from the workspace. A run needs none of the other data in data/incoming, so
+    nothing asks for these in the clone any more.
+
+    Raises
+    ------
+    UserError
+        If they are in none of these places.
+    """
+    dataset = Path(read_parameters(reader("HEAD"))["dataset"])
+    needed = set()
+    with Repo(str(clone)) as repo:
+        for stage in repo.index.stages:
+            if isinstance(stage, PipelineStage):
+                continue
+            paths = {Path(out.fs_path).relative_to(clone) for out in stage.outs}
+            if any(overlap(path, dataset) or not path.is_relative_to(INCOMING) for path in paths):
+                needed |= paths
+            else:
+                Path(stage.path).unlink()
+    if dataset.is_relative_to(INCOMING) and not any(overlap(path, dataset) for path in needed):
+        needed.add(dataset)
+    for path in needed:
+        if (clone / path).exists():  # git tracks it
+            continue
+        try:
+            export("HEAD", path, clone)
+        except FileNotFoundError:
+            if path.is_dir():
+                shutil.copytree(path, clone / path)
+            elif path.is_file():
+                shutil.copy2(path, clone / path)
+            else:
+                raise UserError(
+                    f"{path}: neither here nor in DVC's cache or remote, expected the data of the "
+                    "run to reproduce; copy them here again"
+                ) from None
 
 
 def distances(recorded: Path, found: Path) -> Iterator[str]:
@@ -81,22 +139,22 @@ def distances(recorded: Path, found: Path) -> Iterator[str]:
     recorded, found : Path
         Directories with the metrics and the model; the recorded model may be missing.
     """
-    scores = [json.loads((side / METRICS).read_text()) for side in (recorded, found)]
+    scores = [json.loads((root / METRICS).read_text()) for root in (recorded, found)]
     for name, before in scores[0].items():
         if before != (after := scores[1][name]):
             yield f"{name}: {before} recorded, {after} found"
-    made = [json.loads((side / PROVENANCE).read_text()) for side in (recorded, found)]
+    made = [json.loads((root / RECORD).read_text()) for root in (recorded, found)]
     for fact in made[0] | made[1]:
-        before, after = (side.get(fact) for side in made)
+        before, after = (one.get(fact) for one in made)
         if before != after:
             yield f"{fact}: {before} recorded, {after} here"
     if not (recorded / MODEL).exists():
         yield "weights: the recorded model is missing here; `dvc pull` downloads it from a remote"
         return
-    weights = [Autoencoder.load(side / MODEL).state_dict() for side in (recorded, found)]
+    weights = [Autoencoder.load(root / MODEL).state_dict() for root in (recorded, found)]
     furthest = max(
         (before - after).abs().max().item()
-        for before, after in zip(*(side.values() for side in weights), strict=True)
+        for before, after in zip(*(one.values() for one in weights), strict=True)
     )
     yield f"weights: at most {furthest:.1e} apart"
 
@@ -133,7 +191,7 @@ def judge(
             "rounding does not explain"
             if noise
             else f"{', '.join(far)}: differs from the recorded value, and seed noise has not been "
-            "measured on this data"
+            "measured with these parameters and data"
         )
     if different:
         return (
@@ -143,35 +201,46 @@ def judge(
     return "identical bytes in every output"
 
 
+def call(*command: str) -> None:
+    """Run a command.
+
+    Raises
+    ------
+    UserError
+        If it fails.
+    """
+    if subprocess.run(command, check=False).returncode:
+        raise UserError(f"`{' '.join(command)}` failed, see above")
+
+
 def main() -> None:
     """Clone, run, compare, print."""
     make_parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as directory:
         recorded, clone = Path(directory) / "recorded", Path(directory) / "clone"
         found = clone / git("rev-parse", "--show-prefix")
-        for command in (
-            ["git", "clone", "--quiet", git("rev-parse", "--show-toplevel"), str(clone)],
-            [sys.executable, "-m", "dvc", "--cd", str(found), "repro", "--force", "--no-run-cache"],
-        ):
-            if subprocess.run(command, check=False).returncode:
-                raise UserError(f"`{' '.join(command)}` failed, see above")
+        call("git", "clone", "--quiet", git("rev-parse", "--show-toplevel"), str(clone))
+        bring_user_data(found)
+        call(sys.executable, "-m", "dvc", "--cd", str(found), "repro", "--force", "--no-run-cache")
         read_committed = reader("HEAD")
-        for name in ("dvc.lock", METRICS, PROVENANCE, MODEL):
+        for name in ("dvc.lock", METRICS, RECORD, MODEL):
             (recorded / name).parent.mkdir(parents=True, exist_ok=True)
             try:
                 (recorded / name).write_bytes(read_committed(name))
             except FileNotFoundError:
                 if name != MODEL:
                     raise
-        locks = [yaml.safe_load((side / "dvc.lock").read_text()) for side in (recorded, found)]
+        locks = [yaml.safe_load((root / "dvc.lock").read_text()) for root in (recorded, found)]
         table = outputs(*locks)
         print(f"\n{'stage':14}{'output':34}{'recorded':38}{'found':38}")
         for output in table:
             print(output)
         if not all(output.same for output in table):
             print(*distances(recorded, found), sep="\n", flush=True)
-        noise = seed_noise(read_seeds("HEAD"), describe_data(locks[0]))
-        scores = [json.loads((side / METRICS).read_text()) for side in (recorded, found)]
+        record = json.loads((recorded / RECORD).read_text())
+        dataset = read_parameters(read_committed)["dataset"]
+        noise = seed_noise(read_seeds("HEAD"), conditions(record, dataset))
+        scores = [json.loads((root / METRICS).read_text()) for root in (recorded, found)]
         print(judge(table, scores[0], scores[1], noise))
 
 

@@ -15,24 +15,43 @@ from helpers.project import Project
 from autoencoder.base.files import file_digest
 from autoencoder.base.modules import module_digest
 from autoencoder.network.model import Autoencoder, lineage
-from tools.verify import METRICS, MODEL, PROVENANCE, distances, judge, outputs
+from tools.review.run import METRICS, RECORD
+from tools.verify import MODEL, distances, judge, outputs, upstream
+
+
+def stage(reads: list[str], **digests: str) -> dict[str, object]:
+    """A stage of a dvc.lock: what it reads, and its outputs by name."""
+    return {
+        "deps": [{"path": path} for path in reads],
+        "outs": [{"path": path.replace("_", "/"), "md5": digests[path]} for path in digests],
+    }
 
 
 def lock(raw: str, model: str) -> dict[str, object]:
     """A dvc.lock with an output that is the same everywhere and one that need not be."""
-
-    def stage(path: str, digest: str, *reads: str) -> dict[str, object]:
-        return {"deps": [{"path": name} for name in reads], "outs": [{"path": path, "md5": digest}]}
-
     return {
         "stages": {
-            "fetch": stage("data/raw", raw, "stages/fetch.py"),
-            "train": stage("model", model, "stages/train.py", "requirements.lock"),
+            "fetch": stage(["stages/fetch.py"], data_raw=raw),
+            "train": stage(["stages/train.py", "data/raw/train.csv"], model=model),
         }
     }
 
 
-def test_outputs_of_two_runs_are_put_beside_one_another() -> None:
+def test_training_starts_from_the_same_bytes_everywhere() -> None:
+    """A stage of the user's is one of these if training reads what it writes, also in between."""
+    stages = {
+        "fetch": stage([], data_raw="a"),
+        "convert": stage(["data/raw"], table="a", other="a"),
+        "augment": stage(["table"], more="a"),
+        "train": stage(["more/train.csv", "code"], model="a"),
+        "evaluate": stage(["model", "table"], score="a"),
+        "histogram": stage(["other"], picture="a"),
+    }
+    assert upstream("train", stages) == {"fetch", "convert", "augment"}
+    assert upstream("fetch", stages) == set()
+
+
+def test_outputs_of_two_runs_are_paired() -> None:
     fetch, train = outputs(lock("a", "b"), lock("a", "c"))
     assert (fetch.path, fetch.same, fetch.everywhere) == ("data/raw", True, True)
     assert (train.path, train.same, train.everywhere) == ("model", False, False)
@@ -67,7 +86,7 @@ def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
     model, made = Autoencoder.load(ran.root / MODEL), lineage(ran.root / MODEL)
     model.state_dict()["encoder.0.weight"][3, 5] += 0.5
     model.save(tmp_path / MODEL, made)
-    (tmp_path / PROVENANCE).write_text(json.dumps(made | {"instructions": "none"}))
+    (tmp_path / RECORD).write_text(json.dumps(made | {"instructions": "none"}))
     path = tmp_path / METRICS
     path.write_text(json.dumps(json.loads(path.read_text()) | {"bce": 0.5}))
 
@@ -80,7 +99,7 @@ def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
 
 def test_without_the_recorded_model_it_says_what_to_do(ran: Project, tmp_path: Path) -> None:
     shutil.copytree(ran.root / "metrics", tmp_path / "metrics")
-    record = tmp_path / PROVENANCE
+    record = tmp_path / RECORD
     record.write_text(record.read_text().replace(torch.__version__, "1.0"))
     environment, advice = distances(tmp_path, ran.root)
     assert environment == f"torch: 1.0 recorded, {torch.__version__} here"

@@ -1,8 +1,8 @@
 """Compare the workspace with another revision, for review: `make review`.
 
 Writes a page that opens without a network, and a summary in Markdown. Runs no stage. The exit
-status is the gate: 0; 1 if a metric is worse by more than its tolerance; 2 for everything else,
-such as two runs that cannot be compared.
+status is the gate: 0; 3 if a metric is worse by more than its tolerance; 2 for every other error,
+such as two runs that cannot be compared. If Python cannot even start this program, it is 1.
 """
 
 import argparse
@@ -19,20 +19,27 @@ from tools.review.compare import compare, verdict
 from tools.review.run import WORKSPACE, Run
 from tools.review.seed_noise import BETTER, read_seeds
 
+# Exit statuses. Python itself ends with 1, 2 or 120, make with 2, a shell with 1, 2 or at least
+# 126. "Worse" is none of these, or a program that cannot start would count as a judgement.
+WORSE, ERROR = 3, 2
 
-def tolerance(argument: str) -> tuple[str, float]:
-    """Read a tolerance from the command line, such as ``bce=0.0005``."""
-    metric, _, value = argument.partition("=")
-    if not BETTER.get(metric):
-        judged = ", ".join(name for name, sign in BETTER.items() if sign)
-        raise argparse.ArgumentTypeError(f"{metric!r} is not one of {judged}")
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not number >= 0:
-        raise argparse.ArgumentTypeError(f"{value!r} for {metric}, expected a number >= 0")
-    return metric, number
+
+def tolerances(argument: str) -> dict[str, float]:
+    """Read tolerances from the command line, such as ``bce=0.0005 mse=0.001``."""
+    found = {}
+    for word in argument.replace(",", " ").split():
+        metric, _, value = word.partition("=")
+        if not BETTER.get(metric):
+            judged = ", ".join(name for name, sign in BETTER.items() if sign)
+            raise argparse.ArgumentTypeError(f"{metric!r} is not one of {judged}")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not number >= 0:
+            raise argparse.ArgumentTypeError(f"{value!r} for {metric}, expected a number >= 0")
+        found[metric] = number
+    return found
 
 
 def main() -> int:
@@ -42,8 +49,9 @@ def main() -> int:
         "base", nargs="?", default="main", help="revision or experiment (%(default)s)"
     )
     parser.add_argument(
-        *("--tolerance", "-t"),
-        type=tolerance,
+        "--tolerance",
+        "-t",
+        type=tolerances,
         action="append",
         default=[],
         metavar="METRIC=NUMBER",
@@ -60,21 +68,19 @@ def main() -> int:
         out = arguments.out
         if not out.is_dir() and (out.exists() or out.is_symlink()):
             raise UserError(f"{out}: not a directory, expected one for the report")
-        if not arguments.base:
-            raise UserError("the base is empty, expected a revision or experiment")
         base, current = Run.read(arguments.base, arguments.base), Run.read(WORKSPACE)
-        changes = compare(base, current, read_seeds(arguments.base), dict(arguments.tolerance))
+        allowed = {metric: n for given in arguments.tolerance for metric, n in given.items()}
+        changes = compare(base, current, read_seeds(arguments.base), allowed)
         judged = verdict(changes)
         report.write(out, base, current, changes, judged)
         print(judged[1])
         print(out / "index.html", flush=True)
     except Exception as error:
-        # Python's own exit status for an error, 1, means worse here.
         if arguments.debug:
             traceback.print_exc()
         print(f"error: {' '.join(str(error).split()) or repr(error)}", file=sys.stderr)
-        return 2
-    return int(any(change.fails for change in changes))
+        return ERROR
+    return WORSE if any(change.fails for change in changes) else 0
 
 
 if __name__ == "__main__":

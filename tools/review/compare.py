@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pandas as pd
+
 from autoencoder.base.errors import UserError
 from tools.review.run import Run
-from tools.review.seed_noise import BETTER, GATED, MEASURE, SEEDS, seed_noise
+from tools.review.seed_noise import BETTER, GATED, MEASURE, SEEDS, other_conditions, seed_noise
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,15 @@ class Change:
         )
 
 
-def compare(base: Run, current: Run, seeds: str, tolerances: Mapping[str, float]) -> list[Change]:
+def compare(
+    base: Run, current: Run, seeds: pd.DataFrame, tolerances: Mapping[str, float]
+) -> list[Change]:
     """Compare each metric.
 
     Parameters
     ----------
     base, current : Run
-    seeds : str
+    seeds : DataFrame
         The base's table of measured seeds, so that a change cannot loosen its own gate.
     tolerances : mapping of str to float
         How much worse a metric may get, if not by the seed noise.
@@ -87,18 +91,24 @@ def compare(base: Run, current: Run, seeds: str, tolerances: Mapping[str, float]
     UserError
         If the test images differ, or a metric of the gate has no tolerance or is missing.
     """
-    if base.test != current.test:
+    if base.record["test_md5"] != current.record["test_md5"]:
         raise UserError(
             f"{base.name} and {current.name}: the test images differ, so their scores cannot be "
             "compared; choose a base with the same data"
         )
-    noise = seed_noise(seeds, current.data) if base.data == current.data else {}
+    noise = seed_noise(seeds, base.conditions)
     allowed = {metric: noise[metric] for metric in GATED if noise} | dict(tolerances)
     if lacking := [metric for metric in GATED if metric not in allowed]:
+        if seeds.empty:
+            reason = f"it has no {SEEDS}"
+        elif others := other_conditions(seeds, base.conditions):
+            reason = f"{SEEDS} was measured with other values of {', '.join(others)}"
+        else:
+            reason = f"{SEEDS} has fewer than two seeds measured so"
         raise UserError(
-            f"seed noise has not been measured on the data of {current.name}: give the gate a "
-            f"tolerance, {' '.join(f'--tolerance {metric}=NUMBER' for metric in lacking)}, or "
-            f"measure it with {MEASURE} and commit {SEEDS} to the base"
+            f"seed noise has not been measured with the parameters and data of {base.name} "
+            f"({reason}): measure it there with {MEASURE} and commit {SEEDS}, or give the gate a "
+            f"tolerance, {' '.join(f'--tolerance {metric}=NUMBER' for metric in lacking)}"
         )
     changes = [
         Change(
@@ -128,7 +138,11 @@ def verdict(changes: list[Change]) -> tuple[str, str]:
     """
     bce = next((change for change in changes if change.metric == "bce"), changes[0])
     measured = bce.noise is not None
-    note = "" if measured else f" Seed noise has not been measured on this data: {MEASURE}."
+    note = (
+        ""
+        if measured
+        else f" Seed noise has not been measured with these parameters and data: {MEASURE}."
+    )
     failing = [change for change in changes if change.fails]
     if failing:
         reasons = (f"{change}, tolerance {change.tolerance:.5f}" for change in failing)

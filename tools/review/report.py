@@ -95,13 +95,12 @@ def changed_inputs(base: Run, current: Run) -> list[tuple[str, Any, Any]]:
     """List the parameters, environment and code that differ: name, base and current."""
     names = sorted(base.params.keys() | current.params.keys())
     rows = [(name, base.params.get(name), current.params.get(name)) for name in names]
-    before, now = base.provenance, current.provenance
-    if before and now:
-        facts = [name for name in now if name not in ("parameters", "code", "best_epoch")]
-        rows += [(name, before.get(name), now[name]) for name in facts if "md5" not in name]
-        code = (before["code"], now["code"])
-        files = [name for name in code[0] | code[1] if code[0].get(name) != code[1].get(name)]
-        rows += [(name, "other code", "this code") for name in files]
+    before, now = base.record, current.record
+    facts = [name for name in now if name not in ("parameters", "code", "best_epoch")]
+    rows += [(name, before.get(name), now[name]) for name in facts if "md5" not in name]
+    code = (before["code"], now["code"])
+    files = [name for name in code[0] | code[1] if code[0].get(name) != code[1].get(name)]
+    rows += [(name, "other code", "this code") for name in files]
     return [row for row in rows if row[1] != row[2]]
 
 

@@ -1,31 +1,33 @@
 """A run of the pipeline, in the workspace or a commit, as its files describe it."""
 
-import hashlib
 import io
 import json
 import math
-import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dvc.api
 import pandas as pd
 import yaml
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from dvc.repo.brancher import switch
+from dvc.stage import PipelineStage
 
+from autoencoder.base import params
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import sha256
+from autoencoder.base.modules import module_digest
 from autoencoder.data.names import is_visible
 from autoencoder.base.provenance import differences
-from tools.review.seed_noise import BETTER, GATED, describe_data, table_digests
-from tools.revisions import reader
+from tools.review.seed_noise import BETTER, GATED, conditions
+from tools.revisions import reader, resolve
 
 TRAIN = "data/train.csv"
 TEST = "data/test.csv"
+METRICS = "metrics/test.json"
 RECORD = "metrics/provenance.json"
 INCOMING = "data/incoming"  # the user's data, of which `dataset` names a part
 RAW = Path("data/raw")
@@ -39,6 +41,23 @@ PICTURES = {
 WORKSPACE = "workspace"  # the name of the run that is not a revision
 
 
+def read_parameters(read: Callable[[str], bytes]) -> dict[str, Any]:
+    """Read all parameters of a run, as validated, so that equal values are equal.
+
+    Those of code with other parameters, such as a base from before one was added, are as they are.
+
+    Raises
+    ------
+    UserError
+        If params.yaml is not a YAML mapping.
+    """
+    values = params.parse_params(read(str(params.FILE)))
+    try:
+        return params.validate_params(values).model_dump(mode="json")
+    except UserError:
+        return values
+
+
 @dataclass(frozen=True)
 class Run:
     """A run and its results.
@@ -48,30 +67,28 @@ class Run:
     name : str
         Name for the reader.
     params, metrics : dict
-    data : str
-        What identifies its data, see `describe_data`.
-    test : str
-        MD5 of the test table.
     losses : DataFrame
         Columns epoch, train and validation.
     classes : Series
         Test BCE by label.
     pictures : dict of str to bytes
         The pictures of `PICTURES` that it has, PNG, by path.
-    provenance : dict
-        What the model and the scores were made from, as evaluate recorded it; empty for a run of
-        a version that did not record it.
+    record : dict
+        What the model and the scores were made from, as evaluate recorded it.
     """
 
     name: str
     params: dict[str, Any]
     metrics: dict[str, float]
-    data: str
-    test: str
     losses: pd.DataFrame
     classes: pd.Series
     pictures: dict[str, bytes]
-    provenance: dict[str, Any]
+    record: dict[str, Any]
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """What its seed noise depends on."""
+        return conditions(self.record, self.params["dataset"])
 
     @classmethod
     def read(cls, name: str, revision: str | None = None) -> "Run":
@@ -80,54 +97,47 @@ class Run:
         Raises
         ------
         UserError
-            If a stage is frozen or changed since it was run, its results were made from other
-            parameters, code or tables, bce, mse or a plot is missing, or a metric is not a finite
-            number.
-        DvcException
-            If there is no such revision.
+            If there is no such revision, a stage is frozen or changed since it was run, its results
+            were made from other parameters, code or tables, bce, mse or a plot is missing, or a
+            metric is not a finite number.
         """
-        with Repo() as repo, switch(repo, revision) if revision else nullcontext():
-            check_stages(repo, name)
-        read = reader(revision)
+        commit = None if revision is None else resolve(revision)
+        read = reader(commit)
         try:
+            values = read_parameters(read)
+            with Repo() as repo, switch(repo, commit) if commit else nullcontext():
+                check_stages(repo, name, str(values["dataset"]))
             lock = yaml.safe_load(read("dvc.lock"))
-            metrics = dvc.api.metrics_show(rev=revision)
+            metrics = json.loads(read(METRICS))
             losses = pd.read_csv(io.BytesIO(read("plots/loss.csv")))
             classes = pd.read_csv(
-                io.BytesIO(read("plots/classes.csv")),
-                dtype={"label": str},
-                keep_default_na=False,
+                io.BytesIO(read("plots/classes.csv")), dtype={"label": str}, keep_default_na=False
             )
-            recorded = {out["path"] for out in lock["stages"]["evaluate"]["outs"]}
-            provenance = json.loads(read(RECORD)) if RECORD in recorded else {}
-            code = {
-                module: hashlib.sha256(read(module)).hexdigest()
-                for module in provenance.get("code", {})
-            }
             drawn = {out["path"] for out in lock["stages"]["sanity_check"]["outs"]}
             run = cls(
                 name,
-                dvc.api.params_show(rev=revision),
+                values,
                 {metric: metrics[metric] for metric in BETTER if metric in metrics},
-                describe_data(lock),
-                table_digests(lock)[TEST],
                 losses[["epoch", "train", "validation"]],
                 classes.set_index("label")["bce"],
                 {path: read(path) for path in PICTURES if path in drawn},
-                provenance,
+                json.loads(read(RECORD)),
             )
-            if provenance:
-                tables = table_digests(lock)
-                found = differences(provenance, run.params, tables[TRAIN], code)
-                if provenance["test_md5"] != tables[TEST]:
-                    found.append("the test table was different")
-                if found:
-                    raise UserError(
-                        f"{name}: its results were made from other inputs: {'; '.join(found)}; "
-                        "train again with `dvc repro --force --single-item train`, then `dvc repro`"
-                    )
+            tables = {out["path"]: out["md5"] for out in lock["stages"]["convert"]["outs"]}
+            code = {module: module_digest(read(module)) for module in run.record["code"]}
+            found = differences(run.record, values, tables[TRAIN], code)
+            if run.record["test_md5"] != tables[TEST]:
+                found.append("the test table was different")
         except (OSError, KeyError, ValueError) as error:
-            raise UserError(f"{name}: cannot be compared: {error}") from error
+            raise UserError(
+                f"{name}: cannot be compared: {error}; expected a commit with the results of "
+                "`dvc repro`"
+            ) from error
+        if found:
+            raise UserError(
+                f"{name}: its results were made from other inputs: {'; '.join(found)}; "
+                "train again with `dvc repro --force --single-item train`, then `dvc repro`"
+            )
         for metric in GATED:
             if metric not in run.metrics:
                 raise UserError(f"{name}: metric {metric} is missing; run `dvc repro`")
@@ -137,10 +147,11 @@ class Run:
         return run
 
 
-def check_stages(repo: Repo, name: str) -> None:
+def check_stages(repo: Repo, name: str, dataset: str) -> None:
     """Check that the results of a revision were made by its parameters, code and data.
 
-    Files that DVC keeps may be missing, as in a clone without a remote.
+    Files that DVC keeps may be missing, as in a clone without a remote. What `dvc add`, `dvc
+    import` and `dvc import-url` track counts where a stage reads it.
 
     Parameters
     ----------
@@ -148,19 +159,21 @@ def check_stages(repo: Repo, name: str) -> None:
         Open at the revision.
     name : str
         Its name for messages.
+    dataset : str
+        Its parameter of this name.
 
     Raises
     ------
     UserError
         If a stage is frozen, or changed since it was run.
     """
-    stages = repo.index.stages
+    stages = [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
     if frozen := [stage.name for stage in stages if stage.frozen]:
         raise UserError(
             f"{name}: {', '.join(frozen)}: frozen, so it may be out of date; delete `frozen: true` "
             "from dvc.yaml and run `dvc repro`"
         )
-    outputs = {str(out) for stage in stages for out in stage.outs}
+    outputs = {str(out) for out in repo.index.outs}
 
     def changed(dependency: Any) -> bool:
         if isinstance(dependency, ParamsDependency):
@@ -169,7 +182,7 @@ def check_stages(repo: Repo, name: str) -> None:
         if state == "deleted":
             return str(dependency) not in outputs | {INCOMING}
         if str(dependency) == INCOMING:
-            return state is not None and name == WORKSPACE and incoming_changed()
+            return state is not None and name == WORKSPACE and incoming_changed(dataset)
         return state is not None
 
     stale = [
@@ -183,10 +196,10 @@ def check_stages(repo: Repo, name: str) -> None:
         raise UserError(f"{name}: {', '.join(stale)}: changed since the last run; run `dvc repro`")
 
 
-def incoming_changed() -> bool:
+def incoming_changed(dataset: str) -> bool:
     """Tell whether the user's data that `dataset` names differ from their copy in data/raw."""
-    source = Path(os.path.normpath(dvc.api.params_show()["dataset"]))
-    if INCOMING not in map(str, source.parents) or not source.exists():
+    source = Path(dataset)
+    if Path(INCOMING) not in source.parents or not source.exists():
         return False
 
     def digests(root: Path) -> dict[Path, str]:

@@ -1,6 +1,7 @@
 """Seed noise: how far apart the metrics of two runs may be that differ only in their seeds."""
 
 import io
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from autoencoder.base.errors import UserError
-from autoencoder.data.datasets import DATASETS
 from tools.revisions import reader
 
 # The sign of an improvement; 0 for metrics that describe the data and the baselines.
@@ -32,22 +32,110 @@ SEEDS = "sweeps/seed.csv"
 MEASURE = "`make sweep PARAM=seed VALUES=0,1,2,3,4`"
 
 
-def table_digests(lock: Mapping[str, Any]) -> dict[str, str]:
-    """Return the MD5 of the training and the test table in the contents of dvc.lock, by path."""
-    return {out["path"]: out["md5"] for out in lock["stages"]["convert"]["outs"]}
-
-
-def describe_data(lock: Mapping[str, Any]) -> str:
-    """Return what identifies the data of a run: the published name, or the user's and digests.
+def conditions(record: Mapping[str, Any], dataset: str) -> dict[str, str]:
+    """Return what seed noise depends on: the training parameters but the seed, and the data.
 
     Parameters
     ----------
-    lock : mapping
-        The contents of dvc.lock.
+    record : mapping
+        The run's metrics/provenance.json, in which parameters are as validated: equal values are
+        equal texts, whatever their spelling in params.yaml.
+    dataset : str
+        Its parameter of this name.
+
+    Returns
+    -------
+    dict of str to str
+        By column of a sweep's table; lists and numbers as JSON.
     """
-    dataset = str(lock["stages"]["fetch"]["params"]["params.yaml"]["dataset"])
-    digests = table_digests(lock)
-    return dataset if dataset in DATASETS else " ".join([dataset, *sorted(digests.values())])
+    values = {name: value for name, value in record["parameters"].items() if name != "seed"}
+    values |= {"dataset": dataset}
+    values |= {name: record[name] for name in ("train_md5", "test_md5")}
+    return {name: column_text(value) for name, value in values.items()}
+
+
+def column_text(value: object) -> str:
+    """Return a parameter as the text of a table's cell."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def read_seeds(revision: str | None) -> pd.DataFrame:
+    """Read the table of measured seeds of a revision, as text; without rows if it has none.
+
+    Raises
+    ------
+    UserError
+        If it is not a table.
+    """
+    try:
+        content = reader(revision)(SEEDS)
+    except FileNotFoundError:
+        return pd.DataFrame()
+    try:
+        return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise UserError(f"{SEEDS}: {error}; measure the seed noise with {MEASURE}") from error
+
+
+def seed_noise(seeds: pd.DataFrame, measured: Mapping[str, str]) -> dict[str, float]:
+    """Return the `noise_of` the seeds that were measured under certain conditions.
+
+    Parameters
+    ----------
+    seeds : DataFrame
+        The table that `tools.sweep` wrote for the parameter seed, as `read_seeds` returns it.
+    measured : mapping of str to str
+        The `conditions`.
+
+    Returns
+    -------
+    dict of str to float
+        Empty if there are fewer than two such seeds.
+    """
+    if other_conditions(seeds, measured):
+        return {}
+    rows = seeds[(seeds[list(measured)] == pd.Series(measured)).all(axis="columns")]
+    return noise_of(rows) if len(rows) >= 2 else {}
+
+
+def noise_of(rows: pd.DataFrame) -> dict[str, float]:
+    """Compute the seed noise of each metric: how far apart two runs with different seeds may be.
+
+    With a probability of 95 %, two runs that differ only in their seeds are at most this far apart:
+    Student's t for the number of measured seeds, times the square root of 2 for a difference, times
+    the standard deviation.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The metrics of at least two runs that differ only in their seeds.
+
+    Raises
+    ------
+    UserError
+        If bce or mse is missing or not a number.
+    """
+    factor = student_t(len(rows) - 1) * math.sqrt(2)
+    noise = {}
+    for metric in BETTER:
+        values = pd.to_numeric(rows.get(metric, pd.Series()), errors="coerce")
+        if len(values) and values.notna().all():
+            noise[metric] = factor * values.std()
+        elif metric in GATED:
+            raise UserError(
+                f"{SEEDS}: {metric} is missing or not a number, expected one for each seed; "
+                f"measure the seed noise again with {MEASURE}"
+            )
+    return noise
+
+
+def other_conditions(seeds: pd.DataFrame, measured: Mapping[str, str]) -> list[str]:
+    """Name the conditions with which none of the seeds was measured."""
+    return [
+        name
+        for name, value in measured.items()
+        if name not in seeds or value not in set(seeds[name])
+    ]
 
 
 def student_t(freedom: int) -> float:
@@ -71,64 +159,3 @@ def student_t(freedom: int) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if probability(middle) < 0.95 else (low, middle)
     return math.sqrt(freedom) * math.tan(low)
-
-
-def seed_noise(content: str, data: str) -> dict[str, float]:
-    """Compute the seed noise of each metric: how far apart two runs with different seeds may be.
-
-    With a probability of 95 %, two runs that differ only in their seeds are at most this far apart:
-    Student's t for the number of measured seeds, times the square root of 2 for a difference, times
-    the standard deviation.
-
-    Parameters
-    ----------
-    content : str
-        The table that `tools.sweep` wrote for the parameter seed. Without the column data, it was
-        measured on MNIST.
-    data : str
-        `Run.data` of the runs to compare.
-
-    Returns
-    -------
-    dict of str to float
-        Of the metrics in the table; empty if it was measured on other data.
-
-    Raises
-    ------
-    UserError
-        If fewer than two seeds were measured, or bce or mse is missing.
-    """
-    try:
-        table = pd.read_csv(io.StringIO(content))
-        if len(table) < 2:
-            raise ValueError(f"{len(table)} rows, expected at least 2")
-        measured_on = table["data"] if "data" in table else pd.Series("mnist", table.index)
-        rows = table[measured_on == data]
-        if len(rows) < 2:
-            return {}
-        deviations = rows[[metric for metric in BETTER if metric in rows]].std()
-        for metric in GATED:
-            if not math.isfinite(deviations[metric]):
-                raise ValueError(f"{metric} is not a number")
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{SEEDS}: seed noise has not been measured ({error}); measure it with {MEASURE}"
-        ) from error
-    factor = student_t(len(rows) - 1) * math.sqrt(2)
-    return {str(metric): factor * value for metric, value in deviations.dropna().items()}
-
-
-def read_seeds(revision: str) -> str:
-    """Read the table of measured seeds of a revision.
-
-    Raises
-    ------
-    UserError
-        If it has none.
-    """
-    try:
-        return reader(revision)(SEEDS).decode()
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{revision}: {SEEDS} cannot be read; measure the seed noise with {MEASURE}"
-        ) from error
