@@ -31,7 +31,9 @@ def environment(tmp_path: Path) -> Path:
     program = tmp_path / "environment/bin/python"
     program.parent.mkdir(parents=True)
     program.write_text(
-        f"#!{sys.executable}\nimport os, sys\nprint(*sys.argv[1:], os.environ['SEED'], sep='\\n')\n"
+        f"#!{sys.executable}\n"
+        "import os, sys\n"
+        "print(*sys.argv[1:], os.environ.get('SEED', ''), sep='\\n')\n"
         "sys.exit(int(os.environ.get('STATUS', 0)))\n"
     )
     program.chmod(0o755)

@@ -69,8 +69,10 @@ def check_repository() -> None:
     Raises
     ------
     UserError
-        If the clone is shallow, or other experiments are queued, which would run, too.
+        If the clone is shallow or lacks files of HEAD, or other experiments are queued, which would
+        run, too.
     """
+    resolve("HEAD")
     if git("rev-parse", "--is-shallow-repository") == "true":
         raise UserError(
             "this clone is shallow, and DVC would lose the results of its queue: "

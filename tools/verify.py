@@ -69,7 +69,9 @@ def outputs(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[Outpu
     return [
         Output(stage, before["path"], before["md5"], after["md5"], stage in before_training)
         for stage, entry in stages.items()
-        for before, after in zip(entry["outs"], found["stages"][stage]["outs"], strict=True)
+        for before, after in zip(
+            entry.get("outs", []), found["stages"][stage].get("outs", []), strict=True
+        )
     ]
 
 
@@ -79,7 +81,8 @@ def upstream(name: str, stages: Mapping[str, Any]) -> set[str]:
     direct = {
         stage
         for stage, entry in stages.items()
-        if any(overlap(Path(output["path"]), path) for output in entry["outs"] for path in reads)
+        for output in entry.get("outs", [])
+        if any(overlap(Path(output["path"]), path) for path in reads)
     }
     return direct.union(*(upstream(stage, stages) for stage in direct))
 
@@ -90,45 +93,56 @@ def overlap(path: Path, other: Path) -> bool:
 
 
 def bring_user_data(clone: Path) -> None:
-    """Copy the user's data into a clone of this project.
+    """Copy the user's data into a clone of this project, because they are not in git.
 
-    They are not in git. What `dvc add` or `dvc import` tracks comes from DVC's cache or a remote,
-    anything else from the workspace. A run needs none of the other data in data/incoming, so
-    nothing asks for these in the clone any more.
+    What `dvc add` or `dvc import` tracks comes from DVC's cache or a remote, anything else from the
+    workspace. The run needs no other data in data/incoming: the clone forgets that DVC tracks them.
 
     Raises
     ------
     UserError
-        If they are in none of these places.
+        If the data that `dataset` names are in none of these places.
     """
     dataset = Path(read_parameters(reader("HEAD"))["dataset"])
-    needed = set()
+    tracked = []
     with Repo(str(clone)) as repo:
         for stage in repo.index.stages:
             if isinstance(stage, PipelineStage):
                 continue
-            paths = {Path(out.fs_path).relative_to(clone) for out in stage.outs}
+            paths = [Path(out.fs_path).relative_to(clone) for out in stage.outs]
             if any(overlap(path, dataset) or not path.is_relative_to(INCOMING) for path in paths):
-                needed |= paths
+                tracked += paths
             else:
                 Path(stage.path).unlink()
-    if dataset.is_relative_to(INCOMING) and not any(overlap(path, dataset) for path in needed):
-        needed.add(dataset)
-    for path in needed:
-        if (clone / path).exists():  # git tracks it
-            continue
+    for path in tracked:
         try:
             export("HEAD", path, clone)
         except FileNotFoundError:
-            if path.is_dir():
-                shutil.copytree(path, clone / path)
-            elif path.is_file():
-                shutil.copy2(path, clone / path)
-            else:
-                raise UserError(
-                    f"{path}: neither here nor in DVC's cache or remote, expected the data of the "
-                    "run to reproduce; copy them here again"
-                ) from None
+            copy_missing(path, clone / path)
+    if dataset.is_relative_to(INCOMING):
+        if not any(dataset.is_relative_to(path) for path in tracked):
+            copy_missing(dataset, clone / dataset)
+        if not (clone / dataset).exists():
+            raise UserError(
+                f"{dataset}: neither here nor in DVC's cache or remote, expected the data of the "
+                "run to reproduce; copy them here again"
+            )
+
+
+def copy_missing(source: Path, target: Path) -> None:
+    """Copy a file or directory, if it is there, except for files that the target has."""
+
+    def copy(file: str | Path, new: str | Path) -> None:
+        if not Path(new).exists():
+            shutil.copy2(file, new)
+
+    if source.is_dir():
+        shutil.copytree(
+            source, target, copy_function=copy, dirs_exist_ok=True, ignore_dangling_symlinks=True
+        )
+    elif source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy(source, target)
 
 
 def distances(recorded: Path, found: Path) -> Iterator[str]:

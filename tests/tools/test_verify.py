@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from helpers.digits import Digits, write_pictures
 from helpers.errors import refusal
 from helpers.project import Project
 
@@ -46,6 +47,7 @@ def test_training_starts_from_the_same_bytes_everywhere() -> None:
         "train": stage(["more/train.csv", "code"], model="a"),
         "evaluate": stage(["model", "table"], score="a"),
         "histogram": stage(["other"], picture="a"),
+        "notify": {"cmd": "true"},
     }
     assert upstream("train", stages) == {"fetch", "convert", "augment"}
     assert upstream("fetch", stages) == set()
@@ -128,6 +130,42 @@ def test_a_run_is_the_same_from_nothing(project: Project) -> None:
     output = project.run("python", "-m", "tools.verify")
     assert output.count(" same\n") == 11
     assert output.splitlines()[-1] == "identical bytes in every output"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tracked", ["file", "directory", "nothing"])
+def test_a_run_on_user_data_is_reproduced(
+    project: Project, train_digits: Digits, tmp_path: Path, tracked: str
+) -> None:
+    incoming = project.root / "data/incoming"
+    if tracked == "file":
+        shutil.copy(project.root / "data/train.csv", incoming / "mine [1].csv")
+        project.run("dvc", "add", "--quiet", "data/incoming/mine [1].csv")
+    else:
+        write_pictures(incoming / "mine [1]/digits", train_digits)
+    if tracked == "directory":
+        project.run("dvc", "add", "--quiet", "data/incoming/mine [1]")
+    sources = {"file": "mine [1].csv", "directory": "mine [1]/digits", "nothing": "mine [1]"}
+    source = sources[tracked]
+    # Data that the run does not use, and that nobody has any more: frozen by import-url.
+    (tmp_path / "other.csv").write_text("0\n")
+    project.run("dvc", "import-url", str(tmp_path / "other.csv"), "data/incoming/other.csv")
+    project.set_params(dataset=f"data/incoming/{source}", epochs=2)
+    project.run("dvc", "repro")
+    project.commit("user data")
+    (incoming / "other.csv").unlink()
+    if tracked == "file":  # as committed, whatever is in the workspace now
+        (incoming / "mine [1].csv").unlink()
+        (incoming / "mine [1].csv").write_text("edited\n")
+    output = project.run("python", "-m", "tools.verify")
+    assert output.splitlines()[-1] == "identical bytes in every output"
+
+    shutil.rmtree(project.root / ".dvc/cache")
+    for path in incoming.glob("mine*"):
+        if path.suffix != ".dvc":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    output = project.run("python", "-m", "tools.verify", status=1)
+    assert f"error: data/incoming/{source}: neither here nor in DVC's cache or remote" in output
 
 
 @pytest.mark.slow
