@@ -14,7 +14,6 @@ import torch
 from helpers.digits import Digits, draw_digits, publish
 from helpers.networks import network
 from helpers.project import (
-    SEEDS,
     Project,
     build_once,
     copy_checkout,
@@ -96,8 +95,6 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
         (root / "dvc.lock").unlink(missing_ok=True)
         for directory in ("metrics", "plots", "sweeps"):
             shutil.rmtree(root / directory, ignore_errors=True)
-        (root / "sweeps").mkdir()
-        (root / "sweeps/seed.csv").write_text(SEEDS)
         project.commit("the project, on a small data set")
         return ""
 

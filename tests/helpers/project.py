@@ -41,16 +41,6 @@ PARAMS: dict[str, Any] = {
     "launcher": "python -m",
 }
 
-# What `make sweep PARAM=seed` would have written.
-SEEDS = """\
-seed,bce,mse,data
-0,0.072409,0.003843,mnist
-1,0.072378,0.003831,mnist
-2,0.072352,0.003821,mnist
-3,0.072418,0.003844,mnist
-4,0.072412,0.003844,mnist
-"""
-
 # No remote and no cache directory but its own.
 DVC_CONFIG = """\
 [core]

@@ -270,6 +270,7 @@ def measured(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
         | conditions(record, "mnist")
         for seed in range(5)
     ]
+    (project.root / "sweeps").mkdir()
     pd.DataFrame(rows).to_csv(project.root / "sweeps/seed.csv", index=False)
     project.commit("seed noise")
     return project
@@ -305,9 +306,9 @@ def branches(measured: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
         "other-seeds": {"sweeps/seed.csv": measured_seeds.replace(",sigmoid,", ",tanh,")},
         "no-seeds": {"sweeps/seed.csv": None},
         "other-test": {"dvc.lock": other_lock, RECORD: other},
-        "code": {"autoencoder/network/step.py": "# another version\n"},
+        "code": {"autoencoder/network/step.py": "version = 2\n"},
         "parameter": {"params.yaml": z_16},
-        "committed": {"params.yaml": z_16, "autoencoder/network/step.py": "# another version\n"},
+        "committed": {"params.yaml": z_16, "autoencoder/network/step.py": "version = 2\n"},
     }
     for branch, files in changes.items():
         project.run("git", "checkout", "--quiet", "-b", branch, "main")

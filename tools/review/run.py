@@ -20,8 +20,8 @@ from autoencoder.base import params
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import sha256
 from autoencoder.base.modules import module_digest
-from autoencoder.data.names import is_visible
 from autoencoder.base.provenance import differences
+from autoencoder.data.names import is_visible
 from tools.review.seed_noise import BETTER, GATED, conditions
 from tools.revisions import reader, resolve
 
