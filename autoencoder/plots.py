@@ -1,9 +1,11 @@
 """Figures of reconstructions and losses, and PNG files with reproducible bytes."""
 
+import itertools
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,16 +15,24 @@ import pandas as pd
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's documentation
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from torch import Tensor
 
 from autoencoder.base.files import atomic_write
+from autoencoder.data import table
 from autoencoder.data.table import SIDE
 from autoencoder.network.model import Autoencoder, add_noise, to_unit_range
 
 log = logging.getLogger(__name__)
+
+CODE_COLOURS, DIFFERENCE_COLOURS = "viridis", "RdBu_r"
+WORST_ACROSS = 8  # images next to each other in the picture of the worst
+
+# In inches: room left and right of the rows, between two rows, and for a line of text. A tile is 1
+# wide, with the space around it.
+LEFT, RIGHT, GAP, LINE = 1.3, 0.75, 0.08, 0.2
 
 
 @contextmanager
@@ -39,31 +49,67 @@ def evenly_spaced(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.intp)]
 
 
-def code_image(z: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Arrange a latent code as a small square image, row by row.
+def median_row_per_label(labels: NDArray[np.str_], bce: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the row of each label's typical image, the one of median BCE: (labels,), in order.
 
-    Parameters
-    ----------
-    z : float32 array of shape (z_size,)
+    Of an even number of images, the better one of the two in the middle.
+    """
+    by_bce = np.argsort(bce, kind="stable")
+    rows = pd.Series(by_bce).groupby(labels[by_bce])
+    middle = rows.agg(lambda ranked: ranked.iloc[(len(ranked) - 1) // 2])
+    return middle.reindex(labels[table.first_row_per_label(labels)]).to_numpy()
+
+
+def code_grid(z_size: int) -> NDArray[np.intp]:
+    """Arrange the numbers of a latent code as a small image, row by row.
+
+    The image is the rectangle that is closest to a square. If that is more than three times as wide
+    as high, as for a prime number, it is about a square, and the last row is shorter and centred.
 
     Returns
     -------
-    float32 array of shape (h, w)
-        w is the square root of z_size, rounded up; cells after the end of the code are NaN.
+    int array of shape (h, 2 w)
+        Which number each cell shows, or -1. Each number takes two columns, because a centred row
+        may be shifted by half a number.
     """
-    width = math.ceil(math.sqrt(len(z)))
-    height = math.ceil(len(z) / width)
-    return np.pad(z, (0, height * width - len(z)), constant_values=np.nan).reshape(height, width)
+    rows = max(n for n in range(1, math.isqrt(z_size) + 1) if z_size % n == 0)
+    columns = z_size // rows
+    if columns > 3 * rows:
+        columns = math.ceil(math.sqrt(z_size))
+        rows = math.ceil(z_size / columns)
+    grid = np.full((rows, 2 * columns), -1)
+    grid.ravel()[: 2 * z_size] = np.arange(z_size).repeat(2)
+    grid[-1] = np.roll(grid[-1], rows * columns - z_size)
+    return grid
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a figure: tiles next to each other, float arrays of shape (n, h, w).
+
+    Attributes
+    ----------
+    limits : tuple of float
+        The values of the first and the last colour.
+    height : float
+        Of a tile, as a share of its width.
+    """
+
+    name: str
+    tiles: NDArray[np.float32]
+    colours: str = "gray"
+    limits: tuple[float, float] = (0, 1)
+    height: float = 1
 
 
 @default_style()
 def draw_reconstructions(
     model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8], noise: float = 0
 ) -> Figure:
-    """Draw images, their latent codes and their reconstructions in three rows.
+    """Draw images, their latent codes, their reconstructions and the differences in four rows.
 
-    With noise, a row of noisy images follows the images, and codes and reconstructions are those of
-    the noisy images; the BCE compares the reconstructions with the clean images.
+    With noise, a row of noisy images follows the images. Codes and reconstructions are those of the
+    noisy images; differences and BCE compare the reconstructions with the clean images.
 
     Parameters
     ----------
@@ -77,34 +123,88 @@ def draw_reconstructions(
     """
     x = to_unit_range(torch.from_numpy(images))
     inputs = add_noise(x, noise, torch.Generator().manual_seed(0)) if noise else x
+    codes, (original, *compared), bce = _reconstruct(model, inputs, x)
+    grid = code_grid(model.z_size)
+    code = Row(
+        f"latent code\n{model.z_size} {'number' if model.z_size == 1 else 'numbers'}",
+        np.where(grid < 0, np.nan, codes[:, grid]),
+        CODE_COLOURS,
+        height=2 * grid.shape[0] / grid.shape[1],
+    )
+    noisy = [Row("noisy", _squares(inputs))] if noise else []
+    rows = [original, *noisy, code, *compared]
+    figure = Figure(figsize=_size(rows, len(images), title_lines=1))
+    titles = [_shorten(label) for label in labels.tolist()]
+    _draw_rows(figure, rows, titles, bce, heading="class", columns=len(images))
+    return figure
+
+
+@default_style()
+def draw_worst(
+    model: Autoencoder,
+    labels: NDArray[np.str_],
+    images: NDArray[np.uint8],
+    numbers: NDArray[np.intp],
+) -> Figure:
+    """Draw images, their reconstructions and the differences, `WORST_ACROSS` next to each other.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        On the CPU.
+    labels : str array of shape (n,)
+    images : uint8 array of shape (n, 784)
+    numbers : int array of shape (n,)
+        The place of each image in its table, 1 for the first.
+    """
+    x = to_unit_range(torch.from_numpy(images))
+    _, rows, bce = _reconstruct(model, x, x)
+    titles = [
+        f"{number}\n{_shorten(label)}"
+        for number, label in zip(numbers.tolist(), labels.tolist(), strict=True)
+    ]
+    starts = range(0, len(images), WORST_ACROSS)
+    columns = min(len(images), WORST_ACROSS)
+    width, height = _size(rows, columns, title_lines=2)
+    figure = Figure(figsize=(width, height * len(starts)))
+    bands = figure.subfigures(len(starts), squeeze=False)[:, 0]
+    for band, start in zip(bands, starts, strict=True):
+        some = slice(start, start + WORST_ACROSS)
+        shown = [replace(row, tiles=row.tiles[some]) for row in rows]
+        _draw_rows(band, shown, titles[some], bce[some], heading="image\nclass", columns=columns)
+    return figure
+
+
+def _reconstruct(
+    model: Autoencoder, inputs: Tensor, x: Tensor
+) -> tuple[NDArray[np.float32], list[Row], list[float]]:
+    """Reconstruct images `x` from inputs.
+
+    Returns
+    -------
+    codes : float32 array of shape (n, z_size)
+    rows : list of Row
+        Images, reconstructions and their differences.
+    bce : list of float
+    """
     with torch.no_grad():
         codes = model.encode(inputs)
         logits = model.decoder(codes)
         bce = F.binary_cross_entropy_with_logits(logits, x, reduction="none").mean(1)
-    images_of = {"test image": x, "noisy": inputs} if noise else {"test image": x}
-    names = [*images_of, f"latent code\n{model.z_size} numbers", "reconstruction\nand its BCE"]
+        reconstructions = torch.sigmoid(logits)
+    difference = Row(
+        "difference\nred: too bright\nblue: too dark",
+        _squares(reconstructions - x),
+        DIFFERENCE_COLOURS,
+        (-0.5, 0.5),
+    )
+    rows = [Row("test image", _squares(x)), Row("reconstruction", _squares(reconstructions))]
+    return codes.numpy(), [*rows, difference], bce.tolist()
 
-    # In inches: each row is 1 high and as wide as it has images, 0.15 below the one above.
-    width, height = len(images) + 2.0, 1.15 * len(names) + 0.55
-    figure = Figure(figsize=(width, height))
-    inside = {"left": 1.3 / width, "right": 1 - 0.7 / width, "hspace": 0.15}
-    inside |= {"bottom": 0.35 / height, "top": 1 - 0.35 / height}
-    axes = figure.subplots(len(names), gridspec_kw=inside)
-    *top_axes, code_axis, bottom_axis = axes
-    for axis, pixels in zip(
-        [*top_axes, bottom_axis], [*images_of.values(), torch.sigmoid(logits)], strict=True
-    ):
-        _draw_row(axis, pixels.numpy().reshape(-1, SIDE, SIDE), "gray")
-    scale = _draw_row(code_axis, [code_image(code) for code in codes.numpy()], "viridis")
-    for axis, name in zip(axes, names, strict=True):
-        axis.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
-    centres = np.arange(len(images)) + 0.5
-    axes[0].set_xticks(centres, [_shorten(label) for label in labels.tolist()])
-    axes[0].xaxis.tick_top()
-    bottom_axis.set_xticks(centres, [f"{loss:.3f}" for loss in bce])
-    column = 0.12 / len(images)
-    figure.colorbar(scale, cax=code_axis.inset_axes((1 + column, 0, column, 1)), ticks=[0, 1])
-    return figure
+
+def _squares(pixels: Tensor) -> NDArray[np.float32]:
+    """Turn pixels, float (n, 784), into images, (n, 28, 28)."""
+    return pixels.numpy().reshape(-1, SIDE, SIDE)
 
 
 def _shorten(label: str) -> str:
@@ -112,43 +212,131 @@ def _shorten(label: str) -> str:
     return label if len(label) <= 10 else f"{label[:9]}…"
 
 
-def _draw_row(axis: Axes, tiles: Iterable[NDArray[np.float32]], colours: str) -> AxesImage:
-    """Draw square images, values 0..1, next to each other; return the last, for the colour bar.
+def _size(rows: Sequence[Row], columns: int, title_lines: int) -> tuple[float, float]:
+    """Compute the width and height in inches of what `_draw_rows` draws."""
+    heights = sum(row.height for row in rows) + GAP * (len(rows) - 1)
+    return LEFT + columns + RIGHT, heights + LINE * (title_lines + 2.5)
+
+
+def _draw_rows(
+    figure: FigureBase,
+    rows: Sequence[Row],
+    titles: Sequence[str],
+    bce: Sequence[float],
+    *,
+    heading: str,
+    columns: int,
+) -> None:
+    """Draw rows below each other, the titles of the columns above and their BCE below.
+
+    Parameters
+    ----------
+    figure : Figure or SubFigure
+        Of `_size`.
+    heading : str
+        What the titles say, line by line.
+    columns : int
+        How many tiles a row has room for.
+    """
+    title_lines = len(heading.splitlines())
+    width, height = _size(rows, columns, title_lines)
+    heights = [row.height for row in rows]
+    axes = figure.subplots(
+        len(rows),
+        gridspec_kw={
+            "left": LEFT / width,
+            "right": 1 - RIGHT / width,
+            "top": 1 - LINE * (title_lines + 0.75) / height,
+            "bottom": LINE * 1.75 / height,
+            "height_ratios": heights,
+            "hspace": GAP * len(rows) / sum(heights),
+        },
+    )
+    for axis, row in zip(axes, rows, strict=True):
+        image = _draw_row(axis, row, columns)
+        axis.set_ylabel(row.name, rotation=0, ha="right", va="center", labelpad=8)
+        if row.colours != "gray":
+            bar = axis.inset_axes((1 + 0.12 / columns, 0, 0.12 / columns, 1))
+            figure.colorbar(image, cax=bar, ticks=row.limits)
+    centres = np.arange(len(titles)) + 0.5
+    top, *_, bottom = axes
+    top.set_xticks(centres, titles)
+    top.xaxis.tick_top()
+    bottom.set_xticks(centres, [f"{loss:.3f}" for loss in bce])
+    left = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right"}
+    top.annotate(heading, (0, 1), (-8, 3.5), va="bottom", **left)
+    bottom.annotate("BCE", (0, 0), (-8, -3.5), va="top", **left)
+
+
+def _draw_row(axis: Axes, row: Row, columns: int) -> AxesImage:
+    """Draw the tiles of a row; return the last image, for the colour bar.
 
     On one axis, because one for each image would take three times as long.
     """
-    for column, tile in enumerate(tiles):
-        height = 0.92 * tile.shape[0] / tile.shape[1]
-        place = (column + 0.04, column + 0.96, 0.96 - height, 0.96)
-        image = axis.imshow(tile, cmap=colours, vmin=0, vmax=1, extent=place)
-    axis.set(xlim=(0, column + 1), ylim=(0, 1), xticks=[], yticks=[])
+    for column, tile in enumerate(row.tiles):
+        place = (column + 0.04, column + 0.96, 0.04, 0.96)
+        low, high = row.limits
+        image = axis.imshow(
+            tile, cmap=row.colours, vmin=low, vmax=high, extent=place, aspect="auto"
+        )
+    axis.set(xlim=(0, columns), ylim=(0, 1), xticks=[], yticks=[])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     return image
 
 
+def frame_losses(axis: Axes, runs: Sequence[pd.DataFrame]) -> None:
+    """Scale the axes of loss curves so that the epochs after the first can be told apart.
+
+    The first epoch's losses, which are often far above all others, may be cut off. The last epoch
+    gets a tick.
+
+    Parameters
+    ----------
+    axis : Axes
+        With everything drawn that must stay in view below the curves.
+    runs : sequence of DataFrame
+        Columns epoch, train and validation.
+    """
+    last = max(int(run["epoch"].iloc[-1]) for run in runs)
+    step = next(
+        n for e in itertools.count() for n in (10**e, 2 * 10**e, 5 * 10**e) if n * 8 >= last
+    )
+    axis.set_xticks(sorted({1, *range(step, last - step // 2, step), last}))
+    later = [run if len(run) == 1 else run.iloc[1:] for run in runs]
+    top = max(run[["train", "validation"]].to_numpy().max() for run in later)
+    bottom = min(axis.dataLim.y0, top)
+    margin = 0.06 * (top - bottom) or 0.1 * top
+    axis.set_ylim(bottom - margin, top + margin)
+    axis.set(xlabel="epoch", ylabel="BCE, mean over pixels")
+
+
 @default_style()
-def draw_losses(losses: pd.DataFrame) -> Figure:
-    """Draw the loss of each epoch.
+def draw_losses(losses: pd.DataFrame, floor: float) -> Figure:
+    """Draw the loss of each epoch, and below the curves the entropy of the test pixels.
 
     Parameters
     ----------
     losses : DataFrame
         Columns epoch, train and validation.
+    floor : float
+        The BCE that no reconstruction of the test images falls below.
     """
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axis = figure.subplots()
     axis.plot(losses["epoch"], losses["train"], label="training, during the epoch")
     axis.plot(losses["epoch"], losses["validation"], label="validation, after the epoch")
     best = losses.iloc[losses["validation"].argmin()]
-    axis.plot(
-        *(best["epoch"], best["validation"]),
-        *("o",),
-        color="C1",
-        label=f"best: {best['validation']:.4f}, epoch {best['epoch']:.0f}",
+    label = f"best: {best['validation']:.4f}, epoch {best['epoch']:.0f}"
+    axis.plot(best["epoch"], best["validation"], "o", color="C1", label=label)
+    axis.axhline(floor, color="gray", linestyle="--", label=f"entropy of the pixels: {floor:.4f}")
+    frame_losses(axis, [losses])
+    first = losses.iloc[0]
+    axis.set_title(
+        f"Loss of each epoch; the first: training {first['train']:.4f}, "
+        f"validation {first['validation']:.4f}",
+        fontsize="medium",
     )
-    axis.set(xlabel="epoch", ylabel="BCE, mean over pixels", title="Loss of each epoch")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.legend()
     return figure

@@ -1,4 +1,4 @@
-"""Draw the pictures to judge a run by: reconstructions of each class, the worst, and the losses."""
+"""Draw the pictures to judge a run by: a typical image of each class, the worst, the losses."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ from autoencoder.base.cli import Reads, Writes, run_stage
 from autoencoder.base.inputs import Inputs
 from autoencoder.data import table
 from autoencoder.network.losses import read_losses
-from autoencoder.network.metrics import per_image_losses
+from autoencoder.network.metrics import entropy, per_image_losses
 from autoencoder.network.model import Autoencoder, training_noise
 from autoencoder.network.numerics import configure_numerics
 
-COLUMNS = 16  # images next to each other, at most
+MAX_IMAGES = 16  # in a picture
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,28 @@ class Paths:
     test: Annotated[Path, Reads("test table, CSV")]
     losses: Annotated[Path, Reads("BCE of each epoch, CSV")]
     reconstructions: Annotated[Path, Writes("images, latent codes and reconstructions, PNG")]
-    worst: Annotated[Path, Writes("the same of the images with the highest BCE, PNG")]
+    worst: Annotated[Path, Writes("images with the highest BCE, and reconstructions, PNG")]
     curve: Annotated[Path, Writes("loss of each epoch, PNG")]
 
 
 def main(paths: Paths, _: Inputs) -> None:
-    """Read model, test table and losses; draw the first image of each label and the worst ones."""
+    """Read model, test table and losses; draw a typical image of each class and the worst ones."""
     configure_numerics()
     model = Autoencoder.load(paths.model)
     labels, images = table.read(paths.test)
     losses = read_losses(paths.losses)
-    rows = table.first_row_per_label(labels)
-    if len(rows) == 1:  # a single class, or images without labels
-        rows = np.arange(len(labels))
-    shown = plots.evenly_spaced(rows, COLUMNS)
+    bce = per_image_losses(model, torch.from_numpy(images))[0].numpy()
+    typical = plots.median_row_per_label(labels, bce)
+    if len(typical) == 1:  # a single class, or images without labels
+        typical = np.arange(len(labels))
+    shown = plots.evenly_spaced(typical, MAX_IMAGES)
     noise = training_noise(paths.model)
     figure = plots.draw_reconstructions(model, labels[shown], images[shown], noise)
     plots.save(figure, paths.reconstructions)
-    bce = per_image_losses(model, torch.from_numpy(images))[0].numpy()
-    worst = np.argsort(-bce, kind="stable")[:COLUMNS]
-    plots.save(plots.draw_reconstructions(model, labels[worst], images[worst]), paths.worst)
-    plots.save(plots.draw_losses(losses), paths.curve)
+    worst = np.argsort(-bce, kind="stable")[:MAX_IMAGES]
+    figure = plots.draw_worst(model, labels[worst], images[worst], worst + 1)
+    plots.save(figure, paths.worst)
+    plots.save(plots.draw_losses(losses, entropy(images)), paths.curve)
 
 
 if __name__ == "__main__":
