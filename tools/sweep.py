@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from tqdm import tqdm
@@ -22,10 +21,11 @@ from autoencoder.base.cli import make_parser, run
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write
 from autoencoder.base.params import FILE, Params, parse_params, validate_params
-from autoencoder.plots import default_style, save
+from autoencoder.plots import save
 from tools.review.run import METRICS, RECORD, read_parameters
 from tools.review.seed_noise import column_text, conditions
 from tools.revisions import git, reader, resolve
+from tools.sweep_plot import draw
 
 DIRECTORY = Path("sweeps")
 
@@ -207,33 +207,6 @@ def has_more_values(path: Path, table: pd.DataFrame) -> bool:
     conditions_of = table.iloc[:, 1:].select_dtypes(exclude="number")
     same = all(name in old and set(conditions_of[name]) <= set(old[name]) for name in conditions_of)
     return same and len(old) > len(table)
-
-
-@default_style()
-def draw(table: pd.DataFrame) -> Figure:
-    """Plot the test loss of each value, and the squared error next to that of PCA.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Rows as `scores` returns them.
-    """
-    name = table.columns[0]
-    values = range(len(table))
-    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(values, table["bce"], "o-", label="autoencoder")
-    left.plot(values, table["bce_floor"], "--", color="gray", label="entropy of the pixels")
-    left.set(ylabel="test BCE, mean over pixels")
-    right.plot(values, table["mse"], "o-", label="autoencoder")
-    right.plot(values, table["mse_pca"], "s-", color="C1", label="PCA of the same size")
-    right.set(ylabel="test MSE, pixels in 0..1", yscale="log")
-    for axis in (left, right):
-        axis.set_xticks(values, table[name].astype(str))
-        axis.set(xlabel=name)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    return figure
 
 
 def main() -> None:
