@@ -4,17 +4,16 @@ The trained network runs in the page, which is one file and opens without a netw
 """
 
 import base64
-import io
 import logging
+import zlib
 from pathlib import Path
 from typing import Any
 
-import jinja2
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from autoencoder.base.cli import make_parser, refuse_overwriting, run
 from autoencoder.base.errors import UserError
@@ -22,14 +21,16 @@ from autoencoder.base.files import atomic_write
 from autoencoder.data import table
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder, to_unit_range, training_noise
+from autoencoder.plots import CODE_COLOURS, code_grid
+from tools.templates import environment
 
 log = logging.getLogger(__name__)
 
 MAX_SLIDERS = 64
+SHOWN_SLIDERS = 16  # the others are behind a line to click
 MAP_IMAGES = 2000
 IMAGES_PER_CLASS = 8
 WORST_IMAGES = 16
-SPRITE_COLUMNS = 50
 
 # Codes in which each number is changed to find out how much it matters.
 EFFECT_CODES = 16
@@ -161,16 +162,9 @@ def choose_rows(
     return rows, np.array([int(np.flatnonzero(rows == row)[0]) for row in worst])
 
 
-def sprite(images: NDArray[np.uint8]) -> bytes:
-    """Lay images, uint8 (n, 784), out in rows of `SPRITE_COLUMNS`, as a PNG."""
-    count = -(-len(images) // SPRITE_COLUMNS)
-    cells = np.zeros((count * SPRITE_COLUMNS, table.SIDE, table.SIDE), np.uint8)
-    cells[: len(images)] = images.reshape(-1, table.SIDE, table.SIDE)
-    grid = cells.reshape(count, SPRITE_COLUMNS, table.SIDE, table.SIDE).transpose(0, 2, 1, 3)
-    buffer = io.BytesIO()
-    picture = Image.fromarray(grid.reshape(count * table.SIDE, SPRITE_COLUMNS * table.SIDE))
-    picture.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+def code_colours() -> bytes:
+    """Return the colours of the code in the plots: red, green and blue of 256 values, 0 to 1."""
+    return mpl.colormaps[CODE_COLOURS](np.arange(256), bytes=True)[:, :3].tobytes()
 
 
 def page_facts(
@@ -211,8 +205,10 @@ def page_facts(
     points = (codes[rows] - mean) @ components.T
     classes = labels[table.first_row_per_label(labels)].tolist()
     numbers = {name: number for number, name in enumerate(classes)}
+    layers = affine_layers(model)
     return {
         "z_size": model.z_size,
+        "sizes": [layers[0]["inputs"], *(layer["outputs"] for layer in layers)],
         "activation": model.activation,
         "noise": noise,
         "test_images": len(images),
@@ -221,9 +217,10 @@ def page_facts(
             {"number": int(i), "low": round(float(low[i]), 4), "high": round(float(high[i]), 4)}
             for i in order
         ],
+        "shown_sliders": SHOWN_SLIDERS,
         "data": {
             "activation": model.activation,
-            "layers": affine_layers(model),
+            "layers": layers,
             "noise": noise,
             "classes": classes,
             "onMap": on_map,
@@ -234,23 +231,19 @@ def page_facts(
             "points": np.round(points.astype(np.float64), 4).tolist(),
             "mean": _base64(mean.astype("<f4").tobytes()),
             "components": _base64(components.astype("<f4").tobytes()),
-            "columns": SPRITE_COLUMNS,
-            "sprite": _base64(sprite(images[rows])),
+            "codeGrid": code_grid(model.z_size).tolist(),
+            "colours": _base64(code_colours()),
+            "shownSliders": SHOWN_SLIDERS,
+            "images": _base64(zlib.compress(images[rows].tobytes(), level=9)),
         },
     }
 
 
 def write(path: Path, facts: dict[str, Any]) -> None:
     """Write the page of what `page_facts` returns."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    page = environment(Path(__file__).parent).get_template("explore.html").render(facts)
     with atomic_write(path) as partial:
-        partial.write_text(environment.get_template("explore.html").render(facts), "utf-8")
+        partial.write_text(page, encoding="utf-8")
 
 
 def _base64(content: bytes) -> str:

@@ -1,13 +1,16 @@
+import base64
 import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
 from helpers.digits import draw_digits, named
-from helpers.networks import network
+from helpers.networks import network, parameters
 from helpers.project import ROOT, Project
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, ViewportSize
@@ -17,6 +20,8 @@ from autoencoder.base.errors import UserError
 from autoencoder.base.params import Activation
 from autoencoder.data import table
 from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.trainer import build_network
+from autoencoder.plots import CODE_COLOURS, code_grid
 from tools.explore import (
     MAP_IMAGES,
     affine_layers,
@@ -24,7 +29,6 @@ from tools.explore import (
     effects,
     page_facts,
     principal_components,
-    sprite,
     write,
 )
 
@@ -112,11 +116,6 @@ def test_every_class_is_on_the_map_and_the_worst_images_are_in_the_page() -> Non
     assert rows[worst[:3]].tolist() == [4000, 0, 1]
 
 
-def test_the_sprite_is_lossless() -> None:
-    picture = np.asarray(Image.open(io.BytesIO(sprite(IMAGES))))
-    assert np.array_equal(picture[28:56, 28:56].ravel(), IMAGES[51])
-
-
 @pytest.mark.process
 def test_the_command_writes_the_page_or_one_line(tmp_path: Path) -> None:
     model, test, out = tmp_path / "m.safetensors", tmp_path / "test.csv", tmp_path / "a/page.html"
@@ -145,7 +144,13 @@ def open_page(browser: Browser) -> Iterator[Open]:
     """Opens a page from disk without a network; nothing may be missing or complain."""
     contexts, trouble, asked = [], [], []
 
-    def opener(file: Path, width: int = 1280, scheme: str = "light", touch: bool = False) -> Page:
+    def opener(
+        file: Path,
+        width: int = 1280,
+        scheme: str = "light",
+        touch: bool = False,
+        script: str = "",
+    ) -> Page:
         context = browser.new_context(
             viewport=ViewportSize(width=width, height=900),
             color_scheme="dark" if scheme == "dark" else "light",
@@ -154,6 +159,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
             offline=True,
         )
         contexts.append(context)
+        context.add_init_script(script)
         page = context.new_page()
         page.on("console", lambda message: trouble.append(message.text))
         page.on("pageerror", lambda error: trouble.append(str(error)))
@@ -229,7 +235,14 @@ def test_any_model_has_its_page(
     write(file, page_facts(model, LABELS[:5], IMAGES[:5], noise=0.5))
     page = open_page(file)
     assert_same_numbers(page, model, torch.from_numpy(IMAGES[:5]))
-    assert page.locator("#sliders input").count() == min(z_size, 64)
+    assert page.locator(".sliders input").count() == min(z_size, 64)
+    assert len([x for x in page.locator(".sliders input").all() if x.is_visible()]) == min(
+        z_size, 16
+    )
+    more = page.locator("#more summary")
+    assert more.all_inner_texts() == (
+        [f"{min(z_size, 64) - 16} more, which change the image less"] if z_size > 16 else []
+    )
     said = "numbers that matter most" in page.locator("#sliders-text").inner_text()
     assert said == (z_size > 64)
     assert page.locator("#noise").input_value() == "0.5"
@@ -273,8 +286,8 @@ def test_sliders_change_the_reconstruction_and_are_reset(page: Page) -> None:
     reset = page.get_by_role("button", name="Reset to")
     assert reset.is_disabled()
     before = picture(page, "#reconstruction")
-    slider = page.locator("#sliders input").first
-    item = page.locator("#sliders li").first
+    slider = page.locator(".sliders input").first
+    item = page.locator(".sliders li").first
     for end, index in (("low", 0), ("high", 1)):
         page.wait_for_function("endsLeft === 0")
         shown = item.locator("canvas").nth(index).evaluate("canvas => canvas.toDataURL()")
@@ -370,6 +383,151 @@ def test_a_finger_draws_and_does_not_scroll(open_page: Open, page_file: Path) ->
     assert abs(page.evaluate("scrollY") - scrolled) < 50
 
 
+PROTECTED = """
+const refuse = () => { throw new DOMException("refused", "SecurityError"); };
+const random = data => { for (let i = 0; i < data.length; i++) data[i] = 256 * Math.random(); };
+const protect = {
+    "low bits": data => { for (let i = 0; i < data.length; i++) data[i] ^= Math.random() < 0.5; },
+    random,
+    white: data => data.fill(255),
+    refused: () => refuse(),
+}[KIND];
+const read = CanvasRenderingContext2D.prototype.getImageData;
+CanvasRenderingContext2D.prototype.getImageData = function (...place) {
+    const picture = read.apply(this, place);
+    protect(picture.data);
+    return picture;
+};
+for (const name of ["toDataURL", "toBlob"]) HTMLCanvasElement.prototype[name] = refuse;
+"""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "low bits",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("random", "white", "refused")),
+    ],
+)
+def test_a_browser_that_protects_its_canvas_shows_the_same_numbers(
+    open_page: Open, page_file: Path, kind: str
+) -> None:
+    """As Firefox's strict mode, LibreWolf, Tor and Brave do: no number comes from a canvas."""
+
+    def numbers(page: Page) -> tuple[object, ...]:
+        picked = bce(page)
+        drag(page, [(0.3, 0.2), (0.3, 0.7), (0.6, 0.5)])
+        assert page.locator("#image-text").inner_text() == "your drawing"
+        return picked, bce(page), page.evaluate("Array.from(state.pixels)")
+
+    usual = numbers(open_page(page_file))
+    protected = open_page(page_file, script=f"const KIND = {kind!r};" + PROTECTED)
+    assert protected.evaluate("images.length") == len(IMAGES)
+    assert numbers(protected) == usual
+
+
+@pytest.mark.parametrize(
+    ("end", "area"), [((50, 50), np.pi * 11**2), ((80, 90), np.pi * 11**2 + 50 * 22)]
+)
+def test_a_stroke_covers_its_area(page: Page, end: tuple[int, int], area: float) -> None:
+    """Anti-aliased, so the sum of the coverage is the area of a line with round ends."""
+    ink = page.evaluate(
+        """end => {
+            const ink = new Float32Array(140 * 140);
+            addInk(ink, 140, [50, 50], end, 11);
+            addInk(ink, 140, [50, 50], end, 11); // ink on ink changes nothing
+            return Array.from(ink);
+        }""",
+        end,
+    )
+    assert sum(ink) == pytest.approx(area, rel=0.003)
+    assert max(ink) == 1
+
+
+def test_a_stroke_ends_at_the_edge_of_the_pad(page: Page) -> None:
+    ink = page.evaluate(
+        """() => {
+            const ink = new Float32Array(100);
+            addInk(ink, 10, [-5, -5], [15, 3], 2);
+            return Array.from(ink);
+        }"""
+    )
+    assert len(ink) == 100
+    assert 0 < sum(ink) < 100
+
+
+def shown_pixels(page: Page, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The pixels of a canvas: (h, w, 4), red, green, blue and alpha."""
+    png = base64.b64decode(picture(page, name).partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+
+
+@pytest.mark.parametrize("z_size", [7, pytest.param(32, marks=pytest.mark.slow)])
+def test_the_code_has_the_shape_and_colours_of_the_plots(
+    open_page: Open, tmp_path: Path, z_size: int
+) -> None:
+    file = tmp_path / "page.html"
+    write(file, page_facts(trained(z_size, steps=3), LABELS, IMAGES, noise=0))
+    page = open_page(file)
+    grid = code_grid(z_size)
+    code = np.array(page.evaluate("Array.from(state.code)"))
+    expected = mpl.colormaps[CODE_COLOURS](code[grid], bytes=True)
+    expected[grid < 0] = 0
+    assert (shown_pixels(page, "#code")[::2] == expected).all()
+
+
+@pytest.mark.parametrize("depth", [1, pytest.param(8, marks=pytest.mark.slow)])
+def test_any_number_of_layers_has_its_page(open_page: Open, tmp_path: Path, depth: int) -> None:
+    widths = list(range(40, 40 - depth, -1))
+    shape = parameters(hidden_sizes=widths, z_size=5, activation="tanh")
+    model = build_network(torch.from_numpy(IMAGES), shape).plain()
+    file = tmp_path / "page.html"
+    write(file, page_facts(model, LABELS, IMAGES, noise=0))
+    page = open_page(file)
+    assert_same_numbers(page, model, torch.from_numpy(IMAGES))
+    sizes = [784, *widths, 5, *reversed(widths), 784]
+    assert (
+        f"Network {'-'.join(map(str, sizes))}, tanh;" in page.locator("p.soft").first.inner_text()
+    )
+
+
+def test_a_page_whose_script_is_blocked_says_so(
+    browser: Browser, page_file: Path, page: Page
+) -> None:
+    assert page.locator("#unavailable").is_hidden()
+    context = browser.new_context(offline=True)
+    blocked = context.new_page()
+    policy = {"content-security-policy": "default-src 'none'"}
+    blocked.route("**/page.html", lambda route: route.fulfill(path=page_file, headers=policy))
+    blocked.goto("http://localhost/page.html")
+    assert "download it and open the file" in blocked.locator("#unavailable").inner_text()
+    context.close()
+
+
+def test_a_page_that_cannot_start_says_why(browser: Browser, page_file: Path) -> None:
+    context = browser.new_context(offline=True)
+    context.add_init_script("delete window.DecompressionStream;")
+    old = context.new_page()
+    old.goto(page_file.as_uri())
+    old.locator("#unavailable").wait_for()
+    text = old.locator("#unavailable").inner_text()
+    assert text.startswith("This browser cannot run the page: ReferenceError: DecompressionStream")
+    context.close()
+
+
+def test_it_prints_black_on_white(open_page: Open, page_file: Path) -> None:
+    page = open_page(page_file, scheme="dark")
+    dark = page.evaluate("classColour(0)")
+    page.emulate_media(media="print", color_scheme="dark")
+    for place in ("body", "h2", "p.soft", "figcaption", "label", "summary"):
+        colour = page.locator(place).first.evaluate("element => getComputedStyle(element).color")
+        assert colour == "rgb(0, 0, 0)", place
+    behind = "element => getComputedStyle(element).backgroundColor"
+    assert page.locator("body").evaluate(behind) == "rgb(255, 255, 255)"
+    assert page.locator(".panel").first.evaluate(behind) == "rgb(255, 255, 255)"
+    assert page.evaluate("classColour(0)") != dark  # the map is drawn in light colours
+
+
 def test_interpolation_in_latent_space_and_in_pixels(page: Page) -> None:
     between = page.locator("#between")
     between.fill("0")
@@ -452,7 +610,9 @@ def test_the_map_is_a_table_too(page: Page) -> None:
 def test_everything_but_drawing_works_by_keyboard(page: Page) -> None:
     """Tab reaches every control once; arrows and the space bar use them."""
     selector = "button:not(:disabled), select, input, summary"
+    page.locator("#more summary").click()
     controls = set(page.locator(selector).evaluate_all("all => all.map(x => x.id)"))
+    page.mouse.click(2, 2)
     reached: list[str] = []
     for _ in range(150):
         page.keyboard.press("Tab")
@@ -464,7 +624,7 @@ def test_everything_but_drawing_works_by_keyboard(page: Page) -> None:
         assert indicated == "solid", name
         reached.append(name)
     assert controls <= set(reached)
-    page.locator("#sliders input").first.focus()
+    page.locator(".sliders input").first.focus()
     assert changes(page, "#reconstruction", lambda: page.keyboard.press("ArrowRight"))
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Shift+Tab")
@@ -484,7 +644,7 @@ def test_class_names_are_text(open_page: Open, model: Autoencoder, tmp_path: Pat
     assert page.locator("#image-text").inner_text().endswith(HOSTILE[0])
     page.get_by_text("The map as a table").click()
     page.mouse.move(*dot(page, 3))
-    assert page.locator("script").count() == 2
+    assert page.locator("script").count() == 3
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -538,8 +698,10 @@ def test_it_fits_and_can_be_read(open_page: Open, page_file: Path, width: int, s
     page = open_page(page_file, width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.locator("#legend button").first.click()
+    page.locator("#more summary").click()
     for place in (
         "h1",
+        "summary",
         "h2",
         "p.soft",
         "figcaption",
@@ -550,7 +712,7 @@ def test_it_fits_and_can_be_read(open_page: Open, page_file: Path, width: int, s
         "#group",
     ):
         assert contrast(page.locator(place).first) >= 4.5, place
-    for place in ("canvas:not(#tip-image, .strip canvas, button canvas)", "#sliders input"):
+    for place in ("canvas:not(#tip-image, .strip canvas, button canvas)", ".sliders input"):
         for element in page.locator(place).all():
             named_by = "input => input.ariaLabel || input.labels?.[0]?.innerText"
             assert element.evaluate(named_by), element

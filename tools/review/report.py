@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib as mpl
 import matplotlib.style
 import pandas as pd
@@ -17,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from autoencoder.base.files import atomic_write
 from tools.review.compare import Change
 from tools.review.run import PICTURES, Run
+from tools.templates import environment
 
 # Placeholders in the figures for the colours of the page, in its light or dark scheme.
 TEXT, LINE, BASE, CURRENT = "#000001", "#000002", "#000003", "#000004"
@@ -155,13 +155,7 @@ def write(
             if path in run.pictures
         ],
     }
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = environment(Path(__file__).parent)
     templates.filters["number"] = lambda value, form: (
         None if value is None else Markup("{}").format(form % value)
     )
