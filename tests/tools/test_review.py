@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -625,6 +626,38 @@ def test_the_page_says_what_the_command_says(branches: Project, page: Page) -> N
     assert rows["bce"][3] == "+0.01000"
 
 
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_the_figures_do_without_styles_where_a_policy_blocks_them(
+    browser: Browser, page_file: Path, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    policy = {"content-security-policy": "default-src 'none'; img-src data:"}
+    page.route("**/index.html", lambda route: route.fulfill(path=page_file, headers=policy))
+    page.goto("http://localhost/index.html")
+    assert page.locator("body").evaluate("body => getComputedStyle(body).maxWidth") == "none"
+    text = page.locator("body").evaluate("body => getComputedStyle(body).color")
+    grey, base, current = ("rgb(136, 136, 136)", "rgb(138, 144, 153)", "rgb(47, 128, 222)")
+    painted = """(elements, property) =>
+        [...new Set(elements.map(element => getComputedStyle(element)[property]))]"""
+    shapes, words = page.locator("svg g > path, svg use"), page.locator("svg text")
+    assert set(shapes.evaluate_all(painted, "fill")) == {"none", grey, base, current}
+    assert set(shapes.evaluate_all(painted, "stroke")) == {"none", grey, base, current}
+    assert words.evaluate_all(painted, "fill") == [text]
+    assert "middle" in words.evaluate_all(painted, "textAnchor")
+    assert all(image.evaluate("image => image.naturalWidth") for image in page.locator("img").all())
+    context.close()
+
+
+def test_the_page_prints_black_on_white(page: Page) -> None:
+    page.emulate_media(media="print", color_scheme="dark")
+    for place in (".verdict", "h2", "thead th", "td.worse", "td.same", "figcaption", "svg text"):
+        colours = "element => [getComputedStyle(element).color, getComputedStyle(element).fill]"
+        assert page.locator(place).first.evaluate(colours) == ["rgb(0, 0, 0)"] * 2, place
+    behind = "body => getComputedStyle(body).backgroundColor"
+    assert page.locator("body").evaluate(behind) == "rgb(255, 255, 255)"
+
+
 def test_the_page_fits_its_window(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -636,6 +669,7 @@ def test_every_picture_is_drawn_and_has_its_text(page: Page) -> None:
         assert picture.evaluate("image => image.naturalWidth") > 400
         alternative = picture.get_attribute("alt") or ""
         assert "latent codes" in alternative or "worst reconstructions" in alternative
+        assert "differences" in alternative
     figures = page.locator("[role=img]").all()
     assert len(figures) == 2
     for figure in figures:

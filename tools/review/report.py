@@ -11,16 +11,22 @@ import matplotlib.style
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from autoencoder.base.files import atomic_write
+from autoencoder.plots import frame_losses
 from tools.review.compare import Change
 from tools.review.run import PICTURES, Run
 from tools.templates import environment
 
-# Placeholders in the figures for the colours of the page, in its light or dark scheme.
+# Placeholders in the figures for the colours of the page, in its light or dark scheme. Where the
+# styles of the page are blocked, colours follow that stand out on white and on black.
 TEXT, LINE, BASE, CURRENT = "#000001", "#000002", "#000003", "#000004"
-COLOURS = {TEXT: "var(--text)", LINE: "var(--line)", BASE: "var(--base)", CURRENT: "var(--current)"}
+COLOURS = {
+    TEXT: "currentColor",
+    LINE: "var(--line, #888)",
+    BASE: "var(--base, #8a9099)",
+    CURRENT: "var(--current, #2f80de)",
+}
 STYLE: Any = {
     **dict.fromkeys(
         ["text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"], TEXT
@@ -53,8 +59,7 @@ def draw_losses(base: Run, current: Run) -> Figure:
                 color=colour,
                 label=f"{run.name}, {series}",
             )
-    axis.set(xlabel="epoch", ylabel="BCE, mean over pixels")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    frame_losses(axis, [base.losses, current.losses])
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
@@ -75,6 +80,8 @@ def draw_classes(base: Run, current: Run) -> Figure:
 def svg(figure: Figure, name: str) -> str:
     """Render a figure as an SVG element in the colours of the page.
 
+    It has presentation attributes in place of styles, which a content security policy may block.
+
     Parameters
     ----------
     figure : Figure
@@ -86,9 +93,19 @@ def svg(figure: Figure, name: str) -> str:
     figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     _, start, rest = buffer.getvalue().partition("<svg ")
     element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", start + rest)
+    element = re.sub(r' style="([^"]*)"', _presentation_attributes, element)
+    # The only style sheet, which would apply to the whole page.
+    element = re.sub(r"<style.*?</style>", "", element)
+    element = element.replace("<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1)
     for placeholder, colour in COLOURS.items():
         element = element.replace(placeholder, colour)
     return element
+
+
+def _presentation_attributes(style: re.Match[str]) -> str:
+    """Turn `` style="fill: none; stroke-width: 2"`` into `` fill="none" stroke-width="2"``."""
+    declarations = (part.partition(":") for part in style[1].split(";"))
+    return "".join(f' {name.strip()}="{value.strip()}"' for name, _, value in declarations)
 
 
 def changed_inputs(base: Run, current: Run) -> list[tuple[str, Any, Any]]:

@@ -34,8 +34,8 @@ RAW = Path("data/raw")
 
 # The pictures of sanity_check, and their headings in the report.
 PICTURES = {
-    "plots/sanity_check.png": "Images, latent codes and reconstructions",
-    "plots/worst.png": "Worst reconstructions",
+    "plots/sanity_check.png": "Typical images, their latent codes, reconstructions and differences",
+    "plots/worst.png": "Worst reconstructions, their images and differences",
 }
 
 WORKSPACE = "workspace"  # the name of the run that is not a revision
