@@ -33,7 +33,7 @@ LOCK = $(BIN)/uv pip compile --universal --generate-hashes --quiet \
 # One process per core; the tests of a file run in one of them.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup repository repro sweep review explore verify test-unit test test-all soak lint bench bench-gpu bench-scale bench-processes
+.PHONY: help setup repository repro sweep review explore screenshots verify test-unit test test-all soak lint bench bench-gpu bench-scale bench-processes
 .PHONY: choices anomaly lock upgrade
 
 help: ## list the targets
@@ -62,6 +62,9 @@ review: repository setup ## compare the workspace with a revision or experiment 
 
 explore: repository setup ## write an interactive page of the trained network (OUT=explore/index.html)
 	$(BIN)/python -m tools.explore $${OUT:+--out="$$OUT"}
+
+screenshots: repository setup ## take the pictures of docs/explore.md again, of the current model
+	$(BIN)/python -m tools.screenshots
 
 verify: repository setup ## reproduce the run from scratch in a clone, compare it with dvc.lock
 	$(BIN)/python -m tools.verify

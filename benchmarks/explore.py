@@ -3,13 +3,11 @@
 In headless Chromium. The page must follow a slider at once: a decode should take less than 10 ms.
 """
 
-import shutil
 from pathlib import Path
-
-from playwright.sync_api import sync_playwright
 
 from autoencoder.base.cli import make_parser, run
 from autoencoder.base.errors import UserError
+from tools.screenshots import chromium
 
 PAGE = Path("explore/index.html")
 RUNS = 300
@@ -36,16 +34,11 @@ def decode_ms(page: Path) -> float:
     """
     if not page.is_file():
         raise UserError(f"{page}: no such file; write it with `make explore`")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        raise UserError("no Chromium on PATH (Debian: apt-get install chromium libatomic1)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
         tab = browser.new_context(offline=True).new_page()
         tab.goto(page.resolve().as_uri())
         tab.wait_for_function("window.autoencoder")
         median: float = tab.evaluate(MEDIAN_MS, RUNS)
-        browser.close()
     return median
 
 

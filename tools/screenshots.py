@@ -1,0 +1,152 @@
+"""Take the screenshots of docs/explore.md in headless Chromium: `make screenshots`.
+
+docs/screenshots.json records the text in each one, and the files that they were made from.
+"""
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from autoencoder.base.cli import make_parser, run
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import atomic_write, file_digest
+from autoencoder.data import table
+from autoencoder.network.model import Autoencoder, training_noise
+from tools.explore import page_facts, write
+
+log = logging.getLogger(__name__)
+
+MODEL, TEST = "models/autoencoder.safetensors", "data/test.csv"
+SOURCES = ("tools/explore.html", "tools/explore.py", "tools/screenshots.py")
+RECORD = "screenshots.json"
+
+WIDTH, HEIGHT = 1180, 1600  # of the window, in which all that is drawn or pointed at is visible
+MARGIN = 16  # above and below what is shown
+# A three, as shares of the drawing pad.
+STROKE = [
+    *[(0.3, 0.27), (0.45, 0.17), (0.65, 0.25), (0.68, 0.36), (0.5, 0.48)],
+    *[(0.68, 0.58), (0.7, 0.7), (0.58, 0.82), (0.4, 0.82), (0.3, 0.72)],
+]
+POINTED_AT = 30  # which dot of the map shows its image
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start Chromium without a window.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        raise UserError("no Chromium on PATH (Debian: apt-get install chromium libatomic1)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def draw_three(page: Page) -> None:
+    """Draw a three on the pad."""
+    box = page.locator("#pad").bounding_box()
+    if box is None:
+        raise RuntimeError("the drawing pad is not visible")
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in STROKE]
+    start_x, start_y = points[0]
+    page.mouse.move(start_x, start_y)
+    page.mouse.down()
+    for x, y in points[1:]:
+        page.mouse.move(x, y)
+    page.mouse.up()
+    page.mouse.move(0, 0)
+
+
+def point_at_the_map(page: Page) -> None:
+    """Move the mouse to a dot of the map, which shows its image."""
+    x, y = page.evaluate(
+        """index => {
+            const box = document.getElementById("map").getBoundingClientRect();
+            const [x, y] = place(mapPoints[index], box.width, box.height);
+            return [box.left + x, box.top + y];
+        }""",
+        POINTED_AT,
+    )
+    page.mouse.move(x, y)
+
+
+# For each screenshot, what is done first, where it begins, and the elements that it shows.
+SHOTS = {
+    "explore-code.png": (draw_three, "h1", ("h1", "h1 + p", ".explorer")),
+    "explore-map.png": (point_at_the_map, "#map-title", (".two",)),
+}
+
+
+def take(browser: Browser, page_file: Path, directory: Path) -> dict[str, str]:
+    """Take the screenshots of a page of `make explore`; return the text in each one."""
+    # The same font everywhere, so that they have the same size.
+    fonts = Path(mpl.get_data_path()) / "fonts/ttf"
+    style = "* { font-family: Shown !important; }"
+    for weight, file in (("normal", "DejaVuSans.ttf"), ("bold", "DejaVuSans-Bold.ttf")):
+        source = f"url({(fonts / file).as_uri()})"
+        style += f"@font-face {{ font-family: Shown; font-weight: {weight}; src: {source}; }}"
+    texts = {}
+    for name, (act, first, shown) in SHOTS.items():
+        context = browser.new_context(
+            viewport={"width": WIDTH, "height": HEIGHT},
+            color_scheme="light",
+            reduced_motion="reduce",
+            offline=True,
+        )
+        page = context.new_page()
+        page.goto(page_file.resolve().as_uri())
+        page.add_style_tag(content=style)
+        page.evaluate("document.fonts.ready.then(() => true)")
+        page.wait_for_function("window.autoencoder")
+        page.locator(shown[-1]).scroll_into_view_if_needed()
+        act(page)
+        page.wait_for_function("endsLeft === 0")
+        texts[name] = " ".join(
+            word for selector in shown for word in page.locator(selector).inner_text().split()
+        )
+        edges = """([first, last]) => [
+            scrollY + document.querySelector(first).getBoundingClientRect().top,
+            scrollY + document.querySelector(last).getBoundingClientRect().bottom,
+        ]"""
+        top, bottom = page.evaluate(edges, [first, shown[-1]])
+        height = bottom - top + 2 * MARGIN
+        picture = page.screenshot(
+            full_page=True, clip={"x": 0, "y": top - MARGIN, "width": WIDTH, "height": height}
+        )
+        with atomic_write(directory / name) as partial:
+            partial.write_bytes(picture)
+        context.close()
+    return texts
+
+
+def main() -> None:
+    """Write the page of the current model to a temporary directory and take the screenshots."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="directory (%(default)s)")
+    directory = parser.parse_args().out
+    model, (labels, images) = Autoencoder.load(MODEL), table.read(Path(TEST))
+    with tempfile.TemporaryDirectory() as temporary, chromium() as browser:
+        page_file = Path(temporary) / "index.html"
+        write(page_file, page_facts(model, labels, images, training_noise(MODEL)))
+        texts = take(browser, page_file, directory)
+    made_from = {path: file_digest(Path(path), "md5") for path in (MODEL, TEST, *SOURCES)}
+    with atomic_write(directory / RECORD) as partial:
+        partial.write_text(json.dumps({"md5": made_from, "text": texts}, indent=2) + "\n")
+    log.info("%s", ", ".join(str(directory / name) for name in (*SHOTS, RECORD)))
+
+
+if __name__ == "__main__":
+    run(main)
