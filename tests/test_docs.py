@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from helpers.committed import documented_parameters, quoted_metrics
 from helpers.project import ROOT, Project
+from PIL import Image
 
 from autoencoder.base.params import Params
 from tools.review.seed_noise import noise_of
@@ -115,6 +116,15 @@ def test_links_lead_to_files_and_headings(page: str) -> None:
         assert path.exists(), target
         if anchor:
             assert anchor in anchors(str(path.relative_to(ROOT))), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pictures_say_what_they_show_and_have_a_background(page: str) -> None:
+    for text, target in re.findall(r"!\[(.*?)\]\(([^)]+)\)", PAGES[page]):
+        assert len(text) > 50, target
+        with Image.open((ROOT / page).parent / target) as picture:
+            # Black text on a transparent background cannot be read on a dark page.
+            assert picture.convert("RGBA").getchannel("A").getextrema() == (255, 255), target
 
 
 @pytest.mark.parametrize("page", PAGES)
