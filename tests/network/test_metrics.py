@@ -107,6 +107,13 @@ def test_a_model_that_learned_nothing_is_an_error(train: Images, test: Images) -
         score(Autoencoder((512, 256), 8, "sigmoid").eval(), labelled(train), labelled(test))
 
 
+def test_images_that_are_all_the_same_are_an_error(train: Images) -> None:
+    same = labelled(train[:1].repeat(20, axis=0))
+    model = build_network(torch.from_numpy(same[1]), parameters()).plain()
+    with pytest.raises(UserError, match="all test images are the same as the mean training image"):
+        score(model, same, same)
+
+
 def test_the_probe_needs_two_classes_in_both_tables(
     train: Images, test: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
