@@ -1,6 +1,5 @@
 """The figure of a sweep: the scores of each value, next to their baselines."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autoencoder.plots import default_style
-from tools.review.seed_noise import student_t
+from tools.review.seed_noise import noise_of
 
 LOG_SPAN = 8  # values are on a logarithmic axis if the largest is this many times the smallest
 MIN_TICK_DISTANCE = 0.07  # between two labelled values, as a share of the axis
@@ -19,18 +18,21 @@ MAX_STRETCH = 3  # a baseline may make the axis this many times as long as the s
 
 @dataclass(frozen=True)
 class Panel:
-    """A metric and its baseline: their columns, what they are, and the baseline's line style."""
+    """A metric and its baseline: their columns, what they are, and how the baseline looks."""
 
     metric: str
     title: str
     baseline: str
     meaning: str
     style: str
+    colour: str
 
 
 PANELS = (
-    Panel("bce", "test BCE, mean over pixels", "bce_floor", "entropy of the pixels", "--"),
-    Panel("mse", "test MSE, pixels in 0..1", "mse_pca", "PCA of the same size", "s-"),
+    Panel(
+        "bce", "test BCE, mean over pixels", "bce_floor", "entropy of the pixels", "--", "dimgray"
+    ),
+    Panel("mse", "test MSE, pixels in 0..1", "mse_pca", "PCA of the same size", "s-", "C1"),
 )
 
 
@@ -48,13 +50,14 @@ def draw(table: pd.DataFrame) -> Figure:
         The parameter in the first column, then the metrics and the data.
     """
     name = str(table.columns[0])
+    height = 3.8
     if name == "seed":
         draw_panel = _draw_seeds
     elif pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool:
         draw_panel = _draw_numbers
     else:
         draw_panel = _draw_categories
-    height = max(3.8, 1.2 + 0.4 * len(table)) if draw_panel is _draw_categories else 3.8
+        height = max(height, 1.2 + 0.4 * len(table))
     figure = Figure(figsize=(10.0, height), layout="constrained")
     for axis, panel in zip(figure.subplots(1, 2), PANELS, strict=True):
         title = panel.title
@@ -81,8 +84,7 @@ def _draw_numbers(axis: Axes, table: pd.DataFrame, panel: Panel) -> None:
     values = table[name].to_numpy()
     lines = [(panel.metric, "autoencoder", "o-", "C0")]
     if _fits(table, panel):
-        colour = "C1" if "s" in panel.style else "dimgray"
-        lines.append((panel.baseline, panel.meaning, panel.style, colour))
+        lines.append((panel.baseline, panel.meaning, panel.style, panel.colour))
     lines.sort(key=lambda line: table[line[0]].iloc[-1])
     # The lower name hangs and the upper one stands, so that they cannot meet.
     for (column, text, style, colour), align in zip(lines, ("top", "bottom"), strict=False):
@@ -114,7 +116,7 @@ def _draw_seeds(axis: Axes, table: pd.DataFrame, panel: Panel) -> None:
     right: dict[str, Any] = {"xycoords": ("axes fraction", "data")}
     _name(axis, f"mean {mean:.5f}", (1, mean), "C0", **right)
     if len(table) > 1:
-        noise = student_t(len(table) - 1) * math.sqrt(2) * scores.std()
+        noise = noise_of(table)[panel.metric]
         axis.axhspan(mean - noise / 2, mean + noise / 2, color="C0", alpha=0.15, linewidth=0)
         text = f"seed noise {noise:.5f},\nthe height of the band"
         _name(axis, text, (1, mean - noise / 2), "C0", **right)
@@ -131,10 +133,10 @@ def _draw_categories(axis: Axes, table: pd.DataFrame, panel: Panel) -> None:
     for row, score in zip(rows, table[panel.metric], strict=True):
         _name(axis, f"{score:.5f}", (score, row), "black", xytext=(0, 6), ha="center", va="bottom")
     if _fits(table, panel):
-        axis.plot(table[panel.baseline], rows, "|", color="dimgray", markersize=14)
-        lowest = table[panel.baseline].iloc[0]
-        align = "left" if lowest < table[panel.metric].mean() else "right"
-        _name(axis, panel.meaning, (lowest, 0), "dimgray", xytext=(0, -18), ha=align)
+        axis.plot(table[panel.baseline], rows, "|", color=panel.colour, markersize=14)
+        at_bottom = table[panel.baseline].iloc[0]
+        align = "left" if at_bottom < table[panel.metric].mean() else "right"
+        _name(axis, panel.meaning, (at_bottom, 0), panel.colour, xytext=(0, -18), ha=align)
     axis.set_yticks(rows, table[name].map(str))
     axis.set_ylim(-0.7, len(rows) - 0.3)
     axis.set_ylabel(name)
