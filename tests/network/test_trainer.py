@@ -133,8 +133,12 @@ def test_the_loss_falls(parts: tuple[Tensor, Tensor]) -> None:
     assert history[-1].validation < 0.7 * before
 
 
-def test_early_stopping_brings_the_best_weights_back(parts: tuple[Tensor, Tensor]) -> None:
-    stopping = trainer(few(parts), epochs=60, patience=3, batch_size=10, learning_rate=0.02)
+@pytest.mark.parametrize("patience", [1, 3])
+def test_early_stopping_brings_the_best_weights_back(
+    parts: tuple[Tensor, Tensor], patience: int
+) -> None:
+    values = {"epochs": 60, "patience": patience, "batch_size": 10, "learning_rate": 0.02}
+    stopping = trainer(few(parts), **values)
     after_epoch = []
     while not stopping.finished:
         stopping.run_epoch()
@@ -142,7 +146,7 @@ def test_early_stopping_brings_the_best_weights_back(parts: tuple[Tensor, Tensor
 
     losses = [epoch.validation for epoch in stopping.history]
     best = losses.index(min(losses))
-    assert len(losses) == best + 1 + 3 < 60
+    assert len(losses) == best + 1 + patience < 60
     model = stopping.best_model()
     assert torch.equal(weights(model), after_epoch[best])
     assert not torch.equal(weights(model), after_epoch[-1])

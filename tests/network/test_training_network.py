@@ -44,6 +44,15 @@ def test_layers_fed_by_sigmoids_are_centred(images: Tensor) -> None:
         assert sum(isinstance(layer, CentredLinear) for layer in layers) == centred
 
 
+def test_biases_are_those_of_the_mean_image(images: Tensor) -> None:
+    """The first layer maps it to 0, and it is the reconstruction of the last layer's bias."""
+    model = network(images)
+    mean = to_unit_range(images).mean(0)
+    assert model.encoder[0](mean).abs().max() < 1e-4
+    bias = model.state_dict()["decoder.4.bias"]
+    assert torch.allclose(torch.sigmoid(bias), mean.clamp(1e-3, 1 - 1e-3), atol=1e-6)
+
+
 @pytest.mark.parametrize("activation", get_args(Activation))
 def test_gradients_reach_the_first_layer(images: Tensor, activation: Activation) -> None:
     model = network(images, activation=activation)
