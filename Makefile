@@ -8,11 +8,13 @@ PARAM ?= z_size
 VALUES ?= 8,16,32,64
 # What `make review` compares the workspace with.
 BASE ?= main
-# What `make anomaly` compares with the test table.
+# The benchmark that `make bench` runs instead of all. Set, because some systems export a NAME.
+NAME :=
+# What the benchmark anomaly compares with the test table.
 OTHER ?= fashion-mnist.csv
 
 # No value is code: make does not expand a $ in it, and recipes take it from the environment, quoted.
-VALUED := PARAM VALUES BASE TOLERANCE OUT SEED OTHER
+VALUED := PARAM VALUES BASE TOLERANCE OUT SEED NAME OTHER
 $(foreach name,VENV PYTHON $(VALUED),$(eval override $(name) := $$(value $(name))))
 export $(VALUED)
 export SETUP_PYTHON := $(value PYTHON)
@@ -33,8 +35,8 @@ LOCK = $(BIN)/uv pip compile --universal --generate-hashes --quiet \
 # One process per core; the tests of a file run in one of them.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup repository repro sweep review explore screenshots verify test-unit test test-all soak lint bench bench-gpu bench-scale bench-processes
-.PHONY: choices anomaly lock upgrade
+.PHONY: help setup repository repro sweep review explore screenshots verify test-unit test test-all
+.PHONY: soak lint bench lock upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s%s\n", $$1, $$2 }' Makefile
@@ -86,23 +88,8 @@ lint: setup ## check format, style and types
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-bench: setup ## measure training against plain PyTorch and the limit of the machine
-	$(BIN)/python -m benchmarks.training
-
-bench-scale: setup ## measure time and memory up to EMNIST's 814,255 images
-	$(BIN)/python -m benchmarks.scale
-
-bench-gpu: setup ## measure training on an NVIDIA GPU
-	$(BIN)/python -m benchmarks.gpu
-
-bench-processes: setup ## measure an epoch with one, two and three processes
-	$(BIN)/python -m benchmarks.processes
-
-choices: setup ## measure what the initialisation contributes
-	$(BIN)/python -m benchmarks.ablations
-
-anomaly: setup ## measure how well the BCE separates other images (OTHER=fashion-mnist.csv)
-	$(BIN)/python -m benchmarks.anomaly -- "$$OTHER"
+bench: setup ## measure speed, scaling and ablations, or one benchmark (NAME=gpu); NAME=--help lists them
+	$(BIN)/python -m benchmarks --other="$$OTHER" $${NAME:+"$$NAME"}
 
 lock: setup ## add what pyproject.toml lists to requirements.lock, without upgrading
 	$(LOCK)

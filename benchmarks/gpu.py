@@ -1,156 +1,62 @@
-"""Measure training on an NVIDIA GPU: `make bench-gpu`.
+"""What an epoch takes on an NVIDIA GPU, compared with other ways to train."""
 
-Trains the default parameters twice with the train stage, and times epochs: of the plain recipe, on
-the CPU, kernel by kernel and through NCCL, each alternately with ours.
-"""
-
-import os
-import platform
-import statistics
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from autoencoder.base.cli import make_parser, run
-from autoencoder.base.errors import UserError
-from autoencoder.base.params import Params, read_params
-from autoencoder.network.distributed import AutogradStep
-from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
 from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.step import Step
-from autoencoder.network.trainer import Trainer
-from benchmarks.measure import (
-    EPOCH_ROUNDS,
-    ROOT,
-    TEST_TABLE,
-    TRAIN_TABLE,
-    alternate,
-    machine,
-    median_seconds,
-    ratio,
-    report,
-    seconds,
-    write_params,
-)
-from benchmarks.recipe import train_recipe
-from benchmarks.worker import ENDLESS, Worker, new_trainer, read_images
+from benchmarks import measuring
+from benchmarks.measuring import DATA, MODEL, Row, UnavailableError, alternate, compare, seconds
+from benchmarks.trainings import autograd_step, new_trainer, recipe_process, test_bce
 
-REPORT = Path(__file__).with_suffix(".md")
+ROUNDS = 5  # of epochs, after one for warm-up
 
 
-def train_twice(test: Tensor) -> str:
-    """Run the train stage twice with the parameters of params.yaml and score the model."""
+def train_twice() -> Iterator[Row]:
+    """Run the train stage twice with the default parameters."""
     models = []
-    with tempfile.TemporaryDirectory() as directory:
-        write_params(Path(directory), device="cuda")
-        outputs = ["--model=model", "--losses=losses", "--checkpoints=checkpoints"]
-        train = [sys.executable, "-m", "stages.train", f"--table={TRAIN_TABLE}", *outputs]
-        environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
-
-        def run_stage() -> None:
-            subprocess.run(train, cwd=directory, env=environment, check=True)
-
-        times = []
+    times = []
+    with measuring.workspace(DATA, device="cuda") as directory:
         for _ in range(2):
-            times.append(seconds(run_stage))
-            models.append(Path(directory, "model").read_bytes())
-        bce = per_image_losses(Autoencoder.load(Path(directory, "model")), test)[0].mean().item()
-    return (
-        f"The train stage with the default parameters, run twice: test BCE {bce:.5f}, "
-        f"{'the same' if models[0] == models[1] else 'different'} bytes, {median_seconds(times)}."
-    )
+            times.append(measuring.run_stage("train", directory).seconds)
+            models.append((directory / MODEL).read_bytes())
+        bce = test_bce(Autoencoder.load(directory / MODEL))
+    yield Row(f"test BCE of the default parameters on {torch.cuda.get_device_name()}", f"{bce:.5f}")
+    same = "the same bytes" if models[0] == models[1] else "different bytes"
+    yield Row(f"the train stage, twice, {same}", measuring.median_time(times))
 
 
-def nccl_trainer(params: Params, images: Tensor) -> Trainer:
-    """Make a trainer whose steps use DistributedDataParallel in an NCCL group of one process."""
+def measure() -> Iterator[Row]:
+    """Train with the default parameters twice; compare epochs of ours with other ways to train."""
+    if not torch.cuda.is_available():
+        raise UnavailableError("there is no NVIDIA GPU, which this benchmark measures")
+    configure_numerics()
+    yield from train_twice()
+    make_trainer = partial(new_trainer, epochs=ROUNDS + 1, patience=0)
+    ours, kernels, autograd = (make_trainer(device="cuda") for _ in range(3))
+    assert isinstance(kernels.train_step, Step)
+    kernels.train_step._run_step = kernels.train_step._train_step
     store = distributed.HashStore()  # type: ignore[attr-defined]
     distributed.init_process_group("cpu:gloo,cuda:nccl", store=store, rank=0, world_size=1)
-    trainer = new_trainer(params, images, "cuda")
-    step = AutogradStep(
-        trainer.network, trainer.optimizer, trainer.training, params.batch_size, params.noise
-    )
-    step.forward = DistributedDataParallel(trainer.network)
-    trainer.train_step = step
-    return trainer
-
-
-def kernel_trainer(params: Params, images: Tensor) -> Trainer:
-    """Make a trainer whose steps start each kernel themselves, without a CUDA graph."""
-    trainer = new_trainer(params, images, "cuda")
-    assert isinstance(trainer.train_step, Step)
-    trainer.train_step._run_step = trainer.train_step._train_step
-    return trainer
-
-
-def compare_epochs(params: Params, images: Tensor) -> list[str]:
-    """Time epochs of ours, alternately with other ways to train; return table rows."""
-    params = params.model_copy(update=ENDLESS)
-    recipe = Worker(train_recipe, ROOT / "data/raw", params, "cuda")
-
-    ours = new_trainer(params, images, "cuda")
+    autograd.train_step = autograd_step(autograd)
+    autograd.train_step.forward = DistributedDataParallel(autograd.network)
     others = {
-        "kernel by kernel": kernel_trainer(params, images),
-        "through autograd and DistributedDataParallel, one process under NCCL": nccl_trainer(
-            params, images
-        ),
-        "on the CPU": new_trainer(params, images),
+        "kernel by kernel": kernels,
+        "through autograd and DistributedDataParallel, one process under NCCL": autograd,
+        "on the CPU": make_trainer(),
     }
-    our_times, *columns, recipe_times = alternate(
-        ours.run_epoch,
-        *(trainer.run_epoch for trainer in others.values()),
-        recipe.run_epoch,
-        rounds=EPOCH_ROUNDS,
-    )
-    recipe.stop()
+    epochs = [partial(seconds, trainer.run_epoch) for trainer in (ours, *others.values())]
+    with recipe_process("cuda") as recipe:
+        recipe_times, our_times, *columns = alternate(ROUNDS, lambda: recipe().seconds, *epochs)
     distributed.destroy_process_group()
-
-    def row(name: str, times: list[float], result: str) -> str:
-        cells = (name, f"{statistics.median(times):.2f} s", ratio(times, our_times), result)
-        return f"| {' | '.join(cells)} |"
-
-    def compare(trainer: Trainer) -> str:
-        if torch.equal(ours.weights.cpu(), trainer.weights.cpu()):
-            return "the same bytes"
+    for (name, trainer), times in zip(others.items(), columns, strict=True):
         apart = abs(ours.history[0].train - trainer.history[0].train)
-        return f"BCE of the first epoch {apart:.0e} apart"
-
-    return [
-        row("a CUDA graph per step: ours", our_times, ""),
-        *(
-            row(name, times, compare(trainer))
-            for (name, trainer), times in zip(others.items(), columns, strict=True)
-        ),
-        row("the plain recipe", recipe_times, ""),
-    ]
-
-
-def main() -> None:
-    """Measure everything, print the table and write it next to this file."""
-    make_parser(__doc__).parse_args()
-    if not torch.cuda.is_available():
-        raise UserError("there is no NVIDIA GPU, which this benchmark measures")
-    params = read_params(Params.model_fields)
-    images, test = read_images(TRAIN_TABLE), read_images(TEST_TABLE)
-    configure_numerics()
-    report(
-        REPORT,
-        [
-            f"{torch.cuda.get_device_name()}; {machine()}, Python {platform.python_version()}, "
-            f"PyTorch {torch.__version__}. {train_twice(test)} Epochs: medians of {EPOCH_ROUNDS} "
-            "rounds; ratios per round with minimum and maximum.",
-            "",
-            "| training | epoch | ÷ ours | weights |",
-            "|---|---|---|---|",
-            *compare_epochs(params, images),
-        ],
-    )
-
-
-if __name__ == "__main__":
-    run(main)
+        same = torch.equal(ours.weights.cpu(), trainer.weights.cpu())
+        weights = "the same bytes" if same else f"BCE of the first epoch {apart:.0e} apart"
+        yield compare(f"an epoch: {name} ÷ with a CUDA graph; {weights}", times, our_times)
+    yield compare("an epoch: the plain recipe ÷ with a CUDA graph", recipe_times, our_times)

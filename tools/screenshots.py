@@ -27,6 +27,8 @@ MODEL, TEST = "models/autoencoder.safetensors", "data/test.csv"
 SOURCES = ("tools/explore.html", "tools/explore.py", "tools/screenshots.py")
 RECORD = "screenshots.json"
 
+NO_CHROMIUM = "no Chromium on PATH (Debian: apt-get install chromium libatomic1)"
+
 WIDTH, HEIGHT = 1180, 1600  # of the window, in which all that is drawn or pointed at is visible
 MARGIN = 16  # above and below what is shown
 # A three, as shares of the drawing pad.
@@ -35,6 +37,11 @@ STROKE = [
     *[(0.68, 0.58), (0.7, 0.7), (0.58, 0.82), (0.4, 0.82), (0.3, 0.72)],
 ]
 POINTED_AT = 30  # which dot of the map shows its image
+
+
+def chromium_path() -> str | None:
+    """Return the path of Chromium, if there is one."""
+    return shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @contextmanager
@@ -46,9 +53,9 @@ def chromium() -> Iterator[Browser]:
     UserError
         If there is none.
     """
-    path = shutil.which("chromium") or shutil.which("google-chrome")
+    path = chromium_path()
     if path is None:
-        raise UserError("no Chromium on PATH (Debian: apt-get install chromium libatomic1)")
+        raise UserError(NO_CHROMIUM)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser

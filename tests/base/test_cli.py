@@ -48,7 +48,7 @@ def test_help_tells_what_a_stage_reads_writes_and_uses(stage: str) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_is_shown_and_nothing_done(program: str) -> None:
     output = Project(ROOT).run_module(program, "--help")
-    assert output.startswith(f"usage: python -m {program} ")
+    assert output.startswith(f"usage: python -m {program.removesuffix('.__main__')} ")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.measuring import peak_command
 from helpers.fork import TIMEOUT_S, run_in_fork
 
 ROOT = Path(__file__).parents[2]
@@ -147,15 +148,10 @@ def train_outputs(project: Project) -> list[bytes]:
 
 def peak_memory(project: Project, module: str, *arguments: str) -> int:
     """Run a module of the project; return its peak memory in KiB."""
-    code = (
-        "import runpy, sys; sys.argv = sys.argv[1:];"
-        "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True);"
-        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
-    )
     # glibc then returns arrays to the system at once, and leaves no holes to be counted.
     exact = Project(project.root)
     exact.environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
-    output = exact.run(sys.executable, "-c", code, module, *arguments)
+    output = exact.run(*peak_command(sys.executable, "-m", module, *arguments))
     return int(output.splitlines()[-1])
 
 

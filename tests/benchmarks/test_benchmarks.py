@@ -1,0 +1,104 @@
+"""`make bench` on the small project: each benchmark writes its report, or says why it cannot."""
+
+import re
+import sys
+
+import pytest
+import torch
+from helpers.digits import Digits, named
+from helpers.project import Project
+
+from autoencoder.data import table
+
+# The benchmarks, with few and short measurements.
+SMALL = """\
+from autoencoder.base.cli import run
+from benchmarks import measuring, programs, steps
+from benchmarks.__main__ import main
+
+steps.STEPS, steps.ROUNDS, measuring.PAUSE_S = 2, 3, 0
+programs.SIZES, programs.ROUNDS = (700, 1400), 1
+run(main)
+"""
+
+
+def report(project: Project, name: str) -> dict[str, list[str]]:
+    """The cells of a report by figure: median, ratio, target."""
+    lines = (project.root / f"benchmarks/{name}.md").read_text().splitlines()
+    rows = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in lines[6:]]
+    assert all(len(row) == 4 and row[1] for row in rows)
+    for _, _, ratio, _ in rows:
+        if ratio:
+            median, low, high = map(float, re.findall(r"\d+\.\d+", ratio))
+            assert 0 < low <= median <= high
+    return {figure: cells for figure, *cells in rows}
+
+
+def test_steps_are_compared_with_their_limit(project: Project) -> None:
+    output = project.run(sys.executable, "-c", SMALL, "steps")
+    assert (project.root / "benchmarks/steps.md").read_text() in output
+    first, *rest = report(project, "steps")
+    assert first.startswith("a step: ours ÷ the limit")
+    assert "of a step of ours, under the profiler: `the rest`" in rest
+
+
+@pytest.mark.slow
+def test_all_benchmarks_run_and_those_that_lack_something_are_left_out(project: Project) -> None:
+    output = project.run(sys.executable, "-c", SMALL)
+    if not torch.cuda.is_available():
+        assert "gpu: left out: there is no NVIDIA GPU, which this benchmark measures\n" in output
+    assert "anomaly: left out: fashion-mnist.csv: no such file" in output
+    assert len(report(project, "epochs")) == 6
+    programs = report(project, "programs")
+    for figure in (
+        "train, 1,400 images",
+        "two epochs: one by one ÷ at once",
+        "its growth per image",
+    ):
+        assert figure in programs
+
+
+@pytest.mark.slow
+def test_negatives_are_detected(project: Project, test_digits: Digits) -> None:
+    labels, images = named(test_digits)
+    table.write(project.root / "negatives.csv", [(labels[:40], 255 - images[:40])])
+    project.run_module("benchmarks", "anomaly", "--other", "negatives.csv")
+    cells = report(project, "anomaly")
+    bce, other_bce, auroc, auroc_grey = (float(median) for median, *_ in cells.values())
+    assert "BCE of the 40 images of negatives" in cells
+    assert other_bce > bce
+    assert auroc == auroc_grey == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is an NVIDIA GPU")
+def test_a_machine_without_a_gpu_is_reported_in_one_line(ran: Project) -> None:
+    output = ran.run_module("benchmarks", "gpu", status=1)
+    assert output == "error: there is no NVIDIA GPU, which this benchmark measures\n"
+
+
+def test_missing_table_is_reported_in_one_line(ran: Project) -> None:
+    output = ran.run_module("benchmarks", "anomaly", "--other", "nowhere.csv", status=1)
+    assert output == "error: nowhere.csv: no such file, expected a table of images\n"
+
+
+def test_a_stage_that_fails_is_reported_with_its_last_line(project: Project) -> None:
+    (project.root / "data/train.csv").write_text("x\n")
+    code = SMALL.replace("run(main)", "run(lambda: print(list(programs.measure_processes())))")
+    output = project.run(sys.executable, "-c", code, status=1)
+    last = output.splitlines()[-1]
+    assert last.startswith("error: `python -m stages.train ")
+    assert "failed: error: data/train.csv: " in last
+
+
+def test_peak_memory_is_that_of_the_command_alone(project: Project) -> None:
+    code = """\
+import sys
+from pathlib import Path
+from benchmarks.measuring import run_program
+large = b"x" * 2**28
+for mib in (1, 100):
+    print(run_program(Path(), sys.executable, "-c", f"b'x' * {mib} * 2**20").peak_mib)
+"""
+    small, large = map(float, project.run(sys.executable, "-c", code).split())
+    assert small < 50
+    assert 95 < large - small < 105
