@@ -101,7 +101,7 @@ def bring_user_data(clone: Path) -> None:
     Raises
     ------
     UserError
-        If the data that `dataset` names are in none of these places.
+        If data are in none of these places.
     """
     dataset = Path(read_parameters(reader("HEAD"))["dataset"])
     tracked = []
@@ -119,18 +119,23 @@ def bring_user_data(clone: Path) -> None:
             export("HEAD", path, clone)
         except FileNotFoundError:
             copy_missing(path, clone / path)
-    if dataset.is_relative_to(INCOMING):
-        if not any(dataset.is_relative_to(path) for path in tracked):
-            copy_missing(dataset, clone / dataset)
-        if not (clone / dataset).exists():
-            raise UserError(
-                f"{dataset}: neither here nor in DVC's cache or remote, expected the data of the "
-                "run to reproduce; copy them here again"
-            )
+    if dataset.is_relative_to(INCOMING) and not any(map(dataset.is_relative_to, tracked)):
+        copy_missing(dataset, clone / dataset)
 
 
 def copy_missing(source: Path, target: Path) -> None:
-    """Copy a file or directory, if it is there, except for files that the target has."""
+    """Copy a file or directory of the workspace, except for files that the target has.
+
+    Raises
+    ------
+    UserError
+        If it is not there.
+    """
+    if not source.exists():
+        raise UserError(
+            f"{source}: neither here nor in DVC's cache or remote, expected the data of the run to "
+            "reproduce; copy them here again"
+        )
 
     def copy(file: str | Path, new: str | Path) -> None:
         if not Path(new).exists():
@@ -140,7 +145,7 @@ def copy_missing(source: Path, target: Path) -> None:
         shutil.copytree(
             source, target, copy_function=copy, dirs_exist_ok=True, ignore_dangling_symlinks=True
         )
-    elif source.is_file():
+    else:
         target.parent.mkdir(parents=True, exist_ok=True)
         copy(source, target)
 
