@@ -9,11 +9,11 @@ from autoencoder.base.cli import Reads, Writes, run_stage
 from autoencoder.base.inputs import Inputs
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, read_published_split
-from autoencoder.data.user_data import invert_chunks, read_user_data
+from autoencoder.data.user.images import read_user_data
 
 log = logging.getLogger(__name__)
 
-USES = ["dataset", "test_fraction", "invert"]
+USES = ["dataset", "test_fraction", "invert", "fit"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,18 @@ def main(paths: Paths, inputs: Inputs) -> None:
             read_published_split(dataset, paths.raw, files)
             for files in (dataset.train, dataset.test)
         )
-        if params.invert:
-            train, test = invert_chunks(train), invert_chunks(test)
+        if params.invert is True:  # auto: they are all white on black
+            train, test = (
+                ((labels, 255 - images) for labels, images in chunks) for chunks in (train, test)
+            )
     else:
         original = Path(params.dataset)
         train, test = read_user_data(
-            paths.raw / original.name, params.test_fraction, params.invert, shown_as=original
+            paths.raw / original.name,
+            params.test_fraction,
+            params.invert,
+            params.fit,
+            shown_as=original,
         )
     for path, chunks in ((paths.train, train), (paths.test, test)):
         log.info("%s: %s", path, table.describe_classes(table.write(path, chunks)))

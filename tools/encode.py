@@ -14,13 +14,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from autoencoder.base.cli import Option, Reads, Writes, run_stage
+from autoencoder.base.cli import Writes, run_stage
 from autoencoder.base.files import atomic_write
 from autoencoder.base.inputs import Inputs
 from autoencoder.data.table import Chunk
-from autoencoder.data.user_data import iter_images
-from autoencoder.network.model import Autoencoder, lineage, to_unit_range
-from autoencoder.network.numerics import configure_numerics
+from autoencoder.network.model import Autoencoder, to_unit_range
+from tools.images import ModelAndImages
 
 log = logging.getLogger(__name__)
 
@@ -50,24 +49,15 @@ def iter_codes(
 
 
 @dataclass(frozen=True)
-class Paths:
+class Paths(ModelAndImages):
     """The files and options of the tool."""
 
-    model: Annotated[Path, Reads("trained network, safetensors")]
-    images: Annotated[Path, Reads("what `dataset:` takes, or a picture: see docs/data.md")]
     codes: Annotated[Path, Writes("latent code of each image, CSV: label, z0, z1, ...")]
-    invert: Annotated[
-        bool, Option("exchange black and white of the images", {"action": "store_true"})
-    ]
 
 
 def main(paths: Paths, _: Inputs) -> None:
     """Read model and images; write the codes."""
-    configure_numerics()
-    model = Autoencoder.load(paths.model)
-    images = iter_images(
-        paths.images, paths.invert, usual_border=lineage(paths.model).get("mean_border", 0)
-    )
+    model, images = paths.load()
     count = 0
     with atomic_write(paths.codes) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(",".join(["label", *(f"z{number}" for number in range(model.z_size))]) + "\n")

@@ -18,15 +18,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoencoder.base.cli import Option, Reads, Writes, run_stage
+from autoencoder.base.cli import Reads, Writes, run_stage
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write
 from autoencoder.base.inputs import Inputs
 from autoencoder.data import table
-from autoencoder.data.user_data import iter_images
+from autoencoder.data.user.images import iter_images
 from autoencoder.network.metrics import per_image_entropies, per_image_losses
-from autoencoder.network.model import Autoencoder, lineage, to_unit_range
-from autoencoder.network.numerics import configure_numerics
+from autoencoder.network.model import Autoencoder, to_unit_range
+from tools.images import ModelAndImages
 
 log = logging.getLogger(__name__)
 
@@ -155,11 +155,9 @@ def draw(path: Path, pairs: Iterable[tuple[Images, Images]]) -> None:
 
 
 @dataclass(frozen=True)
-class Paths:
+class Paths(ModelAndImages):
     """The files and options of the tool."""
 
-    model: Annotated[Path, Reads("trained network, safetensors")]
-    images: Annotated[Path, Reads("what `dataset:` takes, or a picture: see docs/data.md")]
     reconstructions: Annotated[
         Path,
         Writes(
@@ -174,9 +172,6 @@ class Paths:
         Path | None,
         Reads("images to compare the scores with, such as data/test.csv: adds the percentile"),
     ]
-    invert: Annotated[
-        bool, Option("exchange black and white of the images", {"action": "store_true"})
-    ]
 
 
 def main(paths: Paths, _: Inputs) -> None:
@@ -184,11 +179,7 @@ def main(paths: Paths, _: Inputs) -> None:
     suffix = paths.reconstructions.suffix.lower()
     if suffix not in (".csv", ".png"):
         raise UserError(f"{paths.reconstructions}: expected a name that ends in .csv or .png")
-    configure_numerics()
-    model = Autoencoder.load(paths.model)
-    images = iter_images(
-        paths.images, paths.invert, usual_border=lineage(paths.model).get("mean_border", 0)
-    )
+    model, images = paths.load()
     reference = None
     if paths.reference is not None:
         reference = reference_scores(model, iter_images(paths.reference))

@@ -60,11 +60,19 @@ def _check_widths(value: object) -> object:
     return value
 
 
+def _reject_number(value: object) -> object:
+    """Reject numbers, which pydantic would take for true or false."""
+    if not isinstance(value, bool) and value != "auto":
+        raise ValueError("true, false or auto")
+    return value
+
+
 Activation = Literal["sigmoid", "tanh", "relu", "gelu", "silu"]
 Address = Annotated[str, AfterValidator(_check_address)]
 Command = Annotated[str, AfterValidator(_check_command)]
 # A path may lead through `..`.
 NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(os.path.normpath)]
+Inversion = Annotated[Literal[True, False, "auto"], BeforeValidator(_reject_number)]
 Integer = Annotated[int, BeforeValidator(_reject_bool)]
 Widths = Annotated[tuple[int, ...], BeforeValidator(_check_widths)]
 Number = Annotated[float, BeforeValidator(_reject_bool), Field(allow_inf_nan=False)]
@@ -80,7 +88,12 @@ class Params(BaseModel):
     test_fraction: Number = Field(
         gt=0, lt=1, description="share of the user's images to test on, unless they are split"
     )
-    invert: bool = Field(strict=True, description="exchange black and white")
+    invert: Inversion = Field(
+        description="exchange black and white; auto: where the borders of the user's are bright"
+    )
+    fit: Literal["stretch", "pad", "mnist"] = Field(
+        description="how the user's images are brought to 28x28"
+    )
     hidden_sizes: Widths = Field(
         description="widths of the encoder's hidden layers; the decoder has them in reverse"
     )

@@ -67,8 +67,9 @@ class RawDirectory:
 
     def finish(self, expected: Collection[Path]) -> None:
         """Delete what earlier data sets left there."""
-        for path in self._extra_files(expected):
-            log.info("deleting %s, a file of an earlier data set", path)
+        if obsolete := self._extra_files(expected):
+            log.info("%s: deleting %d files of an earlier data set", self.path, len(obsolete))
+        for path in obsolete:
             path.unlink()
         if not self.path.is_symlink():
             for partial in self.path.rglob(PARTIAL_PATTERN):  # of a killed process

@@ -17,7 +17,7 @@ from helpers.project import ROOT
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write, named_errors, process_lock, sha256
 from autoencoder.data import table
-from autoencoder.data.user_data import iter_images
+from autoencoder.data.user.images import iter_images
 from autoencoder.network.losses import read_losses
 from autoencoder.network.model import Autoencoder, lineage
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from autoencoder.data.names import is_visible, split_of, splits_of_directories
+from autoencoder.data.names import is_visible
+from autoencoder.data.user.find import split_of, splits_of_directories
 
 
 @pytest.mark.parametrize(

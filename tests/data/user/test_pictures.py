@@ -2,12 +2,12 @@
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.digits import Digits
+from helpers.digits import Digits, concatenate
 from helpers.errors import refusal
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +17,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import Compose, Grayscale, Resize
 
-from autoencoder.data import pictures, table
-from autoencoder.data.names import visible_entries
+from autoencoder.data import table
+from autoencoder.data.user.formats import PICTURES
+from autoencoder.data.user.images import iter_images
 
 Pixels = NDArray[np.uint8]
 
@@ -30,26 +31,13 @@ def digit(test_digits: Digits) -> Pixels:
     return three
 
 
-def iter_chunks(path: Path) -> Iterator[table.Chunk]:
-    """The pictures of a file, a flat directory or a directory of classes."""
-    if not path.is_dir():
-        return pictures.iter_files([path])
-    entries = visible_entries(path)
-    if any(entry.is_dir() for entry in entries):
-        return pictures.iter_classes(path)
-    return pictures.iter_files(entries)
-
-
 def read(path: Path) -> table.Chunk:
-    pieces = list(iter_chunks(path))
-    return np.concatenate([some for some, _ in pieces]), np.concatenate(
-        [some for _, some in pieces]
-    )
+    return concatenate(iter_images(path))
 
 
 def image(path: Path) -> Pixels:
     """The one picture of a path, (28, 28)."""
-    ((labels, images),) = iter_chunks(path)
+    labels, images = read(path)
     assert list(labels) == [path.name]
     assert images.dtype == np.uint8
     assert images.shape == (1, 784)
@@ -72,11 +60,10 @@ def classes(tmp_path: Path, test_digits: Digits) -> Path:
 def test_classes_are_what_torchvision_finds_and_converts(
     classes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "_CHUNK", 7)
+    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 7 * 784)
     dataset = ImageFolder(classes, transform=Compose([Grayscale(), Resize((28, 28))]))
     assert len(dataset) == 30
-    sizes = [len(labels) for labels, _ in iter_chunks(classes)]
-    assert sizes == [7, 7, 7, 7, 2]
+    assert max(len(labels) for labels, _ in iter_images(classes)) <= 7
     labels, images = read(classes)
     for label, pixels, (theirs, number) in zip(labels, images, dataset, strict=True):
         assert label == dataset.classes[number]
@@ -93,7 +80,7 @@ def test_of_a_table_the_pictures_are_its_images(tmp_path: Path, test_digits: Dig
 
 
 def test_suffixes_are_those_of_torchvision() -> None:
-    assert set(pictures.FORMATS) == set(IMG_EXTENSIONS)
+    assert set(PICTURES) >= set(IMG_EXTENSIONS)
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "pgm", "png", "ppm", "tif", "tiff", "webp"])
@@ -149,7 +136,8 @@ def test_16_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     assert (image(tmp_path / "b.tif") == expected).all()
     for maximum, found in ((255, 1), (4095, 16)):  # of 8 and 12 bits: a range without white
         Image.fromarray(values // (65535 // maximum)).save(tmp_path / "narrow.png")
-        assert image(tmp_path / "narrow.png").max() == found
+        message = refusal(lambda: image(tmp_path / "narrow.png"))
+        assert f"is {found}, expected 255 (white); brighten the pictures" in message
     (tmp_path / "odd.pgm").write_bytes(b"P5 28 28 1000\n" + bytes([1, 244]) * 784)
     assert (image(tmp_path / "odd.pgm") == 128).all()  # 500 of 1000
 
@@ -228,13 +216,14 @@ def bomb(path: Path) -> None:
     )
 
 
-def lab(path: Path) -> None:
+def test_lab_colours_are_read(tmp_path: Path) -> None:
     to_lab = ImageCms.buildTransform(
         ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
     )
     converted = ImageCms.applyTransform(Image.new("RGB", (9, 9), "red"), to_lab)
     assert converted is not None
-    converted.save(path)
+    converted.save(tmp_path / "x.tif")
+    assert abs(image(tmp_path / "x.tif").astype(int) - 76).max() <= 2
 
 
 DAMAGES: list[tuple[str, Callable[[Path], object], str]] = [
@@ -244,12 +233,19 @@ DAMAGES: list[tuple[str, Callable[[Path], object], str]] = [
     ("x.tif", truncate, "cannot be read as a picture ("),
     ("x.webp", truncate, "cannot be read as a picture ("),
     ("x.pgm", truncate, "cannot be read as a picture ("),
-    ("x.png", lambda path: path.write_text("hello"), "none of BMP, JPEG, PNG, PPM, TIFF, WEBP"),
-    ("x.png", lambda path: path.write_bytes(b""), "none of BMP, JPEG, PNG, PPM, TIFF, WEBP"),
+    (
+        "x.png",
+        lambda path: path.write_text("hello"),
+        "none of BMP, JPEG, JPEG2000, PNG, PPM, TIFF, WEBP",
+    ),
+    (
+        "x.png",
+        lambda path: path.write_bytes(b""),
+        "none of BMP, JPEG, JPEG2000, PNG, PPM, TIFF, WEBP",
+    ),
     # A format that starts Ghostscript is not even tried.
     ("x.png", lambda path: Image.new("L", (9, 9)).save(path, "EPS"), "none of BMP, JPEG"),
     ("x.png", bomb, "100000000 pixels"),
-    ("x.tif", lab, "cannot be read as a picture (conversion"),
     (
         "x.tif",
         lambda path: Image.fromarray(np.ones((9, 9), np.float32)).save(path),
@@ -329,9 +325,14 @@ def test_a_class_without_files_is_skipped(classes: Path) -> None:
     assert (read(classes)[0] == before[0]).all()
 
 
-def test_a_class_of_directories_alone_is_refused(classes: Path) -> None:
+def test_a_class_of_sessions_is_a_class(classes: Path, digit: Pixels) -> None:
+    before = read(classes)
     (classes / "9 to 10/9").mkdir(parents=True)
-    assert refusal(lambda: read(classes)).startswith(f"{classes}/9 to 10: only directories in it")
+    assert (read(classes)[0] == before[0]).all()
+    for session in ("monday", "tuesday"):
+        (classes / "9 to 10" / session).mkdir()
+        Image.fromarray(digit).save(classes / "9 to 10" / session / "x.png")
+    assert (read(classes)[0] == "9 to 10").sum() == 2
 
 
 def test_a_file_next_to_the_classes_is_reported(classes: Path, digit: Pixels) -> None:
@@ -357,7 +358,7 @@ def test_what_is_not_there_or_may_not_be_read_is_named(tmp_path: Path, digit: Pi
     with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*gone.png'"):
         read(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*nowhere'"):
-        list(pictures.iter_classes(tmp_path / "nowhere"))
+        read(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("name", ["a,b", 'say "a"', "a\nb", " a", "=1+1", os.fsdecode(b"\xff")])
@@ -374,7 +375,7 @@ def test_a_name_that_cannot_be_a_label_is_named(classes: Path, digit: Pixels, na
 
 
 @given(
-    suffix=st.sampled_from(sorted(pictures.FORMATS)),
+    suffix=st.sampled_from(sorted(PICTURES)),
     edits=st.lists(
         st.tuples(st.integers(0, 400), st.integers(0, 3) | st.integers(0, 4000), st.binary()),
         min_size=1,

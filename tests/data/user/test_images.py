@@ -13,7 +13,8 @@ from PIL import Image
 
 from autoencoder.base.errors import UserError
 from autoencoder.data import table
-from autoencoder.data.user_data import draw_test_rows, iter_images, read_user_data
+from autoencoder.data.user.decide import draw_test_rows
+from autoencoder.data.user.images import iter_images, read_user_data
 
 
 @given(

@@ -11,8 +11,8 @@ from helpers.digits import concatenate, draw_digits, named
 from helpers.errors import refusal
 
 from autoencoder.base.errors import UserError
-from autoencoder.data import arrays, idx
-from autoencoder.data.user_data import iter_images, read_user_data
+from autoencoder.data import idx
+from autoencoder.data.user.images import iter_images, read_user_data
 
 TRAIN, TEST, VALIDATION = (draw_digits(count, seed=count) for count in (50, 30, 20))
 PARTS = {"train": TRAIN, "val": VALIDATION, "test": TEST}
@@ -83,7 +83,7 @@ def test_fractions_and_channels(tmp_path: Path) -> None:
 def test_fractions_with_an_outlier_are_refused(
     tmp_path: Path, place: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "_ROWS", 16)
+    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 16 * 784 * 8)
     values = TRAIN[1] / 255
     values[place, 14, 14] = 1.2
     np.save(tmp_path / "a.npy", values)
@@ -94,7 +94,7 @@ def test_fractions_with_an_outlier_are_refused(
 def test_a_dark_chunk_of_grey_values_is_no_fractions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "_ROWS", 1)
+    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 1)
     values = TRAIN[1].astype(float)
     values[3] /= 255
     np.save(tmp_path / "a.npy", values)
@@ -130,10 +130,9 @@ def test_idx_pairs(tmp_path: Path, suffix: str) -> None:
         ({"images": TRAIN[1], "labels": [7.0] * 49 + [np.inf]}, "label 50 in labels is inf, "),
         ({"images": TRAIN[1], "labels": [np.nan, *[7.0] * 49]}, "label 1 in labels is nan, "),
         ({"images": TRAIN[1], "y": np.eye(10)[TRAIN[0]]}, r"y has shape \(50, 10\), .* argmax"),
-        ({"images": np.moveaxis(TRAIN[1], 0, 2)}, r"has shape \(28, 28, 50\), expected \(n, 784\)"),
         ({"images": np.zeros((48, 64, 3), np.uint8)}, "with n also for a single image"),
         ({"labels": TRAIN[0]}, "expected their images"),
-        ({"images": TRAIN[1], "data": TRAIN[1]}, "both images"),
+        ({"images": TRAIN[1], "data": TRAIN[1][::-1]}, "data, images are all images"),
     ],
 )
 def test_what_is_not_images_is_refused(

@@ -17,7 +17,7 @@ from helpers.digits import concatenate, draw_digits, named
 from helpers.errors import refusal
 
 from autoencoder.data import table
-from autoencoder.data.user_data import iter_images, read_user_data
+from autoencoder.data.user.images import iter_images, read_user_data
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -118,6 +118,7 @@ def test_fractions_are_scaled(
     digits[NAMES] = IMAGES / 255
     digits.to_csv(tmp_path / "t.csv", index=False, header=header)
     check(tmp_path / "t.csv")
+    read_user_data(tmp_path / "t.csv", 0.2)
     assert "multiplied by 255" in caplog.text
 
 
@@ -269,9 +270,16 @@ def test_the_table_in_an_archive_may_have_an_absolute_path(tmp_path: Path) -> No
 
 FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ("bad cell", lambda r: [*r[:2], r[2][:-1] + "x", *r[3:]], "line 3, column pixel784: 'x'"),
-    ("too large", lambda r: [*r[:2], r[2][:-1] + "256", *r[3:]], "line 3, column pixel784: '256'"),
-    ("negative", lambda r: [*r[:2], r[2][:-1] + "-1", *r[3:]], "line 3, column pixel784: '-1'"),
-    ("decimal", lambda r: [*r[:2], r[2][:-1] + "7.5", *r[3:]], "line 3, column pixel784: '7.5'"),
+    (
+        "too large",
+        lambda r: [*r[:2], r[2][:-1] + "256", *r[3:]],
+        "line 3, column pixel784 has a value 256",
+    ),
+    (
+        "negative",
+        lambda r: [*r[:2], r[2][:-1] + "-1", *r[3:]],
+        "line 3, column pixel784 has a value -1",
+    ),
     ("empty", lambda r: [*r[:2], r[2][:-1], *r[3:]], "line 3, column pixel784: ''"),
     ("short", lambda r: [*r[:2], r[2][:-2], *r[3:]], "line 3, column pixel784: "),
     ("long", lambda r: [*r[:2], r[2] + ",0", *r[3:]], "expected 785 cells in each line"),
@@ -279,7 +287,11 @@ FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ("formula", lambda r: [*r[:2], "=1" + r[2][1:], *r[3:]], "line 3, column label: '=1'"),
     ("no rows", lambda r: r[:1], "no row below the header"),
     ("columns", lambda r: [line.rpartition(",")[0].rpartition(",")[0] for line in r], "line 1 has"),
-    ("descending", lambda r: ["c," + ",".join(map(str, range(784, 0, -1))), *r[1:]], "line 1, col"),
+    (
+        "gap",
+        lambda r: ["c," + ",".join(map(str, range(1000, 216, -1))).replace("999", "1001"), *r[1:]],
+        "line 1: the names of the pixels skip 999",
+    ),
     ("wide", lambda r: ["x" * 200_000, *r], "line 1 cannot be read (field larger than"),
     ("newlines", lambda r: [""] * 10**6, "line 1 is blank"),
     ("newlines below", lambda r: [r[0], *[""] * 10**6, r[1]], "line 2 is blank"),
@@ -299,7 +311,7 @@ def test_faults_are_located(
 
 
 def test_chunks_are_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoencoder.data.user_tables._ROWS", 7)
+    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 7 * 8 * 785)
     table.write(tmp_path / "t.csv", [(LABELS, IMAGES)])
     check(tmp_path / "t.csv")
     frame().to_csv(tmp_path / "t.csv", header=False)
@@ -309,7 +321,7 @@ def test_chunks_are_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_chunk_of_zeros_and_ones_among_fractions_is_scaled_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoencoder.data.user_tables._ROWS", 1)
+    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 1)
     images = (IMAGES / 255)[:5]
     images[2] = images[2] > 0.5
     pd.DataFrame(images).to_csv(tmp_path / "t.csv", index=False, header=False)

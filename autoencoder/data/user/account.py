@@ -1,0 +1,143 @@
+"""Account: what was read, image by image; every rule and every message uses it."""
+
+import bisect
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autoencoder.base.errors import UserError
+from autoencoder.data import table
+from autoencoder.data.names import listed
+from autoencoder.data.user.batches import UNLABELLED, Batch
+from autoencoder.data.user.find import Found, Source
+from autoencoder.data.user.fit import border
+
+
+@dataclass
+class Account:
+    """Facts about each image, collected batch by batch, and what was decided from them."""
+
+    root: Path
+    found: Found
+    warnings: list[str] = field(default_factory=list)
+    examples: dict[str, tuple[str, float]] = field(default_factory=dict)  # place and value
+    border: float = 0  # mean grey value, 0..255, after an exchange of black and white
+    ink: str = ""
+    _columns: dict[str, list[Any]] = field(default_factory=dict)
+    _places: list[tuple[int, Callable[[int], str]]] = field(default_factory=list)
+    _shapes: dict[int, Counter[str]] = field(default_factory=dict)
+    _count: int = 0
+
+    @property
+    def sources(self) -> list[Source]:
+        return self.found.sources
+
+    def add(
+        self, number: int, batch: Batch, values: NDArray[Any], labels: NDArray[np.str_]
+    ) -> None:
+        """Note the facts of a batch of source `number`.
+
+        Parameters
+        ----------
+        number : int
+        batch : Batch
+        values : array of shape (n, height, width)
+            Its images as grey values; in 0..255 if the format defines white.
+        labels : str array of shape (n,)
+        """
+        count = len(values)
+        flat = values.reshape(count, -1)
+        low, high = flat.min(1), flat.max(1)
+        fractions = np.zeros(count, bool)
+        if values.dtype.kind == "f":
+            fractions = (flat != np.rint(flat)).any(1)
+            self._keep_example("fraction", batch, flat, lambda image: image != np.rint(image))
+        if not (low.min() > -0.5 and high.max() < 255.5):
+            self._keep_example("outlier", batch, flat, lambda x: ~((x > -0.5) & (x < 255.5)))
+        source = self.sources[number]
+        is_given = source.split or batch.splits is None
+        splits = np.full(count, source.split or "") if is_given else batch.splits
+        facts = {
+            "minimum": low.astype(np.float32),
+            "maximum": high.astype(np.float32),
+            "fractions": fractions,
+            "border": border(values).mean(1, dtype=np.float32),
+            "has_white": np.full(count, batch.white is not None),
+            "bits": np.full(count, batch.values.dtype.itemsize, np.int8),
+            "source": np.full(count, number, np.int32),
+            "label": labels,
+            "split": splits,
+        }
+        for name, column in facts.items():
+            self._columns.setdefault(name, []).append(column)
+        shape = f"{values.shape[1]}×{values.shape[2]} {batch.values.dtype}"
+        self._shapes.setdefault(number, Counter())[shape] += count
+        self._places.append((self._count, batch.place))
+        self._count += count
+
+    def _keep_example(
+        self, name: str, batch: Batch, flat: NDArray[Any], is_one: Callable[[Any], Any]
+    ) -> None:
+        """Note place and value of the first value of a kind."""
+        if name not in self.examples and (wrong := is_one(flat)).any():
+            row, cell = np.argwhere(wrong)[0].tolist()
+            self.examples[name] = (batch.place(row) + batch.cell(cell), float(flat[row, cell]))
+
+    @cached_property
+    def facts(self) -> pd.DataFrame:
+        """A row for each image, once all are added."""
+        if not self._count:
+            raise UserError(f"{self.root}: no image in it")
+        frame = pd.DataFrame({name: np.concatenate(x) for name, x in self._columns.items()})
+        return frame.astype({"label": "category", "split": "category"})
+
+    def scale(self, white: float) -> NDArray[np.float64]:
+        """Return by what the values of each image are multiplied."""
+        return np.where(self.facts["has_white"], 1, 255 / white)
+
+    def place(self, row: int) -> str:
+        """Return where an image is, such as the line of a file."""
+        start, place = self._places[bisect.bisect(self._places, row, key=lambda x: x[0]) - 1]
+        return place(row - start)
+
+    def part_names(self, rows: NDArray[np.bool_]) -> list[str]:
+        """Return the names of the parts that have images among `rows`."""
+        parts = self.facts[rows][["source", "label"]].drop_duplicates()
+        return [
+            self.sources[source].name + (f" ({label})" if label != UNLABELLED else "")
+            for source, label in parts.itertuples(index=False)
+        ]
+
+    def lines(self, white: float, in_test: NDArray[np.bool_], is_drawn: bool) -> list[str]:
+        """Describe what was read and decided."""
+        facts = self.facts
+        texts: dict[str, list[int]] = {}
+        for number, source in enumerate(self.sources):
+            texts.setdefault(source.text, []).append(number)
+        lines = []
+        for text, numbers in texts.items():
+            shapes = sum((self._shapes.get(number, Counter()) for number in numbers), Counter())
+            names = [self.sources[number].name for number in numbers]
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            sizes = listed([f"{count} of {shape}" for shape, count in shapes.most_common(3)])
+            lines.append(f"{names[0]}{more}: {text}; {sizes}" + ", …" * (len(shapes) > 3))
+        low, high = facts["minimum"].min(), facts["maximum"].max()
+        scaling = ", multiplied by 255" if white == 1 else ""
+        rounding = " and rounded" if facts["fractions"].any() else ""
+        lines.append(f"values: {low:.4g} to {high:.4g}{scaling}{rounding}")
+        lines.append(f"ink: {self.ink}, mean border {self.border:.0f} of 255")
+        for name, rows in (("training", ~in_test), ("test", in_test)):
+            labels, counts = np.unique(facts["label"][rows].to_numpy(str), return_counts=True)
+            classes = Counter(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
+            drawn = ", drawn" if is_drawn else ""
+            lines.append(f"{name}: {rows.sum()} images{drawn}, {table.describe_classes(classes)}")
+        if self.found.skipped:
+            lines.append(f"skipped: {listed(self.found.skipped)}")
+        return lines

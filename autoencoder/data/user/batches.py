@@ -1,0 +1,108 @@
+"""What readers yield, what a file contains, and what its names say."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Split = Literal["train", "test"]
+Role = Literal["images", "labels"]
+Texts = NDArray[np.str_]
+
+# Values that a reader holds at a time. One image may be larger.
+BATCH_BYTES = 1 << 24
+UNLABELLED = "unlabelled"
+
+LABELS = {"label", "class", "target", "digit", "y", "labels", "classes", "targets", "digits"}
+_SUFFIXES = {"idx", "ubyte", "train", "test", "val", "valid", "validation"}
+IMAGES = {"x", "images", "image", "imgs", "data", "pixels"}
+
+
+@dataclass
+class Batch:
+    """Images of one shape, as they are stored."""
+
+    values: NDArray[Any]  # (n, height, width) or (n, height, width, channels)
+    place: Callable[[int], str]  # of an image, for messages
+    labels: Texts | None = None
+    splits: Texts | None = None  # as the file says, "" if it does not
+    white: float | None = None  # if the format defines it
+    cell: Callable[[int], str] = lambda _: ""  # of a value of an image, for messages
+    label_cell: str = ""  # of its label
+
+
+@dataclass
+class Labels:
+    """Labels that are stored without their images."""
+
+    labels: Texts
+    files: Texts | None = None  # the picture of each
+    splits: Texts | None = None
+
+
+@dataclass
+class Content:
+    """A table or array in a file, before it is read."""
+
+    path: Path
+    name: str  # of the array, or of the file
+    role: Role | None
+    text: str  # what it is, for the account
+    fault: str = ""  # why it is not images
+    # Yields the batches, given the number of labels elsewhere, if there are any.
+    images: Callable[[int | None], Iterator[Batch]] = lambda _: iter(())
+    labels: Callable[[], Labels] = lambda: Labels(np.array([], str))
+    is_labelled: bool = False  # whether the batches have labels
+
+
+# An image, what white is, its place, its label and its split.
+Item = tuple[NDArray[Any], float | None, str, str | None, str]
+
+
+def group(items: Iterable[Item]) -> Iterator[Batch]:
+    """Make batches of images that are read one by one, each batch of one shape and type."""
+    pending: list[Item] = []
+    for item in items:
+        kinds = [(x[0].shape, x[0].dtype, x[1]) for x in (item, *pending[:1])]
+        if len(set(kinds)) > 1 or len(pending) >= min(256, rows_of(item[0].nbytes)):
+            yield _batch(pending)
+            pending = []
+        pending.append(item)
+    if pending:
+        yield _batch(pending)
+
+
+def _batch(items: list[Item]) -> Batch:
+    values, whites, places, labels, splits = zip(*items, strict=True)
+    named = None if None in labels else np.array(labels)
+    return Batch(np.stack(values), places.__getitem__, named, np.array(splits), whites[0])
+
+
+def rows_of(item_bytes: int) -> int:
+    """Return how many items of a size make a batch."""
+    return max(1, BATCH_BYTES // max(1, item_bytes))
+
+
+def words(name: str) -> list[str]:
+    """Split a name at punctuation and capitals: trainingSet-2 is training, set, 2."""
+    found = re.findall(r"(?i:t10k)|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
+    return [word.lower() for word in found]
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without its suffixes of formats and compressions."""
+    return re.sub(
+        r"(\.(csv|tsv|txt|npy|npz|parquet|zip|gz|bz2|xz|zst))+$", "", path.name, flags=re.I
+    )
+
+
+def role_of(name: str) -> Role | None:
+    """Return what the name of an array says that it is: x_train, train-labels-idx1-ubyte."""
+    found = [word for word in words(name) if word not in _SUFFIXES and not word.isdecimal()]
+    if found and found[-1] in LABELS:
+        return "labels"
+    return "images" if IMAGES & set(found) else None

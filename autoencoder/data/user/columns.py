@@ -1,0 +1,237 @@
+"""What the columns of a table are, by their names and the cells of the first row."""
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoencoder.base.errors import UserError
+from autoencoder.data import table
+from autoencoder.data.names import listed
+from autoencoder.data.user.batches import LABELS, Role, role_of
+from autoencoder.data.user.formats import PICTURES
+
+MIN_SIDE = 7  # of images
+_INDEX = {"", "id", "index"}
+_SPLIT = {"split", "usage", "set", "subset", "partition", "fold"}
+_FILES = {"file", "filename", "file name", "path", "filepath", "file path", "image", "img", "id"}
+_FILES |= {"image id", "image path", "image name", "img path", "name", "picture"}
+
+
+@dataclass
+class Columns:
+    """Which column is what, each by its number; columns are numbered from 0."""
+
+    names: list[str]
+    label: int | None = None
+    split: int | None = None
+    files: int | None = None
+    index: list[int] = field(default_factory=list)
+    pixels: list[int] = field(default_factory=list)  # row by row; or the one that has them all
+    is_guess: bool = False  # the label is the first only because nothing tells otherwise
+    role: Role | None = "images"
+    fault: str = ""  # why they are not images
+
+    @property
+    def is_packed(self) -> bool:
+        return len(self.pixels) == 1
+
+    @property
+    def side(self) -> int:
+        return math.isqrt(len(self.pixels))
+
+    def name(self, column: int) -> str:
+        return self.names[column] or str(column + 1)
+
+    def describe(self, is_header: bool) -> str:
+        """Describe the columns in a few words, for the account."""
+        parts = ["a header" if is_header else "no header"]
+        if self.label is not None:
+            parts.append(f"labels in column {self.name(self.label)}" + " (a guess)" * self.is_guess)
+        elif self.role == "images":
+            parts.append("no labels")
+        if self.index:
+            parts.append(f"index in {', '.join(map(self.name, self.index))} dropped")
+        if len(self.pixels) > 1:
+            first, last = self.name(self.pixels[0]), self.name(self.pixels[-1])
+            is_sorted = self.pixels == sorted(self.pixels)
+            parts.append(
+                f"pixels {first} to {last}" + ", in the order of their names" * (not is_sorted)
+            )
+        return ", ".join(parts)
+
+
+def is_header(cells: Sequence[str]) -> tuple[bool, bool]:
+    """Tell whether a first line is a header, and whether it was an image once."""
+    if {cells[0].lower(), cells[-1].lower()} & (LABELS - {"y"}):  # a letter is a label, too
+        return True, False
+    inner = cells[1:-1] if len(cells) > 2 else cells
+    numbers = [cell for cell in cells if table.is_number(cell)]
+    if not any(table.is_number(cell) for cell in inner):
+        return not any(map(_is_packed, cells)), False
+    if any(not table.is_number(cell) for cell in inner):
+        # Names, of which some are numbers.
+        return sum(map(table.is_number, inner)) < len(inner) / 2, False
+    if all(cell.isascii() and cell.isdecimal() for cell in inner):
+        steps = {b - a for a, b in itertools.pairwise(map(int, inner))}
+        if steps == {1} or len(set(inner)) == len(inner) > 256:
+            return True, False
+    # pandas makes names distinct: 0, 0, 5, 0 become 0, 0.1, 5, 0.2.
+    seen: Counter[str] = Counter()
+    for cell in numbers:
+        base, _, suffix = cell.partition(".")
+        if suffix != (str(seen[base]) if seen[base] else ""):
+            return False, False
+        seen[base] += 1
+    lost = len(numbers) > len(seen)
+    return lost, lost
+
+
+def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> Columns:
+    """Decide what each column is.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    names : list of str
+        Of the columns; all blank without a header.
+    first : sequence
+        The cells of the first row.
+    stem : str
+        The file's name without suffix, which may say that it contains labels.
+    """
+    columns = Columns(names)
+    numbers = range(len(names))
+    lower = [" ".join(re.findall(r"[^\W_]+", name.lower())) for name in names]
+    is_named = any(names)
+    packed = [column for column in numbers if _is_packed(first[column])]
+    if is_named:
+        labels = [column for column in numbers if lower[column] in LABELS]
+        if len(labels) > 1:
+            raise UserError(
+                f"{path}: columns {', '.join(names[column] for column in labels)} may all be the "
+                "label; delete all but one, or rename the others `index`"
+            )
+        columns.label = labels[0] if labels else None
+        splits = [column for column in numbers if lower[column] in _SPLIT]
+        columns.split = splits[0] if splits else None
+    is_wide = len(names) - len(packed) >= MIN_SIDE**2
+    if packed or not is_wide:
+        return _assign_narrow(path, columns, lower, packed, first, stem)
+    if is_named:
+        columns.index = [
+            column
+            for column in numbers
+            if lower[column] in _INDEX or names[column].startswith("Unnamed:")
+        ]
+    elif _is_square(len(names) - 2):
+        columns.index = [0]  # checked to count up when it is read
+    used = {columns.label, columns.split, *columns.index}
+    rest = [column for column in numbers if column not in used]
+    columns.is_guess = columns.label is None and not _is_square(len(rest))
+    odd = _odd_names(names, rest) if is_named else []
+    if columns.is_guess and odd == rest[-1:]:
+        raise last_column_error(path)
+    if columns.is_guess and _is_square(len(rest) - 1) and odd in ([], rest[:1]):
+        columns.label, *rest = rest
+    elif not _is_square(len(rest)) or odd:
+        if odd and len(odd) < len(rest) / 2:
+            raise UserError(
+                f"{path}: line 1: {listed([names[column] for column in odd])}: neither the label, an "
+                f"index nor a pixel as the other {len(rest) - len(odd)} columns by its name; rename "
+                "the label's column `label`, and delete or rename others `index`"
+            )
+        raise UserError(_count_fault(path, names))
+    columns.pixels = _in_order(path, names, rest) if is_named else rest
+    return columns
+
+
+def _assign_narrow(
+    path: Path,
+    columns: Columns,
+    lower: list[str],
+    packed: list[int],
+    first: Sequence[object],
+    stem: str,
+) -> Columns:
+    """Decide what the columns are if all pixels are in one, or there are none."""
+    others = [x for x in range(len(lower)) if x not in {columns.label, columns.split, *packed}]
+    if packed:
+        columns.pixels = packed[:1]
+        others = [column for column in others if lower[column] not in _INDEX]
+        if columns.label is None and len(others) == 1:
+            columns.label = others[0]
+        return columns
+    files = [column for column in others if lower[column] in _FILES or _is_file(first[column])]
+    columns.files = files[0] if files else None
+    others = [column for column in others if column not in files]
+    if columns.label is None and len(others) == 1 and (files or role_of(stem) == "labels"):
+        columns.label = others[0]
+    columns.role = "labels" if columns.label is not None else None
+    columns.fault = _count_fault(path, columns.names)
+    return columns
+
+
+def _count_fault(path: Path, names: list[str]) -> str:
+    return (
+        f"{path}: line 1 has {len(names)} cells, expected {len(table.COLUMNS)}: a label and "
+        f"{table.PIXELS} grey values, or these alone, or those of another square size"
+    )
+
+
+def last_column_error(path: Path) -> UserError:
+    return UserError(
+        f"{path}: the first column cannot be the label, but the last one looks like it; name the "
+        "column `label` in a header line, or move it to the front"
+    )
+
+
+def _is_square(count: int) -> bool:
+    return count >= MIN_SIDE**2 and math.isqrt(count) ** 2 == count
+
+
+def _is_packed(cell: object) -> bool:
+    """Tell whether a cell contains the pixels of an image: 0 0 255 … or [0, 0, 255, …]."""
+    return isinstance(cell, str) and len(re.findall(r"\d+", cell[:4096])) >= MIN_SIDE**2
+
+
+def _is_file(cell: object) -> bool:
+    return isinstance(cell, str) and Path(cell).suffix.lower() in PICTURES
+
+
+def _skeleton(name: str) -> str:
+    return re.sub(r"\d+", "#", name.strip())
+
+
+def _odd_names(names: list[str], columns: list[int]) -> list[int]:
+    """Return the columns whose names differ from most others by more than numbers."""
+    kinds = Counter(_skeleton(names[column]) for column in columns)
+    usual, count = kinds.most_common(1)[0]
+    if count < len(columns) / 2:
+        return []
+    return [column for column in columns if _skeleton(names[column]) != usual]
+
+
+def _in_order(path: Path, names: list[str], columns: list[int]) -> list[int]:
+    """Order pixels by their names: pixelN, N, RxC, r_c, x3y4; keep it if the names do not say it."""
+    found = [tuple(map(int, re.findall(r"\d+", names[column]))) for column in columns]
+    if {len(numbers) for numbers in found} not in ({1}, {2}) or len(set(found)) < len(found):
+        return columns
+    if len(found[0]) == 2 and re.search(
+        r"(?i)(x|\bc(ol\w*)?)\W?_?\d+\D*?(y|r(ow)?)\W?_?\d", names[columns[0]]
+    ):
+        found = [numbers[::-1] for numbers in found]  # a column and a row
+    for numbers in zip(*found, strict=True):
+        values = sorted(set(numbers))
+        missing = sorted(set(range(values[0], values[-1])) - set(values))
+        if missing:
+            name = names[columns[numbers.index(values[-1])]]
+            raise UserError(
+                f"{path}: line 1: the names of the pixels skip {missing[0]} but reach {name}, so "
+                "their order is unclear; number them without gaps, or delete the header"
+            )
+    return [column for _, column in sorted(zip(found, columns, strict=True))]

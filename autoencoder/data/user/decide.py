@@ -1,0 +1,237 @@
+"""Decide: white, ink, labels, copies and split, each in one function, from the account."""
+
+import unicodedata
+from itertools import groupby
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autoencoder.base.errors import UserError
+from autoencoder.data import table
+from autoencoder.data.names import listed
+from autoencoder.data.user.account import Account
+
+Flags = NDArray[np.bool_]
+
+# Seed of the split into training and test images. Not the parameter `seed`, so that runs with
+# different weights are scored on the same test images.
+SPLIT_SEED = 0
+
+MIDDLE = 128  # a maximum below this is not white; a mean border of at least this is paper
+_DARK = 17  # a maximum below this is almost black: that of classes or masks
+_NEAR_ONE = 255.5 / 255  # fractions up to this are rounded to white
+_MAX_DISTINCT_ROWS = 20
+
+
+def tidy_label(text: str) -> str:
+    """Write a label in one way: Unicode's NFC, and integral numbers as integers; 007 stays."""
+    text = unicodedata.normalize("NFC", text)
+    if table.is_number(text) and not text.lstrip("+-").isdecimal():
+        number = float(text)
+        return str(int(number)) if number.is_integer() and abs(number) < 2**53 else text
+    return text
+
+
+def white_of(account: Account, by_class: bool) -> float:
+    """Decide which value is white where the format does not say it: 255, or 1 of fractions.
+
+    Refuse a range that is unclear, and sources or classes that would be almost black next to
+    others. Values between integers are rounded.
+    """
+    facts = account.facts
+    sources = (
+        facts[~facts["has_white"]].groupby("source").agg({"maximum": "max", "fractions": "any"})
+    )
+    is_small = sources["maximum"] <= _NEAR_ONE
+    is_unclear = sources["fractions"] & ~is_small & (sources["maximum"] < MIDDLE)
+    fractional = is_small & sources["fractions"]
+    white = 1.0 if fractional.any() else 255.0
+    minimum, maximum = float(facts["minimum"].min()), float(facts["maximum"].max())
+    example = account.examples.get("outlier")
+    if is_unclear.any() or (white == 1 and minimum < -0.5 / 255):
+        example = example or account.examples["fraction"]
+    if example:
+        raise UserError(
+            f"{example[0]} has a value {example[1]:.6g}, the maximum of all is {maximum:.6g}; "
+            f"expected grey values 0..255, or fractions 0..1; {_how_to_scale(minimum, maximum)}"
+        )
+    if white == 1 and not is_small.all():
+        small, large = (
+            account.sources[sources.index[int(x.to_numpy().argmax())]].name
+            for x in (fractional, ~is_small)
+        )
+        raise UserError(
+            f"{small}: some images have fractions in 0..1, others values up to {maximum:g} "
+            f"({large}), expected the same range in all; scale them to 0..255"
+        )
+    scaled = facts["maximum"] * account.scale(white)
+    least = np.where(facts["has_white"], _DARK, MIDDLE)
+    is_dark = (scaled < least) & (facts["maximum"] > 0)
+    if is_dark.any() and (scaled < least).all():
+        hint = "multiply all values by 255" if maximum == 1 else "divide all values by it"
+        raise UserError(
+            f"{account.root}: the maximum of all pixels is {maximum:.4g}, expected {white:g} "
+            f"(white); {'brighten the pictures' if facts['has_white'].all() else hint}"
+        )
+    of_source = scaled.groupby([facts["source"], facts["has_white"], facts["bits"]]).transform(
+        "max"
+    )
+    of_class = scaled.groupby([facts["source"], facts["label"]], observed=True).transform("max")
+    is_too_dark = is_dark & ((of_source < least) | (by_class & (of_class < _DARK)))
+    for is_refused, rows in ((True, is_too_dark), (False, is_dark & (scaled < _DARK))):
+        if rows.any():
+            row = int(rows.to_numpy().argmax())
+            message = (
+                f"{account.place(row)}: {rows.sum()} of {len(facts)} images have values up to "
+                f"{facts['maximum'][rows].max():.4g}, others up to {maximum:g}, so they are almost "
+                "black; save them in the same range"
+            )
+            if is_refused:
+                raise UserError(message)
+            account.warnings.append(message)
+    return white
+
+
+def _how_to_scale(minimum: float, maximum: float) -> str:
+    """Say how to bring an array `x` of another range to 0..255 or 0..1."""
+    if -128 <= minimum < -1 and maximum < MIDDLE:
+        return "of signed bytes, save x.astype('uint8') if black is 0, x + 128 if it is -128"
+    if -1.01 < minimum < 0 and maximum < 1.01:
+        return "if black is -1, save (x + 1) / 2, else clip them"
+    if maximum > 255:
+        return f"save x / 257 if white is 65535, x * (255 / {maximum:g}) if that is white"
+    return "scale the array"
+
+
+def inversion(account: Account, white: float, invert: Literal[True, False, "auto"]) -> Flags:
+    """Decide of each image whether black and white are exchanged: all, none or by its part.
+
+    "auto" exchanges the parts (split, source and class) with mostly bright borders. Else, warn of
+    parts with the opposite ink of the others.
+    """
+    facts = account.facts
+    parts = facts.groupby(["split", "source", "label"], observed=True).ngroup()
+    border = (facts["border"] * account.scale(white)).groupby(parts).transform("mean").to_numpy()
+    is_bright = border >= MIDDLE
+    flags = is_bright if invert == "auto" else np.full(len(facts), invert)
+    account.border = float(np.where(flags, 255 - border, border).mean())
+    bright, dark = (account.part_names(rows) for rows in (border >= 160, border < 96))
+    if invert == "auto":
+        which = "all" if flags.all() else f"{listed(bright)}" if flags.any() else "no"
+        account.ink = f"white on black; exchanged in {which} parts with bright borders"
+    else:
+        account.ink = f"{'black on white' if account.border >= MIDDLE else 'white on black'}"
+        account.ink += ", exchanged" * bool(invert)
+        if bright and dark:
+            few = min(bright, dark, key=len)
+            ink = "black on white" if few is bright else "white on black"
+            account.warnings.append(
+                f"{account.root}: {listed(few)}: {ink}, the opposite of the others; set `invert: "
+                "auto` to decide by the border of each"
+            )
+    return flags
+
+
+def check_labels(account: Account, in_test: Flags) -> None:
+    """Refuse labels that are row numbers; warn of classes that differ in case or between splits."""
+    labels = account.facts["label"]
+    names = list(labels.cat.categories)
+    if len(names) == len(labels) > _MAX_DISTINCT_ROWS and all(map(table.is_number, names)):
+        raise UserError(
+            f"{account.root}: the {len(labels)} labels are numbers of which none occurs twice, as "
+            "in an index; delete that column, or name it `index`"
+        )
+    by_case = groupby(sorted(names, key=lambda name: (name.casefold(), name)), str.casefold)
+    if twins := [same for _, group in by_case if len(same := list(group)) > 1]:
+        pairs = listed([" and ".join(same) for same in twins])
+        account.warnings.append(f"{account.root}: classes that differ in case only: {pairs}; rename them if "
+                     "they are the same")  # fmt: skip
+    train, test = (set(labels[rows].unique()) for rows in (~in_test, in_test))
+    if not train & test:
+        account.warnings.append(
+            f"{account.root}: training has {_classes(train)}, testing {_classes(test)}: none in "
+            "common, so the probe's accuracy means nothing"
+        )
+    elif test - train:
+        account.warnings.append(
+            f"{account.root}: of the test images alone: {_classes(test - train)}"
+        )
+
+
+def _classes(names: set[str]) -> str:
+    return f"the class{'es' * (len(names) != 1)} {listed(table.in_order(names))}"
+
+
+def check_copies(account: Account, digests: NDArray[Any], in_test: Flags) -> None:
+    """Refuse sources and splits that others contain; warn of other equal images."""
+    facts = account.facts
+    images = pd.DataFrame({"digest": pd.factorize(digests)[0], "source": facts["source"]})
+    images["split"] = np.where(in_test, "test", "train")
+    images = images[(facts["minimum"] < facts["maximum"]).to_numpy()]  # blank images are alike
+    is_given = set(facts["split"].unique()) >= {"train", "test"}
+    for key in ("source", "split") if is_given else ("source",):
+        kinds = images.drop_duplicates(["digest", key])
+        sizes = kinds[key].value_counts()
+        shared = kinds[kinds["digest"].duplicated(keep=False)]
+        pairs: dict[Any, int] = (
+            shared.merge(shared, on="digest").value_counts([f"{key}_x", f"{key}_y"]).to_dict()
+        )
+        holders: dict[Any, list[Any]] = {}
+        for (one, other), count in pairs.items():
+            if one != other and count == sizes[one] > 1 and (count < sizes[other] or one > other):
+                holders.setdefault(one, []).append(other)
+        if holders:
+            one = max(holders, key=lambda key: len(holders[key]))
+            names = [
+                f"the {x} images" if key == "split" else account.sources[x].name
+                for x in (one, *holders[one])
+            ]
+            raise UserError(
+                f"{account.root}: {names[0]}: probably the same data as {listed(names[1:])}: all its "
+                f"{sizes[one]} different images are there, too; move one of them out of the data set"
+            )
+    copies = images[images["digest"].duplicated()]
+    if len(copies):
+        last = copies.index[0]
+        first = images.index[(images["digest"] == images["digest"][last]).to_numpy().argmax()]
+        train, test = (set(images["digest"][images["split"] == x]) for x in ("train", "test"))
+        across = int(images["digest"][images["split"] == "test"].isin(train & test).sum())
+        account.warnings.append(
+            f"{account.place(last)}: the same image as {account.place(first)}; {len(copies)} images "
+            f"are copies of others, {across} test images are among the training images"
+        )
+
+
+def draw_test_rows(labels: NDArray[np.str_], test_fraction: float) -> Flags:
+    """Draw test rows, stratified by class: each class gets its share to within one row.
+
+    Parameters
+    ----------
+    labels : str array of shape (n,)
+    test_fraction : float
+        Share of the rows to test on, between 0 and 1.
+
+    Returns
+    -------
+    bool array of shape (n,)
+        True for the rows to test on.
+
+    Raises
+    ------
+    UserError
+        If there are too few rows to test on at least one and to train on at least one.
+    """
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    # With the rows sorted by class, those at which the cumulative share passes an integer.
+    chosen = np.diff(np.floor(test_fraction * np.arange(len(labels) + 1))) > 0
+    if chosen.all() or not chosen.any():
+        raise UserError(
+            f"params.yaml: test_fraction is {test_fraction:g}, which leaves {chosen.sum()} of "
+            f"{len(labels)} images to test on, expected at least one, and one to train on"
+        )
+    in_test = np.zeros(len(labels), bool)
+    in_test[by_class[chosen]] = True
+    return in_test

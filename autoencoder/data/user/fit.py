@@ -1,0 +1,171 @@
+"""Images of any size as 28x28: colours to grey, and the three ways to fit."""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from autoencoder.data import table
+
+Fit = Literal["stretch", "pad", "mnist"]
+Values = NDArray[Any]
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision
+_DARK = 96  # mean luma of ink on a transparent canvas that would vanish on black
+_BOX = 20  # of the ink of an MNIST image
+_WORK = 112  # pixels of the longer side in which ink is looked for
+
+
+def to_grey(values: Values) -> Values:
+    """Convert images (n, height, width, channels) of 1 to 4 channels to grey (n, height, width)."""
+    if values.shape[3] == 1:
+        return values[..., 0]
+    if values.shape[3] in (2, 4):
+        return np.stack([flatten_alpha(image) for image in values])
+    if values.dtype == np.uint8:
+        return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in values])
+    return np.asarray(values[..., :3] @ np.array(_LUMA))
+
+
+def flatten_alpha(image: Values) -> Values:
+    """Composite an image (height, width, 2 or 4) whose last channel is alpha, as grey.
+
+    On a canvas with transparent parts, what is opaque is ink, and becomes white on black: ink of
+    one colour is its alpha, dark ink is composited on white and inverted, other ink on black.
+    """
+    colours, alpha = image[..., :-1], image[..., -1]
+    opaque = 255 if image.dtype == np.uint8 else max(1, float(alpha.max()))
+    grey = to_grey(colours[None])[0] if colours.shape[2] == 3 else colours[..., 0]
+    weight = alpha.astype(np.float64) / opaque
+    if not weight.any() or weight.min() == 1:
+        return grey
+    flat = np.rint(grey * weight) if opaque == 255 else grey * weight
+    if weight.min() == 0:
+        # Browsers store colours multiplied by alpha, so those of faint pixels are rounded coarsely.
+        ink = colours[np.unravel_index(weight.argmax(), weight.shape)].astype(np.float64)
+        difference = np.abs(colours - ink) * weight[..., None]
+        if difference.max() <= opaque / 128:
+            return alpha
+        if (grey * weight).sum() < _DARK * opaque / 255 * weight.sum():
+            flat = opaque * weight - flat
+    return flat.astype(image.dtype)
+
+
+def fit_images(images: Values, how: Fit, dark_ink: bool) -> Values:
+    """Fit grey images (n, height, width) into 28x28.
+
+    Parameters
+    ----------
+    images : uint8 or float array of shape (n, height, width)
+        Grey values of any range.
+    how : "stretch", "pad" or "mnist"
+        Resize, as torchvision's Resize does; the same in the middle of a square of the border's
+        median; or as MNIST was made: find the ink, scale it into 20x20 keeping its aspect, and put
+        its centre of mass into the centre (LeCun, Cortes and Burges, "The MNIST database").
+    dark_ink : bool
+        For "mnist", whether ink is darker than paper.
+
+    Returns
+    -------
+    array of shape (n, 784)
+        Of the range and type of `images`; for "mnist", uint8, ink white on black.
+    """
+    if how == "mnist":
+        fitted = np.stack([_as_mnist(image, dark_ink) for image in images])
+    elif images.shape[1:] == (table.SIDE, table.SIDE):
+        fitted = images
+    else:
+        squares = map(_pad, images) if how == "pad" else images
+        fitted = np.stack([_resize(image, table.SIDE, table.SIDE) for image in squares])
+    return fitted.reshape(len(images), table.PIXELS)
+
+
+def border(images: Values) -> Values:
+    """Return the border pixels of images (n, height, width), of shape (n, pixels)."""
+    sides = (images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1])
+    return np.concatenate(sides, axis=1)
+
+
+def _resize(image: Values, height: int, width: int) -> Values:
+    """Resize with antialiasing."""
+    picture = Image.fromarray(image if image.dtype == np.uint8 else image.astype(np.float32))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _pad(image: Values) -> Values:
+    """Extend the shorter side by the colour of the border."""
+    side = max(image.shape)
+    missing = [side - size for size in image.shape]
+    widths = [(some // 2, some - some // 2) for some in missing]
+    return np.pad(image, widths, constant_values=np.median(border(image[None])).astype(image.dtype))
+
+
+def _as_mnist(image: Values, dark_ink: bool) -> NDArray[np.uint8]:
+    return as_mnist_steps(image, dark_ink)[-1]
+
+
+def as_mnist_steps(image: Values, dark_ink: bool) -> list[NDArray[np.uint8]]:
+    """Return the steps from an image to one as in MNIST: its ink, the box of it, the image."""
+    scale = min(1, _WORK / max(image.shape))
+    small = _resize(image, *(max(1, round(size * scale)) for size in image.shape))
+    strength = _ink(small.astype(np.float64), dark_ink)
+    rows, columns = (np.flatnonzero(strength.any(axis)) for axis in (1, 0))
+    result = np.zeros((table.SIDE, table.SIDE), np.uint8)
+    if not len(rows):
+        return [(255 * strength).astype(np.uint8), result]
+    box = strength[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = _BOX / max(box.shape)
+    box = _resize(box, *(max(1, round(size * scale)) for size in box.shape))
+    # Thin strokes fade when they shrink; those of MNIST are white inside.
+    box = np.minimum(box / np.percentile(box[box > 0], 80), 1)
+    top, left = (
+        np.clip(
+            round(
+                table.SIDE / 2 - float(((np.arange(size) + 0.5) * box.sum(axis)).sum() / box.sum())
+            ),
+            0,
+            table.SIDE - size,
+        )
+        for size, axis in zip(box.shape, (1, 0), strict=True)
+    )
+    result[top : top + box.shape[0], left : left + box.shape[1]] = np.rint(255 * box)
+    return [np.rint(255 * strength).astype(np.uint8), result]
+
+
+def _ink(image: Values, dark_ink: bool) -> Values:
+    """Return how much ink is in each pixel, 0..1, whatever the light on the paper.
+
+    The paper is the local mean without ink, found in two passes: a mean threshold as adaptive
+    thresholds of document scanners (Bradley and Roth, "Adaptive thresholding using the integral
+    image", 2007), then the mean of what remains.
+    """
+    contrast = float(np.ptp(image))
+    if contrast == 0:
+        return np.zeros_like(image)
+    ink = (image.max() - image if dark_ink else image - image.min()) / contrast
+    radius = max(3, max(image.shape) // 4)
+    paper = np.ones_like(ink)
+    for threshold in (0.05, 0.15):
+        mean = _box_mean(ink * paper, radius) / np.maximum(_box_mean(paper, radius), 1e-3)
+        paper = (ink < mean + threshold).astype(np.float64)
+    mean = _box_mean(ink * paper, radius) / np.maximum(_box_mean(paper, radius), 1e-3)
+    strength = np.maximum(ink - mean, 0)
+    strength = np.minimum(
+        strength / np.percentile(strength[strength > 0.1] if (strength > 0.1).any() else [1], 90), 1
+    )
+    strength[strength < 0.3] = 0
+    # Specks have few neighbours.
+    return np.asarray(strength * (_box_mean((strength > 0).astype(np.float64), 2) > 0.2))
+
+
+def _box_mean(image: Values, radius: int) -> Values:
+    """Return the mean of the square around each pixel, cut off at the borders."""
+    for axis in (0, 1):
+        size = image.shape[axis]
+        sums = np.insert(np.cumsum(image, axis), 0, 0, axis)
+        ends = np.minimum(np.arange(size) + radius + 1, size)
+        starts = np.maximum(np.arange(size) - radius, 0)
+        shape = (-1, 1) if axis == 0 else (1, -1)
+        image = (sums.take(ends, axis) - sums.take(starts, axis)) / (ends - starts).reshape(shape)
+    return image

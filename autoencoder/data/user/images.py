@@ -1,0 +1,269 @@
+"""A user's images, read once and decided upon: the four steps in a row."""
+
+import hashlib
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from autoencoder.base.cli import Option
+from autoencoder.base.errors import UserError
+from autoencoder.data import table
+from autoencoder.data.names import listed
+from autoencoder.data.user import decide
+from autoencoder.data.user.account import Account
+from autoencoder.data.user.batches import UNLABELLED, Batch
+from autoencoder.data.user.find import find_sources
+from autoencoder.data.user.fit import Fit, fit_images, to_grey
+
+log = logging.getLogger(__name__)
+
+Invert = Literal[True, False, "auto"]
+
+# Of the tools that read images.
+READ_OPTIONS = {
+    "invert": Option(
+        "exchange black and white of all images, or with `auto` where borders are bright",
+        {"nargs": "?", "default": False, "const": True, "choices": ["auto"]},
+    ),
+    "fit": Option(
+        "how images become 28x28: stretch (default), pad, or mnist (find and centre ink)",
+        {"choices": get_args(Fit), "default": "stretch"},
+    ),
+}
+
+
+def iter_images(
+    path: Path, invert: Invert = False, fit: Fit = "stretch", usual_border: float = 0
+) -> Iterator[table.Chunk]:
+    """Read images of any kind that `read_user_data` takes, in chunks and bounded memory.
+
+    Parameters
+    ----------
+    path : Path
+        In a flat directory of pictures, and of a single picture, the file name is the label.
+    invert, fit
+        As of `read_user_data`.
+    usual_border : float
+        Mean grey value of the borders of the images that a model was trained on. If theirs is on
+        the other side of 128, a warning is logged.
+
+    Yields
+    ------
+    labels : str array of shape (n,)
+    images : uint8 array of shape (n, 784)
+        Grey values, 0 black to 255 white.
+
+    Raises
+    ------
+    UserError, OSError
+        As `read_user_data` does.
+    """
+    with tempfile.TemporaryFile() as file:
+        images = UserImages(path, file, invert, fit, to_learn=False)
+        for warning in images.account.warnings:
+            log.warning("%s", warning)
+        border = images.account.border
+        if fit != "mnist" and (border >= decide.MIDDLE) != (usual_border >= decide.MIDDLE):
+            log.warning(
+                "%s: the ink is %s, the opposite of what the model was trained on; %s --invert",
+                path.name,
+                "black on white" if border >= decide.MIDDLE else "white on black",
+                "remove" if invert else "add",
+            )
+        yield from images.chunks()
+
+
+def read_user_data(
+    path: Path,
+    test_fraction: float,
+    invert: Invert = False,
+    fit: Fit = "stretch",
+    shown_as: Path | None = None,
+) -> tuple[Iterator[table.Chunk], Iterator[table.Chunk]]:
+    """Read a user's images, split into training and test images; log the account of them.
+
+    The images go to a temporary file first, because they are judged as a whole; so memory stays
+    bounded.
+
+    Parameters
+    ----------
+    path : Path
+        A table, an array or a picture, or a directory of them: docs/data.md.
+    test_fraction : float
+        Share of the images to test on, unless `path` is split already.
+    invert : bool or "auto"
+        Exchange black and white, or do so in the parts with bright borders.
+    fit : "stretch", "pad" or "mnist"
+        How to bring images to 28x28: `fit.fit`.
+    shown_as : Path, optional
+        Path of the original of `path`, for messages.
+
+    Returns
+    -------
+    train, test : iterators of (labels, images)
+        str arrays of shape (n,), uint8 arrays of shape (n, 784).
+
+    Raises
+    ------
+    UserError
+        If anything cannot be read or means something else than it seems to.
+    OSError
+        If a file cannot be read, or the temporary file cannot be written.
+    """
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when both iterators are gone
+    with _original_names(path, shown_as or path):
+        images = UserImages(path, file, invert, fit)
+        in_test = images.split(test_fraction)
+    for log_line, lines in ((log.info, images.lines), (log.warning, images.account.warnings)):
+        for line in lines:
+            log_line("%s", line.replace(str(path), str(shown_as or path)))
+    return images.chunks(~in_test), images.chunks(in_test)
+
+
+@contextmanager
+def _original_names(path: Path, shown_as: Path) -> Iterator[None]:
+    """Name the user's files, not their copies, in errors that the block raises."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), str(shown_as))) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        name = str(error.filename).replace(str(path), str(shown_as))
+        raise OSError(error.errno, error.strerror, name) from error
+
+
+class UserImages:
+    """Images in a temporary file, with the account of them and what was decided."""
+
+    def __init__(
+        self, path: Path, file: IO[bytes], invert: Invert, fit: Fit, to_learn: bool = True
+    ) -> None:
+        self._file, self._fit, self._invert = file, fit, invert
+        self._batches: list[tuple[int, np.dtype[Any]]] = []  # images, and type of their values
+        # The ink of `mnist` is found before it is known which one it is.
+        self._inks = [False, True] if invert == "auto" else [invert]
+        self.account = account = Account(path, find_sources(path, name_labels=not to_learn))
+        bad_labels: dict[str, str] = {}
+        progress = tqdm(unit=" images", disable=not sys.stderr.isatty())
+        for number, source in enumerate(account.sources):
+            for batch in source.batches():
+                labels = self._labels(batch, bad_labels)
+                self._add(number, batch, labels)
+                progress.update(len(labels))
+        progress.close()
+        if bad_labels:
+            place, *others = [f"{place}: {name!r:.80}" for name, place in bad_labels.items()]
+            more = f"; also {listed(others)}" if others else ""
+            raise UserError(f"{place}: {table.label_fault(next(iter(bad_labels)))}{more}")
+        self._white = decide.white_of(account, by_class=to_learn)
+        self._inverted = decide.inversion(account, self._white, invert)
+        self._check_constant(to_learn)
+        if account.found.rivals and not to_learn:
+            raise UserError(account.found.rivals)
+
+    def _labels(self, batch: Batch, bad_labels: dict[str, str]) -> NDArray[np.str_]:
+        """Return the labels of a batch; note those that cannot be labels, with a place of each."""
+        if batch.labels is None:
+            return np.full(len(batch.values), UNLABELLED)
+        names, rows = np.unique(batch.labels, return_inverse=True)
+        tidy = [decide.tidy_label(name) for name in names.tolist()]
+        for number, name in enumerate(tidy):
+            if table.label_fault(name) and name not in bad_labels:
+                bad_labels[name] = batch.place(int((rows == number).argmax())) + batch.label_cell
+        return np.array(tidy)[rows]
+
+    def _add(self, number: int, batch: Batch, labels: NDArray[np.str_]) -> None:
+        """Account for a batch and store it as 28x28."""
+        values = to_grey(batch.values) if batch.values.ndim == 4 else batch.values
+        if batch.white is not None and values.dtype != np.uint8:
+            values = np.rint(values * (255 / batch.white)).astype(np.uint8)
+        elif values.dtype.kind != "f" and values.dtype != np.uint8:
+            if values.min() >= 0 and values.max() <= 255:
+                values = values.astype(np.uint8)
+            else:
+                values = values.astype(np.float64)
+        self.account.add(number, batch, values, labels)
+        for is_dark in self._inks:
+            fitted = fit_images(values, self._fit, is_dark)
+            fitted = fitted if fitted.dtype == np.uint8 else fitted.astype(np.float32)
+            self._file.write(fitted.tobytes())
+            if self._fit != "mnist":
+                break
+        self._batches.append((len(values), fitted.dtype))
+
+    def _check_constant(self, to_learn: bool) -> None:
+        facts, path = self.account.facts, self.account.root
+        constant = (facts["minimum"] == facts["maximum"]).to_numpy()
+        if constant.all() and to_learn:
+            raise UserError(
+                f"{path}: in each of the {len(facts)} images, all pixels are equal; nothing can be "
+                "learned from them"
+            )
+        if constant.any():
+            first = self.account.place(int(constant.argmax()))
+            self.account.warnings.append(
+                f"{first}: {constant.sum()} of {len(facts)} images are constant, this one first"
+            )
+
+    def split(self, test_fraction: float) -> NDArray[np.bool_]:
+        """Split into training and test images; return whether each image is for testing."""
+        account = self.account
+        splits = account.facts["split"]
+        is_drawn = not {"train", "test"} <= set(splits.unique())
+        if is_drawn:
+            in_test = decide.draw_test_rows(account.facts["label"].to_numpy(str), test_fraction)
+        else:
+            in_test = (splits == "test").to_numpy()
+        digests = [
+            hashlib.blake2b(image, digest_size=16).digest()
+            for _, images in self.chunks()
+            for image in images
+        ]
+        decide.check_copies(account, np.array(digests, "V16"), in_test)
+        if account.found.rivals:
+            raise UserError(account.found.rivals)
+        decide.check_labels(account, in_test)
+        if account.border >= decide.MIDDLE and self._fit != "mnist":
+            account.warnings.append(
+                f"{account.root}: mostly bright borders, as with black ink on white, expected white "
+                f"on black; set `invert: {str(not self._invert).lower()}` in params.yaml to exchange "
+                "them"
+            )
+        self.lines = account.lines(self._white, in_test, is_drawn)
+        return in_test
+
+    def chunks(self, keep: NDArray[np.bool_] | None = None) -> Iterator[table.Chunk]:
+        """Yield labels and images, all or some."""
+        labels = self.account.facts["label"].to_numpy(str)
+        row = offset = 0
+        for count, dtype in self._batches:
+            self._file.seek(offset)
+            copies = len(self._inks) if self._fit == "mnist" else 1
+            block = self._file.read(copies * count * table.PIXELS * dtype.itemsize)
+            offset += len(block)
+            rows = slice(row, row + count)
+            row += count
+            versions = np.frombuffer(block, dtype).reshape(copies, count, table.PIXELS)
+            inverted = self._inverted[rows, None]
+            if self._fit == "mnist":
+                images = np.where(inverted, versions[-1], versions[0])
+            else:
+                images = versions[0]
+                if dtype != np.uint8:
+                    images = np.rint(images * (255 / self._white)).clip(0, 255).astype(np.uint8)
+                elif self._white == 1:  # only 0 and 1, among fractions
+                    images = images * np.uint8(255)
+                images = np.where(inverted, 255 - images, images)
+            chosen = slice(None) if keep is None else keep[rows]
+            if len(labels[rows][chosen]):
+                yield labels[rows][chosen], images[chosen]

@@ -1,0 +1,114 @@
+"""Picture files."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+
+from autoencoder.base.errors import UserError
+from autoencoder.base.files import named_errors
+from autoencoder.data.names import listed
+from autoencoder.data.user.batches import Batch, Item, group
+from autoencoder.data.user.formats import PICTURES, explanation
+
+_FORMATS = sorted(set(PICTURES.values()))
+_MODES = {"1": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "La": "LA"}
+_MANY_PIXELS = 1 << 24  # of a JPEG that is decoded at a smaller scale
+
+
+def iter_batches(paths: list[Path], label: Callable[[Path], tuple[str, str]]) -> Iterator[Batch]:
+    """Read pictures with the label and split of each, in their order.
+
+    Files that cannot be read are reported together, after the last batch.
+    """
+    failures: dict[Path, UserError] = {}
+
+    def items() -> Iterator[Item]:
+        for path in paths:
+            try:
+                yield (*read_picture(path, path), str(path), *label(path))
+            except UserError as error:
+                failures[path] = error
+
+    yield from group(items())
+    if failures:
+        first = next(iter(failures.values()))
+        raise (
+            first
+            if len(failures) == 1
+            else UserError(
+                f"{listed(list(failures))}: cannot be read as pictures; fix or remove them; the first: "
+                f"{first}"
+            )
+        )
+
+
+def read_picture(file: Any, path: Path) -> tuple[NDArray[Any], float]:
+    """Read a picture, upright by its EXIF orientation, from a path or an open file.
+
+    Returns
+    -------
+    values : uint8 or uint16 array of shape (height, width) or (height, width, channels)
+        Grey, grey and alpha, RGB or RGBA; no alpha channel if it is 0 or 255 everywhere.
+    white : float
+    """
+    with named_errors(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about odd metadata
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(file, formats=_FORMATS) as picture:
+                return _read(picture)
+        except OSError as error:
+            if error.errno is not None:  # of the file system
+                raise
+            reason = explanation(path) or " ".join(str(error).split())
+            if isinstance(error, UnidentifiedImageError):
+                reason = explanation(path) or f"none of {', '.join(_FORMATS)}, or damaged"
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            reason = f"{str(error).split(',')[0]}: shrink it with `magick {path.name} -resize "
+            reason += f"2000x2000 small-{path.name}`"
+        except Exception as error:  # damaged files make Pillow raise almost anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+    raise UserError(f"{path}: cannot be read as a picture ({reason:.200}); fix or remove it")
+
+
+def _read(picture: Image.Image) -> tuple[NDArray[Any], float]:
+    count = getattr(picture, "n_frames", 1)
+    if count > 1 and picture.format != "MPO":  # a photo with previews
+        raise ValueError(f"it contains {count} pictures; write each to a file of its own")
+    white = _white(picture)
+    if picture.width * picture.height > _MANY_PIXELS:
+        picture.draft(None, (1024, 1024))  # a JPEG is decoded at half the scale or less
+    picture.load()
+    picture = ImageOps.exif_transpose(picture)
+    if white > 255:
+        values = np.asarray(picture)
+        return values * (values != picture.info.get("transparency", -1)), white
+    if picture.has_transparency_data:
+        picture = picture.convert("LA" if picture.mode in ("L", "LA", "1") else "RGBA")
+        alpha = picture.getchannel("A").getextrema()
+        if alpha in ((0, 0), (255, 255)):
+            picture = picture.convert(picture.mode.removesuffix("A"))
+    elif picture.mode not in ("L", "RGB"):
+        picture = picture.convert(_MODES.get(picture.mode, "RGB"))
+    return np.asarray(picture), white
+
+
+def _white(picture: Image.Image) -> int:
+    """Return 255 or 65535; other ranges have no defined white."""
+    if picture.mode.startswith("I;16"):
+        if isinstance(picture, TiffImageFile):
+            kind = [picture.tag_v2.get(tag) for tag in (BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION)]
+            if kind != [(16,), 1]:
+                raise ValueError("a TIFF of 12 bits, or one whose 0 is white")
+        return 65535
+    if picture.mode == "I" and picture.format == "PPM":
+        return 65535
+    if picture.mode in ("I", "F"):
+        raise ValueError("its grey values are not of 8 or 16 bits, so that white is not defined")
+    return 255

@@ -1,0 +1,29 @@
+"""What the tools that apply a trained network to images have in common."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from autoencoder.base.cli import Option, Reads
+from autoencoder.data.table import Chunk
+from autoencoder.data.user.images import READ_OPTIONS, Fit, Invert, iter_images
+from autoencoder.network.model import Autoencoder, lineage
+from autoencoder.network.numerics import configure_numerics
+
+
+@dataclass(frozen=True)
+class ModelAndImages:
+    """The options of such a tool, and how it starts."""
+
+    model: Annotated[Path, Reads("trained network, safetensors")]
+    images: Annotated[Path, Reads("what `dataset:` takes, or a picture: see docs/data.md")]
+    invert: Annotated[Invert, READ_OPTIONS["invert"]]
+    fit: Annotated[Fit, READ_OPTIONS["fit"]]
+
+    def load(self) -> tuple[Autoencoder, Iterator[Chunk]]:
+        """Load the network; return it and the images, which are read in chunks."""
+        configure_numerics()
+        usual_border = lineage(self.model).get("mean_border", 0)
+        images = iter_images(self.images, self.invert, self.fit, usual_border)
+        return Autoencoder.load(self.model), images
