@@ -33,7 +33,10 @@ _SMALL_BLOCK, _FAST_BLOCK = 1 << 22, 1 << 24
 _MAX_LINE = 1 << 22  # bytes
 _MAX_CLASSES = 100  # to list in the log
 
-LABEL_RULE = "printable text without comma, quotation mark, outer spaces, or = + - @ at its start"
+LABEL_RULE = (
+    "printable text without comma, quotation mark or outer spaces, that is no formula of = + - @"
+)
+_JOINERS = "\u200c\u200d"  # invisible, but they change words of Persian and Hindi
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
@@ -189,11 +192,11 @@ def label_fault(text: str) -> str | None:
     if text != text.strip():
         return "spaces around the label"
     for character in text:
-        if character in ',"' or not character.isprintable():
+        if character in ',"' or not (character.isprintable() or character in _JOINERS):
             return f"the character {character!r} cannot be in a label"
         if character == "\N{REPLACEMENT CHARACTER}":
             return "bytes that are not UTF-8"
-    if text[0] in "=+-@" and not is_number(text):
+    if text[0] in "=+-@" and len(text) > 1 and not is_number(text):
         return f"a spreadsheet would execute it, because it starts with {text[0]}"
     return None
 

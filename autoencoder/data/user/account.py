@@ -16,7 +16,7 @@ from autoencoder.base.errors import UserError
 from autoencoder.data import table
 from autoencoder.data.names import listed
 from autoencoder.data.user.batches import UNLABELLED, Batch
-from autoencoder.data.user.find import Found, Source
+from autoencoder.data.user.find import Found, Source, split_of
 from autoencoder.data.user.fit import border
 
 
@@ -62,8 +62,9 @@ class Account:
         if not (low.min() > -0.5 and high.max() < 255.5):
             self._keep_example("outlier", batch, flat, lambda x: ~((x > -0.5) & (x < 255.5)))
         source = self.sources[number]
-        is_given = source.split or batch.splits is None
-        splits = np.full(count, source.split or "") if is_given else batch.splits
+        splits = np.full(count, source.split or "")
+        if batch.splits is not None and not source.split:
+            splits = np.array([split_of(name) or "" for name in batch.splits.tolist()])
         facts = {
             "minimum": low.astype(np.float32),
             "maximum": high.astype(np.float32),

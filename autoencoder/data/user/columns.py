@@ -69,12 +69,12 @@ def is_header(cells: Sequence[str]) -> tuple[bool, bool]:
     if {cells[0].lower(), cells[-1].lower()} & (LABELS - {"y"}):  # a letter is a label, too
         return True, False
     inner = cells[1:-1] if len(cells) > 2 else cells
-    numbers = [cell for cell in cells if table.is_number(cell)]
-    if not any(table.is_number(cell) for cell in inner):
+    numbers = [cell for cell in cells if _is_number(cell)]
+    if not any(_is_number(cell) for cell in inner):
         return not any(map(_is_packed, cells)), False
-    if any(not table.is_number(cell) for cell in inner):
+    if any(not _is_number(cell) for cell in inner):
         # Names, of which some are numbers.
-        return sum(map(table.is_number, inner)) < len(inner) / 2, False
+        return sum(map(_is_number, inner)) < len(inner) / 2, False
     if all(cell.isascii() and cell.isdecimal() for cell in inner):
         steps = {b - a for a, b in itertools.pairwise(map(int, inner))}
         if steps == {1} or len(set(inner)) == len(inner) > 256:
@@ -128,8 +128,10 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
             for column in numbers
             if lower[column] in _INDEX or names[column].startswith("Unnamed:")
         ]
-    elif _is_square(len(names) - 2):
-        columns.index = [0]  # checked to count up when it is read
+    else:
+        columns.index = [len(names) - 1] * (first[-1] == "")  # a separator at the end of lines
+        if _is_square(len(names) - len(columns.index) - 2):
+            columns.index.append(0)  # checked to count up when it is read
     used = {columns.label, columns.split, *columns.index}
     rest = [column for column in numbers if column not in used]
     columns.is_guess = columns.label is None and not _is_square(len(rest))
@@ -188,6 +190,10 @@ def last_column_error(path: Path) -> UserError:
         f"{path}: the first column cannot be the label, but the last one looks like it; name the "
         "column `label` in a header line, or move it to the front"
     )
+
+
+def _is_number(cell: str) -> bool:
+    return table.is_number(cell.replace(",", "."))
 
 
 def _is_square(count: int) -> bool:

@@ -171,7 +171,7 @@ def check_copies(account: Account, digests: NDArray[Any], in_test: Flags) -> Non
     images["split"] = np.where(in_test, "test", "train")
     images = images[(facts["minimum"] < facts["maximum"]).to_numpy()]  # blank images are alike
     is_given = set(facts["split"].unique()) >= {"train", "test"}
-    for key in ("source", "split") if is_given else ("source",):
+    for key in ("split", "source") if is_given else ("source",):
         kinds = images.drop_duplicates(["digest", key])
         sizes = kinds[key].value_counts()
         shared = kinds[kinds["digest"].duplicated(keep=False)]

@@ -1,0 +1,389 @@
+"""Data that could be read wrongly without a word: read as meant, refused or reported."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import concatenate, draw_digits, named, refusal, write_pictures
+from numpy.typing import NDArray
+from PIL import Image
+
+from autoencoder.data import idx, table
+from autoencoder.data.user.images import iter_images, read_user_data
+
+DIGITS = draw_digits(60, seed=3)
+OTHERS = draw_digits(40, seed=11)
+LABELS, IMAGES = named(DIGITS)
+GRID = [divmod(number, 28) for number in range(784)]
+
+
+def frame(names: list[str], images: NDArray[np.uint8] = IMAGES) -> pd.DataFrame:
+    digits = pd.DataFrame(images, columns=names)
+    digits.insert(0, "label", named(DIGITS)[0][: len(images)])
+    return digits
+
+
+def refused(path: Path) -> str:
+    return refusal(lambda: read_user_data(path, 0.2))
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Callable[[Path], str]:
+    """The warnings of reading a path."""
+
+    def read(path: Path) -> str:
+        caplog.clear()
+        read_user_data(path, 0.2)
+        return "\n".join(x.getMessage() for x in caplog.records if x.levelno == logging.WARNING)
+
+    return read
+
+
+# ---- Names of columns ----
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pixel{n}", "{n}", "px_{n:03}", "V{n}", "attr {n}"),
+        *("{r}x{c}", "r{r}c{c}", "[{r}, {c}]", "pix.{r}.{c}", "p_{r}_{c}"),
+        *("x{c}y{r}", "col{c}_row{r}", "X_{c}_Y_{r}"),
+    ],
+)
+@pytest.mark.parametrize("order", ["sorted", "reversed", "shuffled"])
+def test_columns_are_ordered_by_their_names(tmp_path: Path, name: str, order: str) -> None:
+    names = [name.format(n=n, r=r, c=c) for n, (r, c) in enumerate(GRID)]
+    digits = frame(names)
+    columns = {
+        "sorted": sorted(names),
+        "reversed": names[::-1],
+        "shuffled": np.random.default_rng(0).permutation(names).tolist(),
+    }[order]
+    digits[["label", *columns]].to_csv(tmp_path / "t.csv", index=False)
+    labels, images = concatenate(iter_images(tmp_path / "t.csv"))
+    assert (labels == LABELS).all()
+    assert (images == IMAGES).all()
+
+
+@pytest.mark.parametrize("place", [1, 400, 785])
+@pytest.mark.parametrize("name", ["writer", "Age (years)", "source_file"])
+def test_a_column_that_is_no_pixel_is_named(tmp_path: Path, place: int, name: str) -> None:
+    digits = frame([f"pixel{n}" for n in range(784)])
+    digits.insert(place, name, "text")
+    digits.to_csv(tmp_path / "t.csv", index=False)
+    assert f"t.csv: line 1: {name}: neither the label" in refused(tmp_path / "t.csv")
+    digits.drop(columns="label").to_csv(tmp_path / "t.csv", index=False)
+    if place == 400:  # else it may be the label
+        assert f"t.csv: line 1: {name}: neither the label" in refused(tmp_path / "t.csv")
+
+
+def test_a_name_that_does_not_count_on_is_refused(tmp_path: Path) -> None:
+    names = [f"pixel{n}" for n in range(784)]
+    names[500] = "pixel5000"
+    frame(names).to_csv(tmp_path / "t.csv", index=False)
+    assert "skip 500 but reach pixel5000" in refused(tmp_path / "t.csv")
+
+
+def test_training_and_test_tables_may_have_other_orders(tmp_path: Path) -> None:
+    names = [f"pixel{n}" for n in range(784)]
+    frame(names).to_csv(tmp_path / "train.csv", index=False)
+    others = pd.DataFrame(named(OTHERS)[1], columns=names)[sorted(names)]
+    others.assign(label=named(OTHERS)[0]).to_csv(tmp_path / "test.csv", index=False)
+    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
+    assert (train[1] == IMAGES).all()
+    assert (test[1] == named(OTHERS)[1]).all()
+
+
+# ---- The same images twice ----
+
+COPIES = ["train_old.csv", "Train - Kopie.csv", "train (conflicted copy 2024-01-01).csv"]
+COPIES += ["train.csv.1", "backup_train.txt", "TRAIN.TSV"]
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_of_a_table_is_refused(tmp_path: Path, name: str) -> None:
+    table.write(tmp_path / "train.csv", [named(DIGITS)])
+    table.write(tmp_path / "test.csv", [named(OTHERS)])
+    shutil.copy(tmp_path / "train.csv", tmp_path / name)
+    message = refused(tmp_path)
+    assert "probably the same data as" in message
+    assert "train.csv" in message
+    assert name in message
+
+
+def test_other_formats_and_parts_of_the_same_data_are_refused(tmp_path: Path) -> None:
+    labels, images = DIGITS
+    table.write(tmp_path / "mine_train.csv", [named(DIGITS)])
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx.encode(images))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx.encode(labels))
+    message = refused(tmp_path)
+    assert "probably the same data as" in message
+    assert "train-images-idx3-ubyte" in message
+    for path in tmp_path.iterdir():
+        path.unlink()
+    table.write(tmp_path / "part1.csv", [named(DIGITS)])
+    table.write(tmp_path / "part2.csv", [(LABELS[20:50], IMAGES[20:50])])
+    message = refused(tmp_path)
+    assert message.startswith(f"{tmp_path}: {tmp_path}/part2.csv: probably the same data")
+    assert "part1.csv" in message
+
+
+def test_test_images_that_are_training_images_are_refused_or_counted(
+    tmp_path: Path, warned: Callable[[Path], str]
+) -> None:
+    write_pictures(tmp_path / "train", DIGITS)
+    write_pictures(tmp_path / "test", (DIGITS[0][20:40], DIGITS[1][20:40]))
+    assert "the test images: probably the same data as the train images" in refused(tmp_path)
+    write_pictures(tmp_path / "test", (OTHERS[0], OTHERS[1]))
+    shutil.copy(tmp_path / "train/digit 3/0003.png", tmp_path / "test/digit 3/y.png")
+    message = warned(tmp_path)
+    assert "test images are among the training images" in message
+    assert "the same image as" in message
+
+
+def test_copies_of_pictures_are_counted_and_named(
+    tmp_path: Path, warned: Callable[[Path], str]
+) -> None:
+    for row in range(20):
+        Image.fromarray(DIGITS[1][row]).save(tmp_path / f"{row:04}.png")
+    for name in ("0001 - Copy.png", "0001 (2).png", "z.png"):
+        shutil.copy(tmp_path / "0001.png", tmp_path / name)
+    message = warned(tmp_path)
+    assert "3 images are copies of others" in message
+    assert "0001" in message
+
+
+# ---- Ranges and inks of parts ----
+
+
+@pytest.mark.parametrize("maximum", [1, 9, 16])
+@pytest.mark.parametrize("part", ["test", "train"])
+def test_a_table_of_another_range_is_refused(tmp_path: Path, maximum: int, part: str) -> None:
+    for name, digits in (("train", DIGITS), ("test", OTHERS)):
+        labels, images = named(digits)
+        if name == part:
+            images = (images.astype(int) * maximum // 255).astype(np.uint8)
+        table.write(tmp_path / f"{name}.csv", [(labels, images)])
+    message = refused(tmp_path)
+    assert message.startswith(f"{tmp_path}/{part}.csv: line 2: ")
+    assert f"values up to {maximum}, others up to 255" in message
+
+
+@pytest.mark.parametrize("kind", ["mask", "palette", "dim"])
+def test_a_class_of_masks_is_refused(tmp_path: Path, kind: str) -> None:
+    write_pictures(tmp_path / "mine", DIGITS)
+    for path in (tmp_path / "mine/digit 4").iterdir():
+        values = np.asarray(Image.open(path)) // {"mask": 255, "palette": 64, "dim": 16}[kind]
+        Image.fromarray(values).save(path)
+    message = refused(tmp_path / "mine")
+    assert "digit 4" in message
+    assert "almost black" in message
+
+
+def test_8_bits_in_16_bit_files_among_others_are_refused(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "mine", DIGITS)
+    paths = sorted((tmp_path / "mine/digit 4").iterdir())
+    for path in paths[:2]:
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16)).save(path)
+    message = refused(tmp_path / "mine")
+    assert message.startswith(f"{paths[0]}: 2 of 60 images have values up to 1, others up to 255")
+
+
+def test_opposite_inks_are_reported_with_their_names_and_auto_exchanges_them(
+    tmp_path: Path, warned: Callable[[Path], str]
+) -> None:
+    write_pictures(tmp_path / "a/train", DIGITS)
+    write_pictures(tmp_path / "a/test", (OTHERS[0], 255 - OTHERS[1]))
+    assert "/a/test/digit 0 (digit 0)" in warned(tmp_path / "a")
+    table.write(tmp_path / "train.csv", [(LABELS, 255 - IMAGES)])
+    table.write(tmp_path / "test.csv", [named(OTHERS)])
+    shutil.move(tmp_path / "a", tmp_path.parent / "a")
+    assert "the opposite of the others" in warned(tmp_path)
+    train, test = map(concatenate, read_user_data(tmp_path, 0.2, "auto"))
+    assert (train[1] == IMAGES).all()
+    assert (test[1] == named(OTHERS)[1]).all()
+
+
+# ---- Labels ----
+
+
+def test_unlabelled_test_images_and_other_classes_are_reported(
+    tmp_path: Path, warned: Callable[[Path], str]
+) -> None:
+    table.write(tmp_path / "train.csv", [named(DIGITS)])
+    pd.DataFrame(named(OTHERS)[1]).to_csv(tmp_path / "test.csv", index=False)
+    (tmp_path / "sample_submission.csv").write_text("ImageId,Label\n1,0\n")
+    assert "none in common" in warned(tmp_path)
+    table.write(tmp_path / "test.csv", [(np.full(40, "11"), named(OTHERS)[1])])
+    assert "testing the class 11: none in common" in warned(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Cat", "cat"), ("ÄPFEL", "äpfel"), ("T-Shirt", "t-shirt")]
+)
+def test_classes_that_differ_in_case_are_reported(
+    tmp_path: Path, warned: Callable[[Path], str], one: str, other: str
+) -> None:
+    labels = np.array([one, other, "x"] * 20)
+    table.write(tmp_path / "t.csv", [(labels, IMAGES)])
+    assert f"{one} and {other}" in warned(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(("one", "two"), [("é", "e\u0301"), ("ü", "u\u0308"), ("が", "か\u3099")])
+def test_characters_are_composed(tmp_path: Path, one: str, two: str) -> None:
+    labels = np.array([one, two, "x"] * 20)
+    digits = frame([f"p{n}" for n in range(784)]).assign(label=labels)
+    digits.to_csv(tmp_path / "t.csv", index=False)
+    assert set(concatenate(iter_images(tmp_path / "t.csv"))[0]) == {one, "x"}
+
+
+@pytest.mark.parametrize("text", ["{:.18e}", "{:.0E}", "{:.1f}", "{:+.2e}", "{:.3g}"])
+def test_integral_numbers_are_integers(tmp_path: Path, text: str) -> None:
+    labels = [text.format(float(label)) for label in LABELS]
+    digits = frame([f"p{n}" for n in range(784)]).assign(label=labels)
+    digits.loc[0, "label"] = "0"
+    digits.to_csv(tmp_path / "t.csv", index=False)
+    assert (concatenate(iter_images(tmp_path / "t.csv"))[0] == LABELS).all()
+
+
+def test_only_documented_names_are_labels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("writer_ids", "target_names", "weights", "year"):
+        np.savez(tmp_path / "a.npz", **{"images": DIGITS[1], name: DIGITS[0]})  # type: ignore[arg-type]
+        with caplog.at_level(logging.INFO):
+            labels = concatenate(read_user_data(tmp_path / "a.npz", 0.2)[0])[0]
+        assert set(labels) == {"unlabelled"}
+        assert f"array {name} has shape" in caplog.text
+
+
+@pytest.mark.parametrize("names", [("cat", "dog"), ("cat", "train"), ("test tube", "apple")])
+@pytest.mark.parametrize("is_archive", [True, False])
+def test_arrays_without_labels_are_classes(
+    tmp_path: Path, names: tuple[str, str], is_archive: bool
+) -> None:
+    arrays = dict(zip(names, (IMAGES, named(OTHERS)[1]), strict=True))
+    if is_archive:
+        np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    else:
+        for name, images in arrays.items():
+            np.save(tmp_path / f"{name}.npy", images)
+    labels, images = concatenate(iter_images(tmp_path))
+    assert {name: (labels == name).sum() for name in names} == dict(zip(names, (60, 40), strict=True))
+    assert (images[labels == names[0]] == IMAGES).all()
+
+
+def test_splits_without_labels_are_no_classes(tmp_path: Path) -> None:
+    np.save(tmp_path / "train.npy", IMAGES)
+    np.save(tmp_path / "test.npy", named(OTHERS)[1])
+    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
+    assert (len(train[0]), len(test[0])) == (60, 40)
+    assert set(train[0]) | set(test[0]) == {"unlabelled"}
+
+
+def test_several_labels_of_an_image_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    several = np.random.default_rng(0).integers(0, 2, (60, 14))
+    for values in (several, several * 1.5, np.c_[DIGITS[0], DIGITS[0]]):
+        np.savez(tmp_path / "a.npz", images=DIGITS[1], labels=values)
+        message = refused(tmp_path / "a.npz")
+        assert "argmax" not in message
+        assert "leave it out: images need no labels" in message
+    np.savez(tmp_path / "a.npz", images=DIGITS[1], labels=DIGITS[0][None])
+    assert (concatenate(iter_images(tmp_path / "a.npz"))[0] == LABELS).all()
+
+
+# ---- Litter ----
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("@eaDir/0000.png/SYNOPHOTO_THUMB_S.png", "#recycle/old.png", "$RECYCLE.BIN/x.png"),
+        *("lost+found/1.png", "Icon\r", "0000.png:Zone.Identifier", "~$x.xlsx", "train.csv~"),
+        *("@__thumb/0000.png", "#snapshot/0.png", "@Recycle/1.png", "Thumbs.db", "ehthumbs.db"),
+        *("0.png.bak", "System Volume Information/x.png", "__MACOSX/._0.png", "a.crdownload"),
+    ],
+)
+@pytest.mark.parametrize("place", ["", "digit 3"])
+def test_litter_is_skipped(
+    tmp_path: Path, name: str, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path / "mine", DIGITS)
+    path = tmp_path / "mine" / place / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(OTHERS[1][3]).save(path, "PNG")
+    with caplog.at_level(logging.INFO):
+        train, test = map(concatenate, read_user_data(tmp_path / "mine", 0.2))
+    assert len(train[0]) + len(test[0]) == 60
+    assert {label[:6] for label in train[0]} == {"digit "}
+    assert "skipped: 1 hidden or of a file manager or editor" in caplog.text
+
+
+# ---- Orientation ----
+
+
+@pytest.mark.parametrize("name", ["emnist-letters-train", "EMNIST_digits_test", "emnist"])
+def test_emnist_is_turned_upright(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    turned = DIGITS[1].transpose(0, 2, 1)
+    (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx.encode(turned))
+    (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(idx.encode(DIGITS[0]))
+    (tmp_path / f"{name}-mapping.txt").write_text("0 48\n1 49\n")
+    assert (concatenate(iter_images(tmp_path))[1] == IMAGES).all()
+    with caplog.at_level(logging.INFO):
+        read_user_data(tmp_path, 0.2)
+    assert "turned upright" in caplog.text
+    rows = np.c_[DIGITS[0], turned.reshape(-1, 784)]
+    np.savetxt(tmp_path / f"{name}.csv", rows, fmt="%d", delimiter=",")
+    assert (concatenate(iter_images(tmp_path / f"{name}.csv"))[1] == IMAGES).all()
+
+
+# ---- Transparency ----
+
+
+def draw(kind: str, digit: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A digit of dark ink on a transparent canvas, (28, 28, 4)."""
+    rng = np.random.default_rng(0)
+    rgba = np.zeros((28, 28, 4), np.uint8)
+    rgba[..., 3] = digit
+    if kind == "greys":
+        rgba[..., :3] = rng.integers(0, 90, (28, 28, 1))
+    elif kind == "colours":
+        rgba[..., :3] = rng.integers(0, 80, (28, 28, 3))
+    elif kind == "white paper below":
+        rgba[..., :3] = np.where(digit[..., None] > 0, 30 + digit[..., None] // 8, 255)
+    elif kind == "soft":
+        rgba[..., :3] = 60 - digit[..., None] // 5
+    return rgba
+
+
+@pytest.mark.parametrize("kind", ["black", "greys", "colours", "white paper below", "soft"])
+@pytest.mark.parametrize("form", ["png", "webp", "npy"])
+def test_dark_ink_on_a_transparent_canvas_is_visible(tmp_path: Path, kind: str, form: str) -> None:
+    path = tmp_path / f"x.{form}"
+    rgba = draw(kind, DIGITS[1][3])
+    if form == "npy":
+        np.save(path, rgba[None])
+    else:
+        Image.fromarray(rgba).save(path, lossless=True, exact=True)
+    _, images = concatenate(iter_images(path))
+    correlation = np.corrcoef(images[0], DIGITS[1][3].reshape(-1))[0, 1]
+    assert correlation > 0.95
+    assert images.max() > 150
+
+
+@pytest.mark.parametrize("form", ["bmp", "png", "tiff"])
+def test_alpha_that_is_0_everywhere_is_ignored(tmp_path: Path, form: str) -> None:
+    digit = DIGITS[1][3]
+    rgba = np.dstack([digit, digit, digit, digit * 0])
+    path = tmp_path / f"x.{form}"
+    if form == "bmp":
+        Image.fromarray(rgba).save(path, "BMP")
+    else:
+        Image.fromarray(rgba).save(path)
+    assert (concatenate(iter_images(path))[1].reshape(28, 28) == digit).all()
