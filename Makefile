@@ -6,6 +6,8 @@ THIS_PYTHON := $(if $(filter file,$(origin PYTHON)),,--this-python)
 # What `make sweep` varies.
 PARAM ?= z_size
 VALUES ?= 8,16,32,64
+# What `make preview` reads.
+DATA ?= data/incoming
 # What `make review` compares the workspace with.
 BASE ?= main
 # The benchmark that `make bench` runs instead of all. Set, because some systems export a NAME.
@@ -14,7 +16,7 @@ NAME :=
 OTHER ?= fashion-mnist.csv
 
 # No value is code: make does not expand a $ in it, and recipes take it from the environment, quoted.
-VALUED := PARAM VALUES BASE TOLERANCE OUT SEED NAME OTHER
+VALUED := PARAM VALUES DATA BASE TOLERANCE OUT SEED NAME OTHER
 $(foreach name,VENV PYTHON $(VALUED),$(eval override $(name) := $$(value $(name))))
 export $(VALUED)
 export SETUP_PYTHON := $(value PYTHON)
@@ -35,8 +37,8 @@ LOCK = $(BIN)/uv pip compile --universal --generate-hashes --quiet \
 # One process per core; the tests of a file run in one of them.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup repository repro sweep review explore screenshots verify test-unit test test-all
-.PHONY: soak lint bench lock upgrade
+.PHONY: help setup repository preview repro sweep review explore screenshots verify test-unit test
+.PHONY: test-all soak lint bench lock upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s%s\n", $$1, $$2 }' Makefile
@@ -52,6 +54,9 @@ repository:
 		*ownership*) hint="git config --global --add safe.directory '$$PWD'" ;; \
 		*) hint='install or repair git' ;; \
 	esac; echo "$$reason: $$hint" >&2; exit 1
+
+preview: setup ## show how your own data would be read (DATA=data/incoming/x)
+	$(BIN)/python -m tools.preview -- "$$DATA"
 
 repro: repository setup ## run the stages that are out of date
 	$(BIN)/python -m dvc repro

@@ -92,6 +92,8 @@ def _layout(path: Path) -> tuple[_Layout, list[str]]:
     # Names and padded numbers may contain the others, too.
     counts = {mark: lines[0].strip(" ").count(mark) for mark in ";\t, "}
     fitting = [mark for mark in ";\t," if counts[mark] + 1 >= MIN_SIDE**2 and _fits(counts[mark])]
+    if fitting == [","] and ", " not in lines[0] and _fits(counts[" "]) and counts[" "]:
+        fitting = [" "]  # decimal commas
     usual = max(",;\t ", key=lambda mark: (counts[mark] > 0 and mark != " ", counts[mark]))
     delimiter = fitting[0] if fitting else usual if counts[usual] else ","
     rows = [_cells(path, line, delimiter) for line in [*lines, comment]]

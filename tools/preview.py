@@ -1,0 +1,95 @@
+"""Show how a user's data would be read, without running a stage.
+
+Prints the account that convert logs, and writes a picture of ten images of each class, as the
+network would see them.
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from autoencoder.base.cli import make_parser, refuse_overwriting, run
+from autoencoder.base.files import atomic_write
+from autoencoder.base.params import FILE, read_params
+from autoencoder.data import table
+from autoencoder.data.user.images import READ_OPTIONS, read_user_data
+
+log = logging.getLogger(__name__)
+
+IMAGES_PER_CLASS = 10  # of each split
+MAX_CLASSES = 50
+LABEL_WIDTH, SCALE, GAP = 160, 2, 2
+
+
+def draw(parts: list[tuple[str, list[table.Chunk]]]) -> Image.Image:
+    """Draw the images of each class in a row, those of training left of those of testing.
+
+    Parameters
+    ----------
+    parts : list of (str, list of (labels, images))
+        The name of each split, and some of its images.
+    """
+    rows: dict[str, list[list[NDArray[np.uint8]]]] = {}
+    for number, (_, chunks) in enumerate(parts):
+        for labels, images in chunks:
+            for label, image in zip(labels.tolist(), images, strict=True):
+                rows.setdefault(label, [[] for _ in parts])[number].append(image)
+    names = table.in_order(rows)[:MAX_CLASSES]
+    cell = table.SIDE * SCALE + GAP
+    width = cell * IMAGES_PER_CLASS + 4 * GAP
+    picture = Image.new("L", (LABEL_WIDTH + len(parts) * width, (len(names) + 1) * cell), 96)
+    text = ImageDraw.Draw(picture)
+    for number, (name, _) in enumerate(parts):
+        text.text((LABEL_WIDTH + number * width, cell // 3), name, fill=255)
+    for row, name in enumerate(names, start=1):
+        text.text((GAP, row * cell + cell // 3), name[:24], fill=255)
+        for number, images in enumerate(rows[name]):
+            for column, image in enumerate(images):
+                square = Image.fromarray(image.reshape(table.SIDE, table.SIDE))
+                square = square.resize((table.SIDE * SCALE,) * 2, Image.Resampling.NEAREST)
+                picture.paste(square, (LABEL_WIDTH + number * width + column * cell, row * cell))
+    return picture
+
+
+def first_of_each_class(labels: NDArray[np.str_], seen: dict[str, int]) -> NDArray[np.bool_]:
+    """Tell which images are among the first of their class, given how many were seen before."""
+    chosen = np.zeros(len(labels), bool)
+    for row, label in enumerate(labels.tolist()):
+        seen[label] = seen.get(label, 0) + 1
+        chosen[row] = seen[label] <= IMAGES_PER_CLASS
+    return chosen
+
+
+def main() -> None:
+    """Read the images; print the account and write the picture."""
+    params = read_params(["test_fraction", "invert", "fit"])
+    parser = make_parser(__doc__)
+    parser.add_argument("images", type=Path, help="what `dataset:` takes, such as data/incoming/x")
+    parser.add_argument("--out", type=Path, default="preview.png", help="picture, PNG")
+    for name, settings in READ_OPTIONS.items():
+        text = f"{settings['help']}; by default as in {FILE}"
+        parser.add_argument(f"--{name}", **{**settings, "help": text, "default": None})
+    arguments = parser.parse_args()
+    refuse_overwriting({"images": arguments.images}, {"out": arguments.out})
+    invert = params.invert if arguments.invert is None else arguments.invert
+    parts = []
+    splits = read_user_data(
+        arguments.images, params.test_fraction, invert, arguments.fit or params.fit
+    )
+    for name, chunks in zip(("training", "test"), splits, strict=True):
+        seen: dict[str, int] = {}
+        some = []
+        for labels, images in chunks:
+            chosen = first_of_each_class(labels, seen)
+            some.append((labels[chosen], images[chosen]))
+        parts.append((name, some))
+    with atomic_write(arguments.out) as partial:
+        draw(parts).save(partial, "PNG")
+    log.info("%s: ten images of each class, as the network would see them", arguments.out)
+
+
+if __name__ == "__main__":
+    run(main)
