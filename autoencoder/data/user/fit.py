@@ -1,5 +1,6 @@
 """Images of any size as 28x28: colours to grey, and the three ways to fit."""
 
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ Values = NDArray[Any]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision
 _DARK = 96  # mean luma of ink on a transparent canvas that would vanish on black
 _BOX = 20  # of the ink of an MNIST image
+_LEAST_CONTRAST = 0.1  # of ink, as a share of the brightest value
 _WORK = 112  # pixels of the longer side in which ink is looked for
 
 
@@ -134,38 +136,42 @@ def as_mnist_steps(image: Values, dark_ink: bool) -> list[NDArray[np.uint8]]:
 
 
 def _ink(image: Values, dark_ink: bool) -> Values:
-    """Return how much ink is in each pixel, 0..1, whatever the light on the paper.
+    """Return how much ink is in each pixel, 0..1, whatever the light and shadows on the paper.
 
-    The paper is the local mean without ink, found in two passes: a mean threshold as adaptive
-    thresholds of document scanners (Bradley and Roth, "Adaptive thresholding using the integral
-    image", 2007), then the mean of what remains.
+    The paper is the image without what is narrower than a stroke may be: its morphological closing,
+    of dark ink, and the ink is the difference (black top-hat; Meyer, "Contrast feature extraction",
+    1979).
     """
-    contrast = float(np.ptp(image))
-    if contrast == 0:
-        return np.zeros_like(image)
-    ink = (image.max() - image if dark_ink else image - image.min()) / contrast
-    radius = max(3, max(image.shape) // 4)
-    paper = np.ones_like(ink)
-    for threshold in (0.05, 0.15):
-        mean = _box_mean(ink * paper, radius) / np.maximum(_box_mean(paper, radius), 1e-3)
-        paper = (ink < mean + threshold).astype(np.float64)
-    mean = _box_mean(ink * paper, radius) / np.maximum(_box_mean(paper, radius), 1e-3)
-    strength = np.maximum(ink - mean, 0)
-    strength = np.minimum(
-        strength / np.percentile(strength[strength > 0.1] if (strength > 0.1).any() else [1], 90), 1
-    )
+    bright = image.max() - image if not dark_ink else image - image.min()
+    radius = max(2, max(image.shape) // 7)
+    strength = _extreme(_extreme(bright, radius, np.maximum), radius, np.minimum) - bright
+    strength = strength / max(float(np.abs(image).max()), 1e-9)
+    if strength.max() < _LEAST_CONTRAST:
+        return np.zeros_like(strength)
+    strength = np.minimum(strength / np.percentile(strength[strength > strength.max() / 2], 50), 1)
     strength[strength < 0.3] = 0
-    # Specks have few neighbours.
-    return np.asarray(strength * (_box_mean((strength > 0).astype(np.float64), 2) > 0.2))
+    # Without what touches the border, such as ends of shadows, unless that is most of it.
+    edge = np.zeros_like(strength)
+    edge[[0, -1]] = edge[:, [0, -1]] = 1
+    grown, count = edge * (strength > 0), -1
+    while grown.sum() > count:
+        count = grown.sum()
+        grown = np.minimum(_extreme(grown, 1, np.maximum), strength > 0)
+    inner = strength * (1 - grown)
+    strength = inner if inner.sum() > strength.sum() / 5 else strength
+    # Without specks, which have few neighbours.
+    shifts = [(x, y) for x in range(-2, 3) for y in range(-2, 3)]
+    neighbours = sum(np.roll(strength > 0, shift, (0, 1)).astype(int) for shift in shifts)
+    return np.asarray(strength * (neighbours > 5))
 
 
-def _box_mean(image: Values, radius: int) -> Values:
-    """Return the mean of the square around each pixel, cut off at the borders."""
+def _extreme(image: Values, radius: int, choose: Any) -> Values:
+    """Return the extreme of the square around each pixel."""
     for axis in (0, 1):
+        widths = [(radius, radius) if axis == x else (0, 0) for x in (0, 1)]
+        padded = np.pad(image, widths, mode="edge")
         size = image.shape[axis]
-        sums = np.insert(np.cumsum(image, axis), 0, 0, axis)
-        ends = np.minimum(np.arange(size) + radius + 1, size)
-        starts = np.maximum(np.arange(size) - radius, 0)
-        shape = (-1, 1) if axis == 0 else (1, -1)
-        image = (sums.take(ends, axis) - sums.take(starts, axis)) / (ends - starts).reshape(shape)
+        image = reduce(
+            choose, (padded.take(range(x, x + size), axis) for x in range(2 * radius + 1))
+        )
     return image
