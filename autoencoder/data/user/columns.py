@@ -126,7 +126,7 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
         columns.index = [
             column
             for column in numbers
-            if lower[column] in _INDEX or names[column].startswith("Unnamed:")
+            if lower[column] in _INDEX or lower[column].startswith(("index level", "unnamed"))
         ]
     else:
         columns.index = [len(names) - 1] * (first[-1] == "")  # a separator at the end of lines
@@ -201,7 +201,9 @@ def _is_square(count: int) -> bool:
 
 
 def _is_packed(cell: object) -> bool:
-    """Tell whether a cell contains the pixels of an image: 0 0 255 … or [0, 0, 255, …]."""
+    """Tell whether a cell contains an image: 0 0 255 …, [0, 0, 255, …], or a picture file."""
+    if isinstance(cell, (bytes, dict)):
+        return True
     return isinstance(cell, str) and len(re.findall(r"\d+", cell[:4096])) >= MIN_SIDE**2
 
 

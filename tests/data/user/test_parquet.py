@@ -1,0 +1,108 @@
+"""Parquet files: as Hugging Face publishes pictures, and plain columns."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import concatenate, draw_digits, named, refusal
+from PIL import Image
+
+from autoencoder.data.user import parquet
+from autoencoder.data.user.images import iter_images, read_user_data
+
+DIGITS = draw_digits(60, seed=3)
+OTHERS = draw_digits(40, seed=11)
+LABELS, IMAGES = named(DIGITS)
+
+
+def test_without_the_package_the_message_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "parquet", None)
+    for name, content in (("a.parquet", b"PAR1"), ("b.bin", b"PAR1"), ("c.parquet", b"")):
+        (tmp_path / name).write_bytes(content)
+        message = refusal(lambda name=name: read_user_data(tmp_path / name, 0.2))  # type: ignore[misc]
+        assert message.startswith(f"{tmp_path}/{name}: Parquet, ")
+        assert "`pip install pyarrow`" in message
+
+
+def png(image: Any, form: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, form, lossless=True)
+    return buffer.getvalue()
+
+
+def write(path: Path, columns: dict[str, Any], features: dict[str, Any] | None = None) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: extra `parquet`")
+    from pyarrow import parquet as file_format
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = arrow.table(columns)
+    if features:
+        info = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": info})
+    file_format.write_table(table, path, row_group_size=25)
+
+
+def test_hugging_face_pictures_with_class_names(tmp_path: Path) -> None:
+    names = [f"digit {n}" for n in range(10)]
+    features = {"label": {"names": names, "_type": "ClassLabel"}, "image": {"_type": "Image"}}
+    for split, digits in (("train", DIGITS), ("test", OTHERS)):
+        cells = [{"bytes": png(image), "path": None} for image in digits[1]]
+        for part, rows in (("00000", slice(0, 25)), ("00001", slice(25, None))):
+            columns = {"image": cells[rows], "label": digits[0][rows].astype(int)}
+            write(tmp_path / f"data/{split}-{part}-of-00002.parquet", columns, features)
+    (tmp_path / "README.md").write_text("---")
+    train, test = map(concatenate, read_user_data(tmp_path, 0.5))
+    assert (train[0] == np.char.add("digit ", LABELS)).all()
+    assert (train[1] == IMAGES).all()
+    assert (test[1] == named(OTHERS)[1]).all()
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF"])
+def test_pictures_as_bytes_alone_and_of_many_sizes(tmp_path: Path, form: str) -> None:
+    images = [np.pad(image, 28 * (row % 2)) for row, image in enumerate(DIGITS[1])]
+    columns = {"class": LABELS.tolist(), "picture": [png(image, form) for image in images]}
+    write(tmp_path / "a.parquet", columns)
+    labels, found = concatenate(iter_images(tmp_path / "a.parquet"))
+    assert (labels == LABELS).all()
+    assert (found[::2] == IMAGES[::2]).all()
+
+
+@pytest.mark.parametrize("form", ["columns", "shuffled", "list", "nested", "index"])
+def test_plain_columns_and_lists(tmp_path: Path, form: str) -> None:
+    columns: dict[str, Any] = {f"pixel{n}": IMAGES[:, n] for n in range(784)}
+    if form == "shuffled":
+        columns = dict(sorted(columns.items()))
+    elif form == "list":
+        columns = {"image": IMAGES.tolist()}
+    elif form == "nested":
+        columns = {"image": DIGITS[1].tolist()}
+    elif form == "index":
+        columns["__index_level_0__"] = np.arange(60)
+    write(tmp_path / "a.parquet", columns | {"label": DIGITS[0]})
+    labels, images = concatenate(iter_images(tmp_path / "a.parquet"))
+    assert (labels == LABELS).all()
+    assert (images == IMAGES).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"PAR1" + bytes(50), "damaged ("), (b"PAR1", "damaged ("), (b"...", "damaged (")],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: extra `parquet`")
+    (tmp_path / "a.parquet").write_bytes(content)
+    found = refusal(lambda: read_user_data(tmp_path / "a.parquet", 0.2))
+    assert found.startswith(f"{tmp_path}/a.parquet: {message}")
+
+
+def test_a_bad_picture_is_named_by_its_row(tmp_path: Path) -> None:
+    cells = [{"bytes": png(image), "path": None} for image in DIGITS[1]]
+    cells[7] = {"bytes": b"hello", "path": None}
+    write(tmp_path / "a.parquet", {"image": cells, "label": DIGITS[0]})
+    found = refusal(lambda: read_user_data(tmp_path / "a.parquet", 0.2))
+    assert found.startswith(f"{tmp_path}/a.parquet: row 8: cannot be read as a picture (")
