@@ -110,8 +110,10 @@ def _as_mnist(image: Values, dark_ink: bool) -> NDArray[np.uint8]:
 def as_mnist_steps(image: Values, dark_ink: bool) -> list[NDArray[np.uint8]]:
     """Return the steps from an image to one as in MNIST: its ink, the box of it, the image."""
     scale = min(1, _WORK / max(image.shape))
-    small = _resize(image, *(max(1, round(size * scale)) for size in image.shape))
-    strength = _ink(small.astype(np.float64), dark_ink)
+    small = _resize(
+        image.astype(np.float32), *(max(1, round(size * scale)) for size in image.shape)
+    )
+    strength = _ink(small.astype(np.float64), dark_ink, image.dtype == np.uint8)
     rows, columns = (np.flatnonzero(strength.any(axis)) for axis in (1, 0))
     result = np.zeros((table.SIDE, table.SIDE), np.uint8)
     if not len(rows):
@@ -135,7 +137,7 @@ def as_mnist_steps(image: Values, dark_ink: bool) -> list[NDArray[np.uint8]]:
     return [np.rint(255 * strength).astype(np.uint8), result]
 
 
-def _ink(image: Values, dark_ink: bool) -> Values:
+def _ink(image: Values, dark_ink: bool, is_byte: bool) -> Values:
     """Return how much ink is in each pixel, 0..1, whatever the light and shadows on the paper.
 
     The paper is the image without what is narrower than a stroke may be: its morphological closing,
@@ -145,7 +147,8 @@ def _ink(image: Values, dark_ink: bool) -> Values:
     bright = image.max() - image if not dark_ink else image - image.min()
     radius = max(2, max(image.shape) // 7)
     strength = _extreme(_extreme(bright, radius, np.maximum), radius, np.minimum) - bright
-    strength = strength / max(float(np.abs(image).max()), 1e-9)
+    least_white = 64 if is_byte else 1e-9
+    strength = strength / max(float(np.abs(image).max()), least_white)
     if strength.max() < _LEAST_CONTRAST:
         return np.zeros_like(strength)
     strength = np.minimum(strength / np.percentile(strength[strength > strength.max() / 2], 50), 1)
@@ -158,7 +161,7 @@ def _ink(image: Values, dark_ink: bool) -> Values:
         count = grown.sum()
         grown = np.minimum(_extreme(grown, 1, np.maximum), strength > 0)
     inner = strength * (1 - grown)
-    strength = inner if inner.sum() > strength.sum() / 5 else strength
+    strength = inner if inner.sum() > strength.sum() / 20 else strength
     # Without specks, which have few neighbours.
     shifts = [(x, y) for x in range(-2, 3) for y in range(-2, 3)]
     neighbours = sum(np.roll(strength > 0, shift, (0, 1)).astype(int) for shift in shifts)

@@ -295,7 +295,9 @@ def test_other_ranges_are_refused_with_a_formula(
     assert hint in refused(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("type_code", [(8, "u1"), (11, ">i2"), (12, ">i4"), (13, ">f4"), (14, ">f8")])
+@pytest.mark.parametrize(
+    "type_code", [(8, "u1"), (11, ">i2"), (12, ">i4"), (13, ">f4"), (14, ">f8")]
+)
 @pytest.mark.parametrize("nested", [False, True])
 def test_idx_files_of_any_type_also_in_directories_of_their_own(
     tmp_path: Path, type_code: tuple[int, str], nested: bool
@@ -368,9 +370,7 @@ def test_all_bad_names_are_in_one_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["path", "name", "stem", "windows"])
 @pytest.mark.parametrize("place", ["in", "next to"])
 @pytest.mark.parametrize("header", ["path,label", "file_name,label", "image_id,symbol", "id;class"])
-def test_pictures_with_a_table_of_labels(
-    tmp_path: Path, key: str, place: str, header: str
-) -> None:
+def test_pictures_with_a_table_of_labels(tmp_path: Path, key: str, place: str, header: str) -> None:
     folder = tmp_path / ("mine" if place == "in" else "mine/pictures")
     folder.mkdir(parents=True)
     lines = [header]
@@ -495,7 +495,13 @@ def test_huge_scans(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("README", "README.txt", "LICENSE.md", "emnist-balanced-mapping.txt", "dataset_infos.json"),
+        *(
+            "README",
+            "README.txt",
+            "LICENSE.md",
+            "emnist-balanced-mapping.txt",
+            "dataset_infos.json",
+        ),
         *("sample_submission.csv", "sampleSubmission.csv", "CITATION.cff", "notes.docx", "load.py"),
         *("wnids.names", "checksums.txt", "sha256sums", "Copying", "description.pdf"),
     ],

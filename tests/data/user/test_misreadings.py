@@ -250,9 +250,7 @@ def test_integral_numbers_are_integers(tmp_path: Path, text: str) -> None:
     assert (concatenate(iter_images(tmp_path / "t.csv"))[0] == LABELS).all()
 
 
-def test_only_documented_names_are_labels(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_only_documented_names_are_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("writer_ids", "target_names", "weights", "year"):
         np.savez(tmp_path / "a.npz", **{"images": DIGITS[1], name: DIGITS[0]})  # type: ignore[arg-type]
         with caplog.at_level(logging.INFO):
@@ -273,7 +271,9 @@ def test_arrays_without_labels_are_classes(
         for name, images in arrays.items():
             np.save(tmp_path / f"{name}.npy", images)
     labels, images = concatenate(iter_images(tmp_path))
-    assert {name: (labels == name).sum() for name in names} == dict(zip(names, (60, 40), strict=True))
+    assert {name: (labels == name).sum() for name in names} == dict(
+        zip(names, (60, 40), strict=True)
+    )
     assert (images[labels == names[0]] == IMAGES).all()
 
 
