@@ -46,8 +46,8 @@ def draw(parts: list[tuple[str, list[table.Chunk]]]) -> Image.Image:
         text.text((LABEL_WIDTH + number * width, cell // 3), name, fill=255)
     for row, name in enumerate(names, start=1):
         text.text((GAP, row * cell + cell // 3), name[:24], fill=255)
-        for number, images in enumerate(rows[name]):
-            for column, image in enumerate(images):
+        for number, some in enumerate(rows[name]):
+            for column, image in enumerate(some):
                 square = Image.fromarray(image.reshape(table.SIDE, table.SIDE))
                 square = square.resize((table.SIDE * SCALE,) * 2, Image.Resampling.NEAREST)
                 picture.paste(square, (LABEL_WIDTH + number * width + column * cell, row * cell))

@@ -29,7 +29,7 @@ def test_the_account_is_printed_and_images_of_each_class_drawn(
 ) -> None:
     output = fresh_project.run_module("tools.preview", str(incoming))
     for part in (
-        "pictures; 90 of 28×28 uint8",
+        "pictures; 90 of 28x28",
         "values: 0 to 255",
         "ink: white on black",
         "training: 60 images, 10 classes: digit 0: 6, ",

@@ -1,6 +1,7 @@
 """Account: what was read, image by image; every rule and every message uses it."""
 
 import bisect
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ from autoencoder.data.names import listed
 from autoencoder.data.user.batches import UNLABELLED, Batch
 from autoencoder.data.user.find import Found, Source, split_of
 from autoencoder.data.user.fit import border
+
+
+def _digest(image: NDArray[Any]) -> int:
+    return int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), signed=True)
 
 
 @dataclass
@@ -74,11 +79,12 @@ class Account:
             "bits": np.full(count, batch.values.dtype.itemsize, np.int8),
             "source": np.full(count, number, np.int32),
             "label": labels,
+            "digest": np.array([_digest(image) for image in flat]),
             "split": splits,
         }
         for name, column in facts.items():
             self._columns.setdefault(name, []).append(column)
-        shape = f"{values.shape[1]}×{values.shape[2]} {batch.values.dtype}"
+        shape = f"{values.shape[1]}x{values.shape[2]}"
         self._shapes.setdefault(number, Counter())[shape] += count
         self._places.append((self._count, batch.place))
         self._count += count

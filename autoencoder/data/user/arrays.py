@@ -153,7 +153,7 @@ def _describe(array: _Array) -> Content:
         raise UserError(
             f"{where} has shape {shape}, expected images: (n, 784) or (n, height, width)"
         )
-    text = f"{name}: {array.dtype} of shape {shape}"
+    text = f"{array.dtype} of shape {shape}"
     if role == "labels" and kind in "biufSU" and shape:
         return Content(path, name, role, text, labels=lambda: _read_labels(array))
     if is_vector or kind not in "biuf" or len(shape) < 2 or role == "labels":

@@ -173,8 +173,13 @@ def _assign_narrow(
     others = [column for column in others if column not in files]
     if columns.label is None and len(others) == 1 and (files or role_of(stem) == "labels"):
         columns.label = others[0]
-    columns.role = "labels" if columns.label is not None else None
+    columns.role = "labels" if columns.label is not None or files else None
     columns.fault = _count_fault(path, columns.names)
+    if columns.label is None and files:
+        columns.fault = (
+            f"{path}: line 1: which column is the label of each picture is unclear; rename one of "
+            f"{listed([columns.name(column) for column in others])} `label`"
+        )
     return columns
 
 

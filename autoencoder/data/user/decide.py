@@ -5,7 +5,6 @@ from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError
@@ -164,11 +163,10 @@ def _classes(names: set[str]) -> str:
     return f"the class{'es' * (len(names) != 1)} {listed(table.in_order(names))}"
 
 
-def check_copies(account: Account, digests: NDArray[Any], in_test: Flags) -> None:
+def check_copies(account: Account, in_test: Flags) -> None:
     """Refuse sources and splits that others contain; warn of other equal images."""
     facts = account.facts
-    images = pd.DataFrame({"digest": pd.factorize(digests)[0], "source": facts["source"]})
-    images["split"] = np.where(in_test, "test", "train")
+    images = facts[["digest", "source"]].assign(split=np.where(in_test, "test", "train"))
     images = images[(facts["minimum"] < facts["maximum"]).to_numpy()]  # blank images are alike
     is_given = set(facts["split"].unique()) >= {"train", "test"}
     for key in ("split", "source") if is_given else ("source",):

@@ -14,7 +14,7 @@ from autoencoder.base.errors import UserError
 from autoencoder.data import table
 from autoencoder.data.names import is_visible, listed
 from autoencoder.data.user import arrays, parquet, pictures, tables
-from autoencoder.data.user.batches import Batch, Content, Labels, Split, role_of, stem, words
+from autoencoder.data.user.batches import Batch, Content, Split, role_of, stem, words
 from autoencoder.data.user.formats import PICTURES, explanation, identify, is_company
 
 # The readers of files, by the kinds of `identify`. Pictures are read by directory.
@@ -131,7 +131,7 @@ def _add_contents(found: Found, root: Path, contents: list[Content]) -> None:
             raise UserError(f"{labels[0].path}: labels in {labels[0].name}, expected their images "
                             "next to them")  # fmt: skip
         raise UserError(contents[0].fault if contents else f"{root}: no image in it")
-    found.skipped += [f"{x.path.name}: {x.fault}" for x in contents if x.role is None]
+    found.skipped += [x.fault for x in contents if x.role is None]
 
     def key(content: Content) -> tuple[Split | None, bool]:
         names = [content.name, *content.path.relative_to(root.parent).parts[:0:-1]]
@@ -240,24 +240,19 @@ def _labels_of_pictures(found: Found, files: list[Path]) -> dict[str, tuple[str,
     labels: dict[str, tuple[str, str]] = {}
     unknown = []
     for file in files:
-        contents = READERS["table"](file) if file.suffix.lower() in (".csv", ".tsv", ".txt") else []
-        read = contents[0].labels if contents else None
-        of_files: Labels | None = read() if read else None
-        if of_files is None and contents and contents[0].fault and "," in file.read_text()[:4096]:
-            found.skipped.append(f"{file.name}: {contents[0].fault}")
-        elif of_files is None or of_files.files is None:
-            unknown.append(file)
+        is_table = file.suffix.lower() in (".csv", ".tsv", ".txt")
+        (content,) = tables.describe(file) if is_table else [None]
+        theirs = content.labels() if content and content.role == "labels" else None
+        if theirs is not None and theirs.files is not None:
+            splits = np.full(len(theirs.labels), split_of(file.name) or "")
+            splits = splits if theirs.splits is None else theirs.splits
+            for name, label, split in zip(theirs.files, theirs.labels, splits, strict=True):
+                path = PureWindowsPath(name).as_posix().removeprefix("./")
+                labels[path] = (str(label), split_of(split) or "")
+        elif content and content.role is None and file.suffix.lower() != ".txt":
+            found.skipped.append(f"{file.name}: neither images nor labels of pictures")
         else:
-            splits = (
-                of_files.splits
-                if of_files.splits is not None
-                else np.full(len(of_files.labels), split_of(file.name) or "")
-            )
-            for name, label, split in zip(of_files.files, of_files.labels, splits, strict=True):
-                labels[PureWindowsPath(name).as_posix().removeprefix("./")] = (
-                    str(label),
-                    str(split),
-                )
+            unknown.append(file)
     if unknown:
         hint = explanation(unknown[0]) or "rename it to .NAME if it is no data, or move it"
         raise UserError(

@@ -70,8 +70,9 @@ _CONTENTS = {
 }
 _MAGICK = "{}; convert it with `magick FILE{} NAME.png`"
 _OTHERS = {
-    ".h5": "HDF5; write it as .npz with `python -c \"import h5py, numpy; numpy.savez('NAME.npz', "
-    "**{key: value[()] for key, value in h5py.File('FILE').items() if hasattr(value, 'shape')})\"` "
+    ".h5": 'HDF5; write it as .npz with `python -c "import h5py, numpy; found = {}; '
+    "h5py.File('FILE').visititems(lambda key, value: hasattr(value, 'shape') and "
+    "found.update({key.replace('/', '_'): value[()]})); numpy.savez('NAME.npz', **found)\"` "
     "(`pip install h5py`)",
     ".mat": 'MATLAB; write it as .npz with `python -c "import numpy, scipy.io; '
     "numpy.savez('NAME.npz', **scipy.io.loadmat('FILE'))\"` (`pip install scipy`)",

@@ -136,7 +136,8 @@ def _labels(path: Path, layout: _Layout, columns: Columns) -> Labels:
         return None if number is None else frame[number].str.strip().to_numpy(str)
 
     labels = column(columns.label)
-    assert labels is not None
+    if labels is None:
+        raise UserError(columns.fault)
     return Labels(labels, column(columns.files), column(columns.split))
 
 

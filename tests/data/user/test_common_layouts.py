@@ -17,7 +17,7 @@ from conftest import concatenate, draw_digits, named, refusal, write_pictures
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoencoder.data import idx, table
+from autoencoder.data import table
 from autoencoder.data.user.images import iter_images, read_user_data
 
 DIGITS = draw_digits(60, seed=3)
