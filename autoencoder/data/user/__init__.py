@@ -2,8 +2,8 @@
 
 1. **Find** (`find`): a path becomes a list of sources. `formats` says which reader a file needs,
    by its first bytes; a new format is one reader and one entry in `find.READERS`.
-2. **Read** (`tables`, `arrays`, `pictures`, `parquet`): readers yield batches of values of any shape
-   and type, bounded in bytes, and know nothing of ranges, inks, splits or sizes.
+2. **Read** (`tables`, `arrays`, `pictures`, `parquet`): readers yield batches of values of any
+   shape and type, bounded in bytes, and know nothing of ranges, inks, splits or sizes.
 3. **Account** (`account`): facts about each image, for every rule and every message.
 4. **Decide** (`decide`): what the images mean, or a refusal with the readings and how to choose.
 

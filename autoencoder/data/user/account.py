@@ -42,6 +42,7 @@ class Account:
 
     @property
     def sources(self) -> list[Source]:
+        """The sources that were found."""
         return self.found.sources
 
     def add(

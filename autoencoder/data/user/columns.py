@@ -37,13 +37,16 @@ class Columns:
 
     @property
     def is_packed(self) -> bool:
+        """Whether all pixels of an image are in one cell."""
         return len(self.pixels) == 1
 
     @property
     def side(self) -> int:
+        """Pixels of a side of the images."""
         return math.isqrt(len(self.pixels))
 
     def name(self, column: int) -> str:
+        """Return the name of a column, or its number, counted from 1."""
         return self.names[column] or str(column + 1)
 
     def describe(self, is_header: bool) -> str:
@@ -143,9 +146,9 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
     elif not _is_square(len(rest)) or odd:
         if odd and len(odd) < len(rest) / 2:
             raise UserError(
-                f"{path}: line 1: {listed([names[column] for column in odd])}: neither the label, an "
-                f"index nor a pixel as the other {len(rest) - len(odd)} columns by its name; rename "
-                "the label's column `label`, and delete or rename others `index`"
+                f"{path}: line 1: {listed([names[column] for column in odd])}: neither the label, "
+                f"an index nor a pixel as the other {len(rest) - len(odd)} columns by its name; "
+                "rename the label's column `label`, and delete others or rename them `index`"
             )
         raise UserError(_count_fault(path, names))
     columns.pixels = _in_order(path, names, rest) if is_named else rest
@@ -191,6 +194,7 @@ def _count_fault(path: Path, names: list[str]) -> str:
 
 
 def last_column_error(path: Path) -> UserError:
+    """Make the error of a table whose last column seems to be the label."""
     return UserError(
         f"{path}: the first column cannot be the label, but the last one looks like it; name the "
         "column `label` in a header line, or move it to the front"
@@ -230,7 +234,7 @@ def _odd_names(names: list[str], columns: list[int]) -> list[int]:
 
 
 def _in_order(path: Path, names: list[str], columns: list[int]) -> list[int]:
-    """Order pixels by their names: pixelN, N, RxC, r_c, x3y4; keep it if the names do not say it."""
+    """Order pixels by their names, such as pixelN, N, RxC, r_c or x3y4, if they say it."""
     found = [tuple(map(int, re.findall(r"\d+", names[column]))) for column in columns]
     if {len(numbers) for numbers in found} not in ({1}, {2}) or len(set(found)) < len(found):
         return columns

@@ -145,8 +145,10 @@ def check_labels(account: Account, in_test: Flags) -> None:
     by_case = groupby(sorted(names, key=lambda name: (name.casefold(), name)), str.casefold)
     if twins := [same for _, group in by_case if len(same := list(group)) > 1]:
         pairs = listed([" and ".join(same) for same in twins])
-        account.warnings.append(f"{account.root}: classes that differ in case only: {pairs}; rename them if "
-                     "they are the same")  # fmt: skip
+        account.warnings.append(
+            f"{account.root}: classes that differ in case only: {pairs}; rename them if they are "
+            "the same"
+        )
     train, test = (set(labels[rows].unique()) for rows in (~in_test, in_test))
     if not train & test:
         account.warnings.append(
@@ -187,8 +189,8 @@ def check_copies(account: Account, in_test: Flags) -> None:
                 for x in (one, *holders[one])
             ]
             raise UserError(
-                f"{account.root}: {names[0]}: probably the same data as {listed(names[1:])}: all its "
-                f"{sizes[one]} different images are there, too; move one of them out of the data set"
+                f"{account.root}: {names[0]}: probably the same data as {listed(names[1:])}: all "
+                f"its {sizes[one]} different images are there, too; move one of them out of it"
             )
     copies = images[images["digest"].duplicated()]
     if len(copies):
@@ -197,8 +199,8 @@ def check_copies(account: Account, in_test: Flags) -> None:
         train, test = (set(images["digest"][images["split"] == x]) for x in ("train", "test"))
         across = int(images["digest"][images["split"] == "test"].isin(train & test).sum())
         account.warnings.append(
-            f"{account.place(last)}: the same image as {account.place(first)}; {len(copies)} images "
-            f"are copies of others, {across} test images are among the training images"
+            f"{account.place(last)}: the same image as {account.place(first)}; {len(copies)} "
+            f"images are copies of others, {across} test images are among the training images"
         )
 
 

@@ -79,8 +79,8 @@ _OTHERS = {
     ".xlsx": 'Excel; save it as CSV, or with `python -c "import pandas; '
     "pandas.read_excel('FILE').to_csv('NAME.csv', index=False)\"` (`pip install openpyxl`)",
     ".arrow": "Arrow; write it as Parquet, for instance with `datasets` or pyarrow",
-    ".pkl": "pickle, which may run any code when it is loaded; if you trust it, load it with Python "
-    "and write its arrays with numpy.savez('NAME.npz', x_train=…, y_train=…)",
+    ".pkl": "pickle, which may run any code when it is loaded; if you trust it, load it with "
+    "Python and write its arrays with numpy.savez('NAME.npz', x_train=…, y_train=…)",
     ".arff": 'ARFF; write it as CSV with `python -c "import pandas, scipy.io.arff; '
     "pandas.DataFrame(scipy.io.arff.loadarff('FILE')[0]).map(lambda cell: cell.decode() if "
     "isinstance(cell, bytes) else cell).to_csv('NAME.csv', index=False)\"` (`pip install scipy`)",
@@ -88,7 +88,7 @@ _OTHERS = {
     ".tar": "tar; unpack it with `tar xf` into a directory",
     ".sqlite": "SQLite; write its table as CSV with `sqlite3 -csv NAME 'select * from TABLE'`",
     ".json": "JSON; write its images as CSV or .npz, with a label and the pixels of each",
-    ".html": "a web page, not the data that it links to; open it in a browser and download the data",
+    ".html": "a web page, not the data that it links to; open it in a browser, download the data",
     ".lfs": "a pointer of Git LFS, not the file itself; run `git lfs pull` where it comes from",
     ".pdf": "PDF; convert it with `pdftoppm -png FILE NAME`",
     ".jfif": "JPEG; rename it to NAME.jpg",

@@ -229,9 +229,9 @@ class UserImages:
         decide.check_labels(account, in_test)
         if account.border >= decide.MIDDLE and self._fit != "mnist":
             account.warnings.append(
-                f"{account.root}: mostly bright borders, as with black ink on white, expected white "
-                f"on black; set `invert: {str(not self._invert).lower()}` in params.yaml to exchange "
-                "them"
+                f"{account.root}: mostly bright borders, as with black ink on white, expected "
+                f"white on black; set `invert: {str(not self._invert).lower()}` in params.yaml to "
+                "exchange them"
             )
         self.lines = account.lines(self._white, in_test, is_drawn)
         return in_test

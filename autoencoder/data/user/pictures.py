@@ -36,15 +36,12 @@ def iter_batches(paths: list[Path], label: Callable[[Path], tuple[str, str]]) ->
                 failures[path] = error
 
     yield from group(items())
+    if len(failures) == 1:
+        raise next(iter(failures.values()))
     if failures:
-        first = next(iter(failures.values()))
-        raise (
-            first
-            if len(failures) == 1
-            else UserError(
-                f"{listed(list(failures))}: cannot be read as pictures; fix or remove them; the first: "
-                f"{first}"
-            )
+        raise UserError(
+            f"{listed(list(failures))}: cannot be read as pictures; fix or remove them; the "
+            f"first: {next(iter(failures.values()))}"
         )
 
 
