@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from autoencoder.base.cli import Option, Reads
+from autoencoder.base.cli import Reads
 from autoencoder.data.table import Chunk
-from autoencoder.data.user.images import READ_OPTIONS, Fit, Invert, iter_images
+from autoencoder.data.user.fit import Fit
+from autoencoder.data.user.images import READ_OPTIONS, Invert, iter_images
 from autoencoder.network.model import Autoencoder, lineage
 from autoencoder.network.numerics import configure_numerics
 

@@ -69,9 +69,9 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("images", type=Path, help="what `dataset:` takes, such as data/incoming/x")
     parser.add_argument("--out", type=Path, default="preview.png", help="picture, PNG")
-    for name, settings in READ_OPTIONS.items():
-        text = f"{settings['help']}; by default as in {FILE}"
-        parser.add_argument(f"--{name}", **{**settings, "help": text, "default": None})
+    for name, option in READ_OPTIONS.items():
+        settings = {**option.settings, "default": None}
+        parser.add_argument(f"--{name}", help=f"{option.help}; by default as in {FILE}", **settings)
     arguments = parser.parse_args()
     refuse_overwriting({"images": arguments.images}, {"out": arguments.out})
     invert = params.invert if arguments.invert is None else arguments.invert

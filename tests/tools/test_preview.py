@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Project, draw_digits, named, write_pictures
+from helpers.digits import draw_digits, named, write_pictures
+from helpers.project import ROOT, Project
 from PIL import Image
 
 from autoencoder.data import table

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import concatenate, draw_digits, named, refusal, write_pictures
+from helpers.digits import concatenate, draw_digits, named, write_pictures
+from helpers.errors import refusal
 from numpy.typing import NDArray
 from PIL import Image
 

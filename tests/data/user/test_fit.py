@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import concatenate, draw_digits, named, write_pictures
+from helpers.digits import concatenate, draw_digits, named, write_pictures
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import concatenate, draw_digits, named, refusal
+from helpers.digits import concatenate, draw_digits, named
+from helpers.errors import refusal
 from PIL import Image
 
 from autoencoder.data.user import parquet
