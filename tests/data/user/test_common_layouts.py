@@ -177,9 +177,9 @@ ARCHIVE = npz(images=DIGITS[1], labels=DIGITS[0])
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("t.npz.gz", gzip.compress(ARCHIVE)),
+        ("t.npz.gz", gzip.compress(ARCHIVE, mtime=0)),
         ("t.npz.xz", lzma.compress(ARCHIVE)),
-        ("t.csv", gzip.compress(TEXT.encode())),
+        ("t.csv", gzip.compress(TEXT.encode(), mtime=0)),
         ("t.txt", bz2.compress(TEXT.encode())),
         ("t.csv.gz", TEXT.encode()),
         ("t.csv", ARCHIVE),
@@ -204,10 +204,18 @@ def test_compressed_arrays(tmp_path: Path, compress: Callable[[bytes], bytes]) -
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("mnist.pkl.gz", gzip.compress(b"\x80\x04\x95" + bytes(99)), "pickle, which may run any"),
+        (
+            "mnist.pkl.gz",
+            gzip.compress(b"\x80\x04\x95" + bytes(99), mtime=0),
+            "pickle, which may run any",
+        ),
         ("a.csv", b"\x80\x03}q\x00", "pickle"),
         ("a.npy", b"\x80\x02}q\x00", "pickle"),
-        ("a.mat.gz", gzip.compress(b"MATLAB 5.0 MAT-file, Platform" + bytes(200)), "MATLAB; "),
+        (
+            "a.mat.gz",
+            gzip.compress(b"MATLAB 5.0 MAT-file, Platform" + bytes(200), mtime=0),
+            "MATLAB; ",
+        ),
         ("data.csv", b"MATLAB 5.0 MAT-file, Platform" + bytes(200), "scipy.io.loadmat('data.csv')"),
         ("a.npz", b"\x89HDF\r\n\x1a\n" + bytes(99), "h5py.File('a.npz')"),
         ("a.csv", zipped("xl/workbook.xml", b"<xml/>", "[Content_Types].xml"), "Excel; "),
@@ -221,7 +229,7 @@ def test_compressed_arrays(tmp_path: Path, compress: Callable[[bytes], bytes]) -
         ("a.png", b"\0\0\0\x20ftypheic", "magick a.png a.png"),
         ("a.csv", b"% comment\n@RELATION digits\n", "ARFF; "),
         ("a.csv", b"PAR1" + bytes(50), "Parquet|damaged"),
-        ("a.tar.gz", gzip.compress(bytes(257) + b"ustar" + bytes(300)), "`tar xf`"),
+        ("a.tar.gz", gzip.compress(bytes(257) + b"ustar" + bytes(300), mtime=0), "`tar xf`"),
         ("a.json", b'[{"label": 3}]', "JSON; "),
         ("a.dat", bytes(range(256)), "of no known format"),
     ],
