@@ -45,6 +45,15 @@ def test_files_of_an_earlier_data_set_are_deleted(raw: Path) -> None:
     assert found(raw) == ["MNIST/raw/images", "MNIST/raw/labels"]
 
 
+def test_one_line_says_how_many_files_are_deleted(
+    raw: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(raw, *(f"MNIST/raw/{number}" for number in range(30)))
+    with caplog.at_level("INFO"):
+        fill(raw, "KMNIST/raw/images")
+    assert caplog.messages == [f"{raw}: deleting 30 files of an earlier data set"]
+
+
 def test_what_a_killed_process_left_is_deleted(raw: Path) -> None:
     raw.mkdir()
     (raw / ".images.0123abcd.partial").write_text("half")

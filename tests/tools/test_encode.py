@@ -73,7 +73,7 @@ def test_a_pipe_may_be_closed_before_its_end(ran: Project) -> None:
     ("images", "message"),
     [
         ("nowhere.csv", "nowhere.csv: No such file or directory"),
-        ("stages", "stages: no image in it"),
+        ("stages", "stages: nothing but "),
     ],
 )
 def test_what_has_no_images_is_one_line(

@@ -103,8 +103,18 @@ class Account:
         """A row for each image, once all are added."""
         if not self._count:
             raise UserError(f"{self.root}: no image in it")
-        frame = pd.DataFrame({name: np.concatenate(x) for name, x in self._columns.items()})
-        return frame.astype({"label": "category", "split": "category"})
+        columns: dict[str, Any] = {name: np.concatenate(x) for name, x in self._columns.items()}
+        for name in ("label", "split"):  # categories need no object for each row
+            names, codes = np.unique(columns[name], return_inverse=True)
+            columns[name] = pd.Categorical.from_codes(codes, pd.Index(names.tolist(), dtype=object))
+        self._columns.clear()
+        return pd.DataFrame(columns)
+
+    @property
+    def labels(self) -> NDArray[np.str_]:
+        """The label of each image."""
+        column = self.facts["label"].cat
+        return np.array(column.categories, str)[column.codes]
 
     def scale(self, white: float) -> NDArray[np.float64]:
         """Return by what the values of each image are multiplied."""
@@ -142,7 +152,7 @@ class Account:
         lines.append(f"values: {low:.4g} to {high:.4g}{scaling}{rounding}")
         lines.append(f"ink: {self.ink}, mean border {self.border:.0f} of 255")
         for name, rows in (("training", ~in_test), ("test", in_test)):
-            labels, counts = np.unique(facts["label"][rows].to_numpy(str), return_counts=True)
+            labels, counts = np.unique(self.labels[rows], return_counts=True)
             classes = Counter(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
             drawn = ", drawn" if is_drawn else ""
             lines.append(f"{name}: {rows.sum()} images{drawn}, {table.describe_classes(classes)}")

@@ -157,7 +157,7 @@ def _describe(array: _Array) -> Content:
     if role == "labels" and kind in "biufSU" and shape:
         return Content(path, name, role, text, labels=lambda: _read_labels(array))
     if is_vector or kind not in "biuf" or len(shape) < 2 or role == "labels":
-        fault = f"{where} has shape {shape} and a name that is none of labels or y; left out"
+        fault = f"{where} is not of images ({text}), nor of labels by its name, such as y; left out"
         return Content(path, name, None, text, fault)
     return Content(path, name, "images", text, images=lambda count: _batches(array, count))
 
@@ -235,6 +235,6 @@ def image_axes(array: _Array, count: int | None) -> tuple[int, int | None]:
         raise UserError(
             f"{array.path}: array {array.name} has shape {shape}, expected at least one image: "
             "(n, 784), (n, height, width) or (n, height, width, channels), with n also for a "
-            "single image, for instance by images[None]"
+            "single image, by images[None]; rows of a colour image need images.reshape(n, 3, h, w)"
         )
     return found[0]

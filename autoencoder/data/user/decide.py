@@ -171,7 +171,7 @@ def check_copies(account: Account, in_test: Flags) -> None:
     images = facts[["digest", "source"]].assign(split=np.where(in_test, "test", "train"))
     images = images[(facts["minimum"] < facts["maximum"]).to_numpy()]  # blank images are alike
     is_given = set(facts["split"].unique()) >= {"train", "test"}
-    for key in ("split", "source") if is_given else ("source",):
+    for key in ("source", "split") if is_given else ("source",):
         kinds = images.drop_duplicates(["digest", key])
         sizes = kinds[key].value_counts()
         shared = kinds[kinds["digest"].duplicated(keep=False)]
@@ -188,8 +188,9 @@ def check_copies(account: Account, in_test: Flags) -> None:
                 f"the {x} images" if key == "split" else account.sources[x].name
                 for x in (one, *holders[one])
             ]
+            more = f" and {len(holders) - 1} more" if len(holders) > 1 else ""
             raise UserError(
-                f"{account.root}: {names[0]}: probably the same data as {listed(names[1:])}: all "
+                f"{account.root}: {names[0]}{more}: probably the same data as {listed(names[1:])}: all "
                 f"its {sizes[one]} different images are there, too; move one of them out of it"
             )
     copies = images[images["digest"].duplicated()]

@@ -79,7 +79,8 @@ def find_sources(path: Path, name_labels: bool = False) -> Found:
     tree = _walk(path, found)
     files = [file for _, inside in tree.values() for file in inside]
     if not files and not any(directories for directories, _ in tree.values()):
-        raise UserError(f"{path}: nothing in it, expected tables, arrays or pictures")
+        what = f"nothing but {listed(found.skipped)}" if found.skipped else "nothing"
+        raise UserError(f"{path}: {what} in it, expected tables, arrays or pictures")
     others = [file for file in files if file.suffix.lower() not in PICTURES]
     if len(others) < len(files):
         _add_pictures(found, tree, path, None, _labels_of_pictures(found, others), name_labels)
@@ -249,6 +250,10 @@ def _labels_of_pictures(found: Found, files: list[Path]) -> dict[str, tuple[str,
             for name, label, split in zip(theirs.files, theirs.labels, splits, strict=True):
                 path = PureWindowsPath(name).as_posix().removeprefix("./")
                 labels[path] = (str(label), split_of(split) or "")
+        elif file.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
+            found.skipped.append(f"{file.name}: an archive next to pictures")
+        elif content and content.role == "images":
+            raise UserError(f"{file}: images in a table next to pictures; move one of them away")
         elif content and content.role is None and file.suffix.lower() != ".txt":
             found.skipped.append(f"{file.name}: neither images nor labels of pictures")
         else:
@@ -276,8 +281,9 @@ def _add_pictures(
     inner = [directory / name for name in directories]
     if labels and not any(splits):
         below = _below(tree, directory)
-        lookup = partial(_look_up, labels)
-        found.sources.append(_pictures(directory, below, split, lookup))
+        is_labelled = any(_keys(file) & labels.keys() for file in below)
+        label = partial(_look_up, labels) if is_labelled else partial(_class, None)
+        found.sources.append(_pictures(directory, below, split, label))
     elif not directories:
         found.sources.append(
             _pictures(directory, files, split, _name if name_labels else partial(_class, None))
@@ -349,8 +355,12 @@ def _class(name: str | None, _: Path) -> tuple[str | None, str]:
 
 def _look_up(labels: dict[str, tuple[str, str]], file: Path) -> tuple[str, str]:
     """Return label and split of a picture by as much of its path as the table of labels has."""
-    ends = ["/".join(file.parts[start:]) for start in range(len(file.parts))]
-    for end in [*ends, *(str(Path(end).with_suffix("")) for end in ends if end)]:
-        if end in labels:
-            return labels[end]
+    if found := _keys(file) & labels.keys():
+        return labels[max(found, key=len)]
     raise UserError(f"{file}: no label in the table next to it; add its line, or move the picture")
+
+
+def _keys(file: Path) -> set[str]:
+    """Return what may name a picture: the ends of its path, with its suffix and without."""
+    paths = (file.parts, file.with_suffix("").parts)
+    return {"/".join(parts[start:]) for parts in paths for start in range(len(parts))}

@@ -220,7 +220,7 @@ class UserImages:
         splits = account.facts["split"]
         is_drawn = not {"train", "test"} <= set(splits.unique())
         if is_drawn:
-            in_test = decide.draw_test_rows(account.facts["label"].to_numpy(str), test_fraction)
+            in_test = decide.draw_test_rows(account.labels, test_fraction)
         else:
             in_test = (splits == "test").to_numpy()
         decide.check_copies(account, in_test)
@@ -238,7 +238,7 @@ class UserImages:
 
     def chunks(self, keep: NDArray[np.bool_] | None = None) -> Iterator[table.Chunk]:
         """Yield labels and images, all or some."""
-        labels = self.account.facts["label"].to_numpy(str)
+        labels = self.account.labels
         row = offset = 0
         for count, dtype in self._batches:
             self._file.seek(offset)

@@ -91,8 +91,9 @@ def _layout(path: Path) -> tuple[_Layout, list[str]]:
         raise UserError(f"{path}: line 1 is blank, expected a header or an image")
     # Names and padded numbers may contain the others, too.
     counts = {mark: lines[0].strip(" ").count(mark) for mark in ";\t, "}
-    fitting = [mark for mark in ";\t," if counts[mark] + 1 >= MIN_SIDE**2 and _fits(counts[mark])]
-    if fitting == [","] and ", " not in lines[0] and _fits(counts[" "]) and counts[" "]:
+    fitting = [mark for mark in ";\t," if _fits(counts[mark])]
+    is_numbers = re.fullmatch(r"[\d.,+\-e]+( [\d.,+\-e]+)*\s*", lines[0])
+    if fitting == [","] and is_numbers and _fits(counts[" "]):
         fitting = [" "]  # decimal commas
     usual = max(",;\t ", key=lambda mark: (counts[mark] > 0 and mark != " ", counts[mark]))
     delimiter = fitting[0] if fitting else usual if counts[usual] else ","
@@ -114,7 +115,8 @@ def _layout(path: Path) -> tuple[_Layout, list[str]]:
 
 def _fits(count: int) -> bool:
     """Tell whether a number of separators is that of an image with up to three other columns."""
-    return any(math.isqrt(count + 1 - more) ** 2 == count + 1 - more for more in range(5))
+    squares = [cells for cells in range(count - 3, count + 2) if cells >= MIN_SIDE**2]
+    return any(math.isqrt(cells) ** 2 == cells for cells in squares)
 
 
 def _cells(path: Path, line: str, delimiter: str) -> list[str]:
@@ -261,7 +263,9 @@ def _values(path: Path, columns: Columns, frame: pd.DataFrame, start: int) -> ND
                     "the first row, a square number"
                 )
         return np.stack(images).astype(float).reshape(-1, side, side)
-    pixels = frame[columns.pixels]
+    first, last = columns.pixels[0], columns.pixels[-1]
+    is_in_order = columns.pixels == list(range(first, last + 1))  # else, pandas copies
+    pixels = frame.iloc[:, first : last + 1] if is_in_order else frame[columns.pixels]
     converted = {}
     for column in [column for column, kind in pixels.dtypes.items() if kind.kind not in "iuf"]:
         numbers = pd.to_numeric(pixels[column].astype(str).str.replace(",", "."), errors="coerce")

@@ -420,6 +420,26 @@ def test_a_metadata_table_in_each_split_and_a_column_of_splits(tmp_path: Path) -
     assert (test[0] == LABELS[::3]).all()
 
 
+@pytest.mark.parametrize("table_name", ["train.csv", "trainLabels.csv", "labels.tsv"])
+def test_only_the_training_pictures_may_have_a_table(tmp_path: Path, table_name: str) -> None:
+    lines = ["id,label"]
+    for name, (labels, images) in {"train": DIGITS, "test": OTHERS}.items():
+        (tmp_path / name).mkdir()
+        for row, (label, pixels) in enumerate(zip(labels, images, strict=True)):
+            Image.fromarray(pixels).save(tmp_path / name / f"{name}_{row:03}.png")
+            lines += [f"{name}_{row:03},{label}"] * (name == "train")
+    (tmp_path / table_name).write_text("\n".join(lines))
+    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
+    assert (train[0] == LABELS).all()
+    assert (test[0] == "unlabelled").all()
+
+
+def test_a_table_of_images_next_to_pictures_is_refused(tmp_path: Path) -> None:
+    write_pictures(tmp_path, DIGITS)
+    (tmp_path / "t.csv").write_text(TEXT)
+    assert "t.csv: images in a table next to pictures" in refused(tmp_path)
+
+
 @pytest.mark.parametrize("form", ["labels.csv", "labels.npy", "y.txt", "digit_labels.csv"])
 def test_labels_in_a_file_of_their_own(tmp_path: Path, form: str) -> None:
     np.save(tmp_path / "images.npy", DIGITS[1])

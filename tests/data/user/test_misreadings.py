@@ -138,7 +138,16 @@ def test_test_images_that_are_training_images_are_refused_or_counted(
 ) -> None:
     write_pictures(tmp_path / "train", DIGITS)
     write_pictures(tmp_path / "test", (DIGITS[0][20:40], DIGITS[1][20:40]))
-    assert "the test images: probably the same data as the train images" in refused(tmp_path)
+    message = refused(tmp_path)
+    assert "probably the same data as" in message
+    assert f"{tmp_path}/train/digit" in message
+    assert f"{tmp_path}/test/digit" in message
+    flat = draw_digits(12, seed=5)[1]
+    for row, image in enumerate(flat):
+        for name in ("train", "test") if row < 2 else ("train",):
+            (tmp_path / "flat" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(tmp_path / f"flat/{name}/{row}.png")
+    assert f"{tmp_path}/flat/test: probably the same data" in refused(tmp_path / "flat")
     write_pictures(tmp_path / "test", (OTHERS[0], OTHERS[1]))
     shutil.copy(tmp_path / "train/digit 3/0003.png", tmp_path / "test/digit 3/y.png")
     message = warned(tmp_path)
@@ -257,7 +266,7 @@ def test_only_documented_names_are_labels(tmp_path: Path, caplog: pytest.LogCapt
         with caplog.at_level(logging.INFO):
             labels = concatenate(read_user_data(tmp_path / "a.npz", 0.2)[0])[0]
         assert set(labels) == {"unlabelled"}
-        assert f"array {name} has shape" in caplog.text
+        assert f"array {name} is not of images" in caplog.text
 
 
 @pytest.mark.parametrize("names", [("cat", "dog"), ("cat", "train"), ("test tube", "apple")])
