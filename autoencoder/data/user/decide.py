@@ -190,8 +190,9 @@ def check_copies(account: Account, in_test: Flags) -> None:
             ]
             more = f" and {len(holders) - 1} more" if len(holders) > 1 else ""
             raise UserError(
-                f"{account.root}: {names[0]}{more}: probably the same data as {listed(names[1:])}: all "
-                f"its {sizes[one]} different images are there, too; move one of them out of it"
+                f"{account.root}: {names[0]}{more}: probably the same data as "
+                f"{listed(names[1:])}: all its {sizes[one]} different images are there, too; move "
+                "one of them out of it"
             )
     copies = images[images["digest"].duplicated()]
     if len(copies):
