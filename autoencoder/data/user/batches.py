@@ -14,7 +14,7 @@ Role = Literal["images", "labels"]
 Texts = NDArray[np.str_]
 
 # Values that a reader holds at a time. One image may be larger.
-BATCH_BYTES = 12 << 20
+BATCH_BYTES = 10 << 20
 UNLABELLED = "unlabelled"
 
 LABELS = {"label", "class", "target", "digit", "y", "labels", "classes", "targets", "digits"}
