@@ -92,7 +92,7 @@ def _layout(path: Path) -> tuple[_Layout, list[str]]:
     # Names and padded numbers may contain the others, too.
     counts = {mark: lines[0].strip(" ").count(mark) for mark in ";\t, "}
     fitting = [mark for mark in ";\t," if _fits(counts[mark])]
-    is_numbers = re.fullmatch(r"[\d.,+\-e]+( [\d.,+\-e]+)*\s*", lines[0])
+    is_numbers = re.fullmatch(r"(-?\d+(,\d+)?(e[+-]?\d+)?\s+)+", lines[0].strip() + " ", re.I)
     if fitting == [","] and is_numbers and _fits(counts[" "]):
         fitting = [" "]  # decimal commas
     usual = max(",;\t ", key=lambda mark: (counts[mark] > 0 and mark != " ", counts[mark]))
