@@ -21,6 +21,7 @@ PAGES = {
     for path in [
         *sorted(ROOT.glob("*.md")),
         *sorted((ROOT / "docs").glob("*.md")),
+        ROOT / "tests/README.md",
     ]
 }
 README = PAGES["README.md"]
@@ -136,8 +137,16 @@ def test_targets_of_make_exist(page: str) -> None:
 def test_every_page_and_every_target_is_documented() -> None:
     for page in PAGES:
         assert page.startswith("docs/") <= (f"]({page})" in README), page
-    for target in re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE):
-        assert f"`make {target}`" in PAGES["docs/development.md"]
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)) - {"repository"}
+    assert targets == set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_lines_are_short(page: str) -> None:
+    # A row of a table, a picture and what a program prints cannot be wrapped.
+    text = re.sub(r"^```console\n.*?^```", "", PAGES[page], flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in text.splitlines() if not line.startswith(("|", "![", "[!["))]
+    assert [line for line in lines if len(line) > 120] == []
 
 
 def test_readme_is_short() -> None:
