@@ -62,7 +62,8 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def commands(page: str) -> list[str]:
-    lines = [line.strip() for block in blocks(page, "console") for line in block.splitlines()]
+    text = "".join(blocks(page, "console")).replace("\\\n> ", "")
+    lines = [line.strip() for line in text.splitlines()]
     return [line[2:] for line in lines if line.startswith("$ ")]
 
 
