@@ -200,6 +200,17 @@ def test_losses_are_whole_whenever_they_are_read(project: Project) -> None:
 
 
 @pytest.mark.slow
+def test_a_comment_is_committed_without_a_run(project: Project) -> None:
+    """What docs/experiments.md says to do; evaluate takes the model for one of the same code."""
+    module = project.root / "autoencoder/network/step.py"
+    module.write_text("# a comment\n" + module.read_text())
+    project.run("dvc", "commit", "--force")
+    assert project.stages_run(project.run("dvc", "repro")) == []
+    output = project.run("dvc", "repro", "--force", "--single-item", "evaluate")
+    assert project.stages_run(output) == ["evaluate"]
+
+
+@pytest.mark.slow
 def test_a_model_that_was_committed_after_an_edit_is_refused(project: Project) -> None:
     """`dvc commit` puts it into the run cache, from where it would come back later."""
     project.set_params(seed=5)
