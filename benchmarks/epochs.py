@@ -46,14 +46,14 @@ def measure() -> Iterator[Row]:
         [epoch.seconds for epoch in recipe_epochs[1:]],
         our_times[1:],
     )
-    reached = [*(epoch.bce <= TARGET_BCE for epoch in recipe_epochs[:-1]), True]
-    needed = reached.index(True) + 1
-    total = sum(epoch.seconds for epoch in recipe_epochs[:needed])
-    settings = ", ".join(f"`{name}` {value}" for name, value in QUICK.items())
-    yield compare(
-        f"time to test BCE ≤ {TARGET_BCE}: the plain recipe, {needed} epochs: "
-        f"{recipe_epochs[needed - 1].bce:.4f} ÷ ours, {settings}: {quick_bce:.4f}",
-        [total for _ in quick_times[1:]],
-        quick_times[1:],
-        "≥ 130",
-    )
+    reached = [number for number, epoch in enumerate(recipe_epochs, 1) if epoch.bce <= TARGET_BCE]
+    if reached and quick_bce <= TARGET_BCE:  # as both do with the committed parameters
+        total = sum(epoch.seconds for epoch in recipe_epochs[: reached[0]])
+        settings = ", ".join(f"`{name}` {value}" for name, value in QUICK.items())
+        yield compare(
+            f"time to test BCE ≤ {TARGET_BCE}: the plain recipe, {reached[0]} epochs ÷ ours, "
+            f"{settings}: {quick_bce:.4f}",
+            [total for _ in quick_times[1:]],
+            quick_times[1:],
+            "≥ 130",
+        )
