@@ -1,6 +1,7 @@
-"""Take the screenshots of docs/explore.md in headless Chromium: `make screenshots`.
+"""Take the screenshots of docs/explore.md and README in headless Chromium: `make screenshots`.
 
-docs/screenshots.json records the text in each one, and the files that they were made from.
+README's are those of a review page, if there is one; docs/screenshots.json records the text in each
+screenshot, and the files that they were made from.
 """
 
 import json
@@ -25,11 +26,14 @@ log = logging.getLogger(__name__)
 
 MODEL, TEST = "models/autoencoder.safetensors", "data/test.csv"
 SOURCES = ("tools/explore.html", "tools/explore.py", "tools/screenshots.py")
+REVIEW = Path("review/index.html")
+REVIEW_SOURCES = ("tools/review/review.html", "tools/review/report.py", "metrics/test.json")
 RECORD = "screenshots.json"
 
 NO_CHROMIUM = "no Chromium on PATH (Debian: apt-get install chromium libatomic1)"
 
 WIDTH, HEIGHT = 1180, 1600  # of the window, in which all that is drawn or pointed at is visible
+REVIEW_WIDTH = 900
 MARGIN = 16  # above and below what is shown
 # A three, as shares of the drawing pad.
 STROKE = [
@@ -97,14 +101,48 @@ SHOTS = {
 }
 
 
-def take(browser: Browser, page_file: Path, directory: Path) -> dict[str, str]:
-    """Take the screenshots of a page of `make explore`; return the text in each one."""
-    # The same font everywhere, so that they have the same size.
+# Of a review, what README shows.
+REVIEW_SHOWN = ("h1", ".verdict", "#metrics", ".drawn:nth-of-type(2)")
+
+
+def set_font(page: Page) -> None:
+    """Use the same font everywhere, so that screenshots have the same size."""
     fonts = Path(mpl.get_data_path()) / "fonts/ttf"
     style = "* { font-family: Shown !important; }"
     for weight, file in (("normal", "DejaVuSans.ttf"), ("bold", "DejaVuSans-Bold.ttf")):
         source = f"url({(fonts / file).as_uri()})"
         style += f"@font-face {{ font-family: Shown; font-weight: {weight}; src: {source}; }}"
+    page.add_style_tag(content=style)
+    page.evaluate("document.fonts.ready.then(() => true)")
+
+
+def take_review(browser: Browser, page_file: Path, directory: Path) -> dict[str, str]:
+    """Take the screenshots of the main parts of a review, light and dark; return their text."""
+    texts = {}
+    for scheme in ("light", "dark"):
+        context = browser.new_context(
+            viewport={"width": REVIEW_WIDTH, "height": HEIGHT}, color_scheme=scheme, offline=True
+        )
+        page = context.new_page()
+        page.goto(page_file.resolve().as_uri())
+        set_font(page)
+        page.evaluate(
+            """shown => {
+                for (const element of document.querySelectorAll("body > *"))
+                    if (!shown.some(selector => element.matches(selector))) element.remove();
+            }""",
+            list(REVIEW_SHOWN),
+        )
+        name = f"review-{scheme}.png"
+        texts[name] = " ".join(page.locator("body").inner_text().split())
+        with atomic_write(directory / name) as partial:
+            partial.write_bytes(page.locator("body").screenshot())
+        context.close()
+    return texts
+
+
+def take(browser: Browser, page_file: Path, directory: Path) -> dict[str, str]:
+    """Take the screenshots of a page of `make explore`; return the text in each one."""
     texts = {}
     for name, (act, first, shown) in SHOTS.items():
         context = browser.new_context(
@@ -115,8 +153,7 @@ def take(browser: Browser, page_file: Path, directory: Path) -> dict[str, str]:
         )
         page = context.new_page()
         page.goto(page_file.resolve().as_uri())
-        page.add_style_tag(content=style)
-        page.evaluate("document.fonts.ready.then(() => true)")
+        set_font(page)
         page.wait_for_function("window.autoencoder")
         page.locator(shown[-1]).scroll_into_view_if_needed()
         act(page)
@@ -149,10 +186,14 @@ def main() -> None:
         page_file = Path(temporary) / "index.html"
         write(page_file, page_facts(model, labels, images, training_noise(MODEL)))
         texts = take(browser, page_file, directory)
-    made_from = {path: file_digest(Path(path), "md5") for path in (MODEL, TEST, *SOURCES)}
+        sources = [MODEL, TEST, *SOURCES]
+        if REVIEW.exists():
+            texts |= take_review(browser, REVIEW, directory)
+            sources += REVIEW_SOURCES
+    made_from = {path: file_digest(Path(path), "md5") for path in sources}
     with atomic_write(directory / RECORD) as partial:
         partial.write_text(json.dumps({"md5": made_from, "text": texts}, indent=2) + "\n")
-    log.info("%s", ", ".join(str(directory / name) for name in (*SHOTS, RECORD)))
+    log.info("%s", ", ".join(str(directory / name) for name in (*texts, RECORD)))
 
 
 if __name__ == "__main__":
