@@ -110,7 +110,8 @@ def anchors(page: str) -> set[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files_and_headings(page: str) -> None:
     directory = (ROOT / page).parent
-    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+    targets = re.findall(r"\]\(([^)]+)\)", PAGES[page])
+    for target in [*targets, *re.findall(r'src(?:set)?="([^"]+)"', PAGES[page])]:
         if target.startswith("https:"):
             continue
         name, _, anchor = target.partition("#")
@@ -151,12 +152,12 @@ def test_lines_are_short(page: str) -> None:
 
 
 def test_readme_is_short() -> None:
-    assert README.count("\n") <= 200
+    assert README.count("\n") <= 160
 
 
 def test_metrics_are_those_of_the_committed_run(metrics: dict[str, float]) -> None:
     for name, value in metrics.items():
-        row = re.search(rf"^\| `{name}` \| ([\d.]+) \|", README, re.MULTILINE)
+        row = re.search(rf"^\| `{name}` \| [^|]* \| ([\d.]+) \|", README, re.MULTILINE)
         assert row, f"README's table of metrics has no row for {name}"
         assert row[1] == f"{value:.5f}", f"README: update {name} to metrics/test.json"
 

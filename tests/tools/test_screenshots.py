@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 
 from autoencoder.base.files import file_digest
 from tools.explore import page_facts, write
-from tools.screenshots import MODEL, RECORD, SHOTS, SOURCES, TEST, take
+from tools.screenshots import MODEL, RECORD, REVIEW_SOURCES, SHOTS, SOURCES, TEST, take
 
 DOCS = ROOT / "docs"
 
@@ -38,7 +38,7 @@ def test_another_network_gives_the_same_screenshots_but_for_the_numbers(
     page = tmp_path / "page.html"
     write(page, page_facts(network(torch.from_numpy(images)).plain(), labels, images, noise=0))
     texts = take(browser, page, tmp_path)
-    assert texts.keys() == record["text"].keys() == SHOTS.keys()
+    assert texts.keys() == SHOTS.keys()
     for name, text in texts.items():
         assert without_numbers(text) == without_numbers(record["text"][name])
         drawn, shown = (Image.open(directory / name) for directory in (tmp_path, DOCS))
@@ -55,8 +55,20 @@ def test_the_screenshots_show_the_committed_run(record: dict[str, dict[str, str]
         out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])
     }
     current = {path: outputs[path] for path in (MODEL, TEST)}
-    current |= {path: file_digest(ROOT / path, "md5") for path in SOURCES}
+    sources = (*SOURCES, *REVIEW_SOURCES)
+    current |= {path: file_digest(ROOT / path, "md5") for path in sources}
     assert record["md5"] == current, "take them again: make screenshots"
+
+
+def test_readme_s_review_is_of_the_committed_run(record: dict[str, dict[str, str]]) -> None:
+    bce = f"{quoted_metrics()['bce']:.5f}"
+    for scheme in ("light", "dark"):
+        text = record["text"][f"review-{scheme}.png"]
+        assert f"Worse: bce {bce} → " in text, "make review of README's experiment, make screenshots"
+        with Image.open(DOCS / f"review-{scheme}.png") as picture:
+            brightness = picture.convert("L").getpixel((1, 1))
+        assert isinstance(brightness, int)
+        assert (brightness > 200) == (scheme == "light")
 
 
 @pytest.mark.parametrize("name", SHOTS)
