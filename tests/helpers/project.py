@@ -27,6 +27,7 @@ PARAMS: dict[str, Any] = {
     "mirror": None,  # the fixture `mirror`
     "test_fraction": 0.2,
     "invert": False,
+    "fit": "stretch",
     "hidden_sizes": [512, 256],
     "z_size": 32,
     "activation": "sigmoid",
