@@ -111,7 +111,9 @@ def _draw_seeds(axis: Axes, table: pd.DataFrame, panel: Panel) -> None:
     """Draw the score of each seed, their mean and their seed noise."""
     scores = table[panel.metric]
     mean = scores.mean()
-    axis.plot(table["seed"].astype(str), scores, "o", color="C0")
+    places = range(len(table))
+    axis.plot(places, scores, "o", color="C0")
+    axis.set_xticks(places, table["seed"].map(str))
     axis.axhline(mean, color="C0")
     right: dict[str, Any] = {"xycoords": ("axes fraction", "data")}
     _name(axis, f"mean {mean:.5f}", (1, mean), "C0", **right)
