@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 from tqdm import tqdm
 
 from autoencoder.base.cli import make_parser, run
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 from autoencoder.base.files import atomic_write
 from autoencoder.base.params import FILE, Params, parse_params, validate_params
 from autoencoder.plots import save
@@ -146,7 +146,7 @@ def parse_values(name: str, text: str) -> list[Any]:
         given = YAML(typ="safe").load(f"[{expanded}]")
     except (YAMLError, ValueError, LookupError, RecursionError) as error:
         raise UserError(
-            f"{name}: {' '.join(str(error).split())}, expected values separated by commas, such as "
+            f"{name}: {one_line(error)}, expected values separated by commas, such as "
             f"8,16,32, found {text!r}"
         ) from error
     current = parse_params(FILE.read_bytes())

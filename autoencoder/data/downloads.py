@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 from autoencoder.base.files import atomic_write
 from autoencoder.data import idx, table
 from autoencoder.data.datasets import SIZES, Dataset, has_digest
@@ -128,7 +128,7 @@ def _explain(error: Exception) -> str:
         case subprocess.TimeoutExpired():
             return f"pip took longer than {error.timeout:.0f} s"
         case _:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            reason = f"{type(error).__name__}: {one_line(error)}"
     # User names and passwords; queries, such as the tokens of addresses that a server redirects to.
     reason = re.sub(r"(\w+://)[^\s/@]*@", r"\1", reason)
     return re.sub(r"(\w+://[^\s?#'\")]*)[?#][^\s'\")]*", r"\1", reason)

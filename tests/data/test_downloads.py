@@ -350,9 +350,12 @@ def test_a_package_index_that_takes_too_long_is_named() -> None:
 
 
 def test_progress_is_logged_where_there_is_no_terminal(
-    tmp_path: Path, site: Path, base: str, caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    site: Path,
+    base: str,
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(sources, "REPORT_S", 0)
     caplog.set_level("INFO")
     (site / "large.zip").write_bytes(bytes(10_000_000))

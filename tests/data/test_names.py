@@ -9,22 +9,24 @@ from autoencoder.data.user.find import split_of, splits_of_directories
 
 
 @pytest.mark.parametrize(
-    ("name", "split"),
+    ("split", "names"),
     [
-        *((name, "train") for name in ("train", "Training", "TRAIN", "trainingSet", "trainset")),
-        *((name, "train") for name in ("val", "valid", "validation", "train_images", "Train Data")),
-        *((name, "test") for name in ("test", "Testing", "TEST", "testSet", "test-images")),
-        *((name, None) for name in ("trains", "contest", "7", "train test", "test tube", "cat")),
+        ("train", ["train", "Training", "TRAIN", "trainingSet", "trainset"]),
+        ("train", ["val", "valid", "validation", "train_images", "Train Data"]),
+        ("test", ["test", "Testing", "TEST", "testSet", "test-images"]),
+        (None, ["trains", "contest", "7", "train test", "test tube", "cat"]),
     ],
 )
-def test_split_of_a_directory(name: str, split: str | None) -> None:
-    assert splits_of_directories([name]) == [split]
+def test_split_of_a_directory(split: str | None, names: list[str]) -> None:
+    assert {name: splits_of_directories([name])[0] for name in names} == dict.fromkeys(names, split)
 
 
 def test_words_that_all_directories_have_do_not_count() -> None:
     assert splits_of_directories(["mnist_test", "mnist-Train"]) == ["test", "train"]
     assert splits_of_directories(["mnist_test", "mnist_val", "mnist_train"]) == [
-        *("test", "train", "train")
+        "test",
+        "train",
+        "train",
     ]
     assert splits_of_directories(["test tube", "train station"]) == [None, None]
     assert splits_of_directories(["train", "test"]) == ["train", "test"]

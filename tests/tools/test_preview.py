@@ -81,9 +81,18 @@ def test_the_picture_may_not_replace_the_data(fresh_project: Project, incoming: 
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    "data", ["$(touch pwned)", "`touch pwned`", "'; touch pwned; '", '"; touch pwned; "',
-             "$(shell touch pwned)", "a b/$HOME", "--help", "x\\"],
-)  # fmt: skip
+    "data",
+    [
+        "$(touch pwned)",
+        "`touch pwned`",
+        "'; touch pwned; '",
+        '"; touch pwned; "',
+        "$(shell touch pwned)",
+        "a b/$HOME",
+        "--help",
+        "x\\",
+    ],
+)
 @pytest.mark.parametrize("where", ["argument", "environment"])
 def test_make_passes_the_path_as_it_is(tmp_path: Path, data: str, where: str) -> None:
     (tmp_path / "bin").mkdir()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from autoencoder.base import startup
 from autoencoder.base.cli import make_parser
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 from tools.review import report
 from tools.review.compare import compare, verdict
 from tools.review.run import WORKSPACE, Run
@@ -78,7 +78,7 @@ def main() -> int:
     except Exception as error:
         if arguments.debug:
             traceback.print_exc()
-        print(f"error: {' '.join(str(error).split()) or repr(error)}", file=sys.stderr)
+        print(f"error: {one_line(error) or repr(error)}", file=sys.stderr)
         return ERROR
     return WORSE if any(change.fails for change in changes) else 0
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 from autoencoder.data.user.batches import Batch, Content, Labels, role_of, rows_of, stem
 from autoencoder.data.user.formats import open_seekable
 
@@ -100,7 +100,7 @@ def describe(path: Path, kind: str) -> list[Content]:
                 for name, member in zip(names, members, strict=True)
             ]
     except (ValueError, EOFError) as error:
-        raise _damaged(path, " ".join(str(error).split())) from error
+        raise _damaged(path, one_line(error)) from error
     return [_describe(array) for array in arrays]
 
 
@@ -166,11 +166,14 @@ def _read_labels(array: _Array) -> Labels:
     values, where = array.read(), f"{array.path}: array {array.name}"
     if values.size != max(values.shape):
         is_one_hot = values.ndim == 2 and (values != 0).sum(1).max() == 1
+        several = (
+            "with several labels for an image, save one column of it, or leave it out: images "
+            "need no labels"
+        )
         raise UserError(
             f"{where} has shape {values.shape}, expected a label for each image; "
-            + ("if it is one-hot, save its argmax(1)" if is_one_hot else "with several labels for "
-               "an image, save one column of it, or leave it out: images need no labels")
-        )  # fmt: skip
+            + ("if it is one-hot, save its argmax(1)" if is_one_hot else several)
+        )
     values = values.reshape(-1)
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
         row = int((~finite).argmax())

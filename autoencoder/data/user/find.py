@@ -9,6 +9,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError
 from autoencoder.data import table
@@ -129,8 +130,9 @@ def _add_contents(found: Found, root: Path, contents: list[Content]) -> None:
     labels = [content for content in contents if content.role == "labels"]
     if not images:
         if labels and not labels[0].fault:
-            raise UserError(f"{labels[0].path}: labels in {labels[0].name}, expected their images "
-                            "next to them")  # fmt: skip
+            raise UserError(
+                f"{labels[0].path}: labels in {labels[0].name}, expected their images next to them"
+            )
         raise UserError(contents[0].fault if contents else f"{root}: no image in it")
     found.skipped += [x.fault for x in contents if x.role is None]
 
@@ -189,10 +191,14 @@ def _natural(content: Content) -> list[tuple[int, str]]:
 
 def _without_copies(contents: list[Content]) -> list[Content]:
     """Keep one of arrays of the same values in other shapes, as in scikit-learn's load_digits."""
-    first = np.concatenate([x.values.reshape(len(x.values), -1) for x in contents[0].images(None)])
-    others = [x for x in contents[1:] if not np.array_equal(first, np.concatenate(
-        [batch.values.reshape(len(batch.values), -1) for batch in x.images(None)]))]  # fmt: skip
-    return [contents[0], *others]
+    first, *others = contents
+    pixels = _pixels(first)
+    return [first, *(x for x in others if not np.array_equal(pixels, _pixels(x)))]
+
+
+def _pixels(content: Content) -> NDArray[Any]:
+    batches = content.images(None)
+    return np.concatenate([batch.values.reshape(len(batch.values), -1) for batch in batches])
 
 
 def _source(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 from autoencoder.data.user import pictures
 from autoencoder.data.user.batches import Content, Item, group
 from autoencoder.data.user.columns import Columns, assign
@@ -38,16 +38,16 @@ def describe(path: Path) -> list[Content]:
         file = parquet.ParquetFile(path)
         first = next(file.iter_batches(1)).to_pylist()[0] if file.metadata.num_rows else {}
     except (arrow.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: damaged ({reason:.200}); replace it by a complete copy"
-        ) from error
+        reason = f"{one_line(error):.200}"
+        raise UserError(f"{path}: damaged ({reason}); replace it by a complete copy") from error
     names = list(first)
     cells = [_as_text(cell) for cell in first.values()]
     columns = assign(path, names, cells, path.stem)
-    return [Content(path, path.name, columns.role, f"Parquet, {columns.describe(True)}",
-                    columns.fault, lambda _: group(_items(path, file, columns)),
-                    is_labelled=columns.label is not None)]  # fmt: skip
+    content = Content(path, path.name, columns.role, f"Parquet, {columns.describe(True)}")
+    content.fault = columns.fault
+    content.images = lambda _: group(_items(path, file, columns))
+    content.is_labelled = columns.label is not None
+    return [content]
 
 
 def _as_text(cell: Any) -> object:

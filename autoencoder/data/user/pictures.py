@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 from autoencoder.base.files import named_errors
 from autoencoder.data.names import listed
 from autoencoder.data.user.batches import Batch, Item, group
@@ -63,14 +63,14 @@ def read_picture(file: Any, path: Path) -> tuple[NDArray[Any], float]:
         except OSError as error:
             if error.errno is not None:  # of the file system
                 raise
-            reason = explanation(path) or " ".join(str(error).split())
+            reason = explanation(path) or one_line(error)
             if isinstance(error, UnidentifiedImageError):
                 reason = explanation(path) or f"none of {', '.join(_FORMATS)}, or damaged"
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             reason = f"{str(error).split(',')[0]}: shrink it with `magick {path.name} -resize "
             reason += f"2000x2000 small-{path.name}`"
         except Exception as error:  # damaged files make Pillow raise almost anything
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error) or type(error).__name__
     raise UserError(f"{path}: cannot be read as a picture ({reason:.200}); fix or remove it")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 from autoencoder.data import table
 from autoencoder.data.user.batches import Batch, Content, Labels, Texts, rows_of, stem
 from autoencoder.data.user.columns import (
@@ -204,12 +204,21 @@ def _frames(
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             for frame in pd.read_csv(
-                file, header=None, skiprows=layout.skipped, sep=layout.delimiter,
-                dtype=cast(Any, dict.fromkeys(texts, str)), na_filter=False,
-                skip_blank_lines=False, skipinitialspace=True, encoding=layout.encoding,
-                encoding_errors="replace", chunksize=rows_at_once, index_col=False,
-                names=range(len(layout.names)), on_bad_lines="error",
-            ):  # fmt: skip
+                file,
+                header=None,
+                skiprows=layout.skipped,
+                sep=layout.delimiter,
+                dtype=cast(Any, dict.fromkeys(texts, str)),
+                na_filter=False,
+                skip_blank_lines=False,
+                skipinitialspace=True,
+                encoding=layout.encoding,
+                encoding_errors="replace",
+                chunksize=rows_at_once,
+                index_col=False,
+                names=range(len(layout.names)),
+                on_bad_lines="error",
+            ):
                 rows = _rows_before_blank_lines(frame)
                 # Only the last lines may be blank, and a few of them.
                 if (blank and rows) or (len(frame) == rows_at_once and not rows):
@@ -221,7 +230,7 @@ def _frames(
         except pd.errors.EmptyDataError:
             return
         except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
+            reason = one_line(error).removeprefix("Error tokenizing data. C error: ")
             expected = f"expected {len(layout.names)} cells in each line"
             raise UserError(f"{path}: cannot be read as a table ({reason:.200}), {expected}") from (
                 error

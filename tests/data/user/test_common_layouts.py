@@ -52,18 +52,21 @@ DIALECTS: dict[str, Callable[[], str]] = {
     "trailing semicolons": lambda: TEXT.replace(",", ";").replace("\n", ";\n"),
     "trailing tabs": lambda: (HEADER + TEXT).replace(",", "\t").replace("\n", "\t\n"),
     "sep=;": lambda: "sep=;\n" + (HEADER + TEXT).replace(",", ";"),
-    "sep=,": lambda: 'sep=,\n' + TEXT,
+    "sep=,": lambda: "sep=,\n" + TEXT,
     "sep= of a tab": lambda: "sep=\t\n" + TEXT.replace(",", "\t"),
     "comments": lambda: "# digits\n# drawn by hand\n" + HEADER + TEXT,
     "one comment": lambda: "#made in 2024, by me\n" + TEXT,
     "a header as a comment, of numpy": lambda: "# " + HEADER + TEXT,
-    "row names of R": lambda: HEADER + "".join(
-        f"{n},{line}\n" for n, line in enumerate(TEXT.splitlines(), 1)),
-    "quoted row names of R": lambda: HEADER + "".join(
-        f'"{n}",{line}\n' for n, line in enumerate(TEXT.splitlines(), 1)),
-    "row names of R, with spaces": lambda: (HEADER + "".join(
-        f"row{n},{line}\n" for n, line in enumerate(TEXT.splitlines(), 1))).replace(",", " "),
-}  # fmt: skip
+    "row names of R": lambda: (
+        HEADER + "".join(f"{n},{line}\n" for n, line in enumerate(TEXT.splitlines(), 1))
+    ),
+    "quoted row names of R": lambda: (
+        HEADER + "".join(f'"{n}",{line}\n' for n, line in enumerate(TEXT.splitlines(), 1))
+    ),
+    "row names of R, with spaces": lambda: (
+        HEADER + "".join(f"row{n},{line}\n" for n, line in enumerate(TEXT.splitlines(), 1))
+    ).replace(",", " "),
+}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -255,19 +258,23 @@ def test_other_files_are_named_with_a_command(
         {"X": np.stack([DIGITS[1]] * 3, 3).transpose(1, 2, 3, 0), "y": DIGITS[0][:, None]},
         {"data": np.asfortranarray(IMAGES), "target": DIGITS[0]},
         {"images": np.asfortranarray(DIGITS[1]), "target": DIGITS[0].astype("U")},
-        {"images": DIGITS[1], "data": IMAGES.astype(float), "target": DIGITS[0],
-         "target_names": np.arange(10), "DESCR": "digits", "frame": np.array(None, object)},
+        {
+            "images": DIGITS[1],
+            "data": IMAGES.astype(float),
+            "target": DIGITS[0],
+            "target_names": np.arange(10),
+            "DESCR": "digits",
+            "frame": np.array(None, object),
+        },
         {"images": IMAGES.reshape(60, 1, 28, 28), "labels": DIGITS[0].astype("S")},
         {"x": IMAGES > 127, "y": DIGITS[0] == 3},
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("size", [60, 50])
 def test_arrays_of_other_programs(tmp_path: Path, arrays: dict[str, Any], size: int) -> None:
-    arrays = {
-        name: np.take(values, range(size), np.shape(values).index(60))
-        if 60 in np.shape(values) else values
-        for name, values in arrays.items()
-    }  # fmt: skip
+    for name, values in arrays.items():
+        if 60 in np.shape(values):
+            arrays[name] = np.take(values, range(size), np.shape(values).index(60))
     np.savez(tmp_path / "a.npz", **arrays)
     labels, images = concatenate(iter_images(tmp_path / "a.npz"))
     is_mask = arrays.get("x") is not None
@@ -337,7 +344,9 @@ def test_one_file_for_each_class(tmp_path: Path, form: str) -> None:
             pd.DataFrame(images).to_csv(path, index=False, header=False)
     labels, images = concatenate(iter_images(tmp_path))
     assert {label.rpartition("_")[2] for label in labels} == {
-        *("cat", "the eiffel tower", "sea turtle")
+        "cat",
+        "the eiffel tower",
+        "sea turtle",
     }
     assert sorted(map(bytes, images)) == sorted(map(bytes, IMAGES))
 
@@ -389,9 +398,13 @@ def test_pictures_with_a_table_of_labels(tmp_path: Path, key: str, place: str, h
         path = folder / f"v2-{row:05}.png"
         Image.fromarray(pixels).save(path)
         relative = str(path.relative_to(tmp_path / "mine"))
-        cell = {"path": f"./{relative}", "name": path.name, "stem": path.stem,
-                "windows": f"..\\mine\\{relative}".replace("/", "\\")[8:]}[key]  # fmt: skip
-        lines.append(f"{cell}{';' if ';' in header else ','}{label}")
+        cells = {
+            "path": f"./{relative}",
+            "name": path.name,
+            "stem": path.stem,
+            "windows": relative.replace("/", "\\"),
+        }
+        lines.append(f"{cells[key]}{';' if ';' in header else ','}{label}")
     (tmp_path / "mine/hasy-data-labels.csv").write_text("\n".join(lines[:1] + lines[:0:-1]))
     (tmp_path / "mine/README.txt").write_text("about")
     check(tmp_path / "mine")
@@ -467,8 +480,8 @@ def test_tables_of_pixels_and_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["jpg", "jpeg", "JPG"])
 def test_a_photo_with_a_preview_is_read(tmp_path: Path, suffix: str) -> None:
     digit = Image.fromarray(DIGITS[1][3])
-    digit.save(tmp_path / f"x.{suffix}", "MPO", save_all=True, quality=100,
-               append_images=[Image.new("L", (9, 9))])  # fmt: skip
+    previews = [Image.new("L", (9, 9))]
+    digit.save(tmp_path / f"x.{suffix}", "MPO", save_all=True, quality=100, append_images=previews)
     _, images = concatenate(iter_images(tmp_path / f"x.{suffix}"))
     assert abs(images.reshape(28, 28).astype(int) - DIGITS[1][3]).max() <= 3
 
@@ -526,15 +539,21 @@ def test_huge_scans(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "README",
-            "README.txt",
-            "LICENSE.md",
-            "emnist-balanced-mapping.txt",
-            "dataset_infos.json",
-        ),
-        *("sample_submission.csv", "sampleSubmission.csv", "CITATION.cff", "notes.docx", "load.py"),
-        *("wnids.names", "checksums.txt", "sha256sums", "Copying", "description.pdf"),
+        "README",
+        "README.txt",
+        "LICENSE.md",
+        "emnist-balanced-mapping.txt",
+        "dataset_infos.json",
+        "sample_submission.csv",
+        "sampleSubmission.csv",
+        "CITATION.cff",
+        "notes.docx",
+        "load.py",
+        "wnids.names",
+        "checksums.txt",
+        "sha256sums",
+        "Copying",
+        "description.pdf",
     ],
 )
 @pytest.mark.parametrize("kind", ["table", "pictures", "arrays"])

@@ -50,9 +50,19 @@ def warned(caplog: pytest.LogCaptureFixture) -> Callable[[Path], str]:
 @pytest.mark.parametrize(
     "name",
     [
-        *("pixel{n}", "{n}", "px_{n:03}", "V{n}", "attr {n}"),
-        *("{r}x{c}", "r{r}c{c}", "[{r}, {c}]", "pix.{r}.{c}", "p_{r}_{c}"),
-        *("x{c}y{r}", "col{c}_row{r}", "X_{c}_Y_{r}"),
+        "pixel{n}",
+        "{n}",
+        "px_{n:03}",
+        "V{n}",
+        "attr {n}",
+        "{r}x{c}",
+        "r{r}c{c}",
+        "[{r}, {c}]",
+        "pix.{r}.{c}",
+        "p_{r}_{c}",
+        "x{c}y{r}",
+        "col{c}_row{r}",
+        "X_{c}_Y_{r}",
     ],
 )
 @pytest.mark.parametrize("order", ["sorted", "reversed", "shuffled"])
@@ -312,10 +322,23 @@ def test_several_labels_of_an_image_are_refused_with_a_way_out(tmp_path: Path) -
 @pytest.mark.parametrize(
     "name",
     [
-        *("@eaDir/0000.png/SYNOPHOTO_THUMB_S.png", "#recycle/old.png", "$RECYCLE.BIN/x.png"),
-        *("lost+found/1.png", "Icon\r", "0000.png:Zone.Identifier", "~$x.xlsx", "train.csv~"),
-        *("@__thumb/0000.png", "#snapshot/0.png", "@Recycle/1.png", "Thumbs.db", "ehthumbs.db"),
-        *("0.png.bak", "System Volume Information/x.png", "__MACOSX/._0.png", "a.crdownload"),
+        "@eaDir/0000.png/SYNOPHOTO_THUMB_S.png",
+        "#recycle/old.png",
+        "$RECYCLE.BIN/x.png",
+        "lost+found/1.png",
+        "Icon\r",
+        "0000.png:Zone.Identifier",
+        "~$x.xlsx",
+        "train.csv~",
+        "@__thumb/0000.png",
+        "#snapshot/0.png",
+        "@Recycle/1.png",
+        "Thumbs.db",
+        "ehthumbs.db",
+        "0.png.bak",
+        "System Volume Information/x.png",
+        "__MACOSX/._0.png",
+        "a.crdownload",
     ],
 )
 @pytest.mark.parametrize("place", ["", "digit 3"])
