@@ -13,7 +13,6 @@ _LITTER = re.compile(
     r"|~\$.*|.*~|.*\.(bak|tmp|swp|lnk|url|part|partial|crdownload)",
     re.IGNORECASE | re.DOTALL,
 )
-_MAX_LISTED = 20  # in a message
 
 
 def is_visible(path: Path, root: Path) -> bool:
@@ -21,7 +20,7 @@ def is_visible(path: Path, root: Path) -> bool:
     return not any(map(_LITTER.fullmatch, path.relative_to(root).parts))
 
 
-def listed(items: Sequence[object]) -> str:
+def listed(items: Sequence[object], most: int = 20) -> str:
     """List paths or names for a message, the first of many."""
-    more = f" and {len(items) - _MAX_LISTED} more" if len(items) > _MAX_LISTED else ""
-    return ", ".join(map(str, items[:_MAX_LISTED])) + more
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more

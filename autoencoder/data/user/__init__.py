@@ -16,17 +16,17 @@
 | what a file is, and what to do if it cannot be read | `formats.identify` |
 | which split a file or array, or a directory, is | `find.split_of`, `find.splits_of_directories` |
 | which arrays are images and which are labels, by name | `batches.role_of` |
-| which images and labels belong together | `find._add_contents` |
+| which images and labels belong together | `find._add_contents`, `find._add_group` |
 | what the class of a picture is | `find._add_pictures` |
 | whether a first line is a header, and what columns are | `columns.is_header`, `columns.assign` |
 | in which order pixels are | `columns._in_order` |
-| which axis counts images, and which one channels | `arrays.image_axes` |
+| which axis counts images, and which one channels | `arrays._image_axes` |
 | grey of colours, and of transparent pictures | `fit.to_grey`, `fit.flatten_alpha` |
 | how an image becomes 28x28 | `fit.fit_images` |
-| which value is white, and what would be almost black | `decide.white_of` |
+| which value is white, and what would be almost black | `decide.white_of`, `decide.check_dark` |
 | which images are inverted | `decide.inversion` |
 | how labels are written, and which are refused | `decide.tidy_label`, `data.table.label_fault` |
 | which labels are suspicious | `decide.check_labels` |
-| which images are there twice | `decide.check_copies` |
+| which images are constant, or there twice | `decide.check_constant`, `decide.check_copies` |
 | which images are for testing, if there is no split | `decide.draw_test_rows` |
 """

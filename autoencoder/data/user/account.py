@@ -48,15 +48,9 @@ class Account:
     def add(
         self, number: int, batch: Batch, values: NDArray[Any], labels: NDArray[np.str_]
     ) -> None:
-        """Note the facts of a batch of source `number`.
+        """Note the facts of a batch of a source, given its grey values (n, height, width).
 
-        Parameters
-        ----------
-        number : int
-        batch : Batch
-        values : array of shape (n, height, width)
-            Its images as grey values; in 0..255 if the format defines white.
-        labels : str array of shape (n,)
+        They are in 0..255 if the format defines white.
         """
         count = len(values)
         flat = values.reshape(count, -1)
@@ -142,20 +136,18 @@ class Account:
         lines = []
         for text, numbers in texts.items():
             shapes = sum((self._shapes.get(number, Counter()) for number in numbers), Counter())
-            names = [self.sources[number].name for number in numbers]
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            sizes = listed([f"{count} of {shape}" for shape, count in shapes.most_common(3)])
-            lines.append(f"{names[0]}{more}: {text}; {sizes}" + ", …" * (len(shapes) > 3))
+            names = listed([self.sources[number].name for number in numbers], 1)
+            sizes = ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common(3))
+            lines.append(f"{names}: {text}; {sizes}" + ", …" * (len(shapes) > 3))
         low, high = facts["minimum"].min(), facts["maximum"].max()
         scaling = ", multiplied by 255" if white == 1 else ""
         rounding = " and rounded" if facts["fractions"].any() else ""
         lines.append(f"values: {low:.4g} to {high:.4g}{scaling}{rounding}")
         lines.append(f"ink: {self.ink}, mean border {self.border:.0f} of 255")
         for name, rows in (("training", ~in_test), ("test", in_test)):
-            labels, counts = np.unique(self.labels[rows], return_counts=True)
-            classes = Counter(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
+            classes = table.describe_classes(Counter(self.labels[rows].tolist()))
             drawn = ", drawn" if is_drawn else ""
-            lines.append(f"{name}: {rows.sum()} images{drawn}, {table.describe_classes(classes)}")
+            lines.append(f"{name}: {rows.sum()} images{drawn}, {classes}")
         if self.found.skipped:
             lines.append(f"skipped: {listed(self.found.skipped)}")
         return lines

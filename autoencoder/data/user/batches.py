@@ -1,8 +1,10 @@
 """What readers yield, what a file contains, and what its names say."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ Texts = NDArray[np.str_]
 
 # Values that a reader holds at a time. One image may be larger.
 BATCH_BYTES = 10 << 20
+MIN_SIDE = 7  # of images
 UNLABELLED = "unlabelled"
 
 LABELS = {"label", "class", "target", "digit", "y", "labels", "classes", "targets", "digits"}
@@ -65,26 +68,22 @@ Item = tuple[NDArray[Any], float | None, str, str | None, str]
 
 def group(items: Iterable[Item]) -> Iterator[Batch]:
     """Make batches of images that are read one by one, each batch of one shape and type."""
-    pending: list[Item] = []
-    for item in items:
-        kinds = [(x[0].shape, x[0].dtype, x[1]) for x in (item, *pending[:1])]
-        if len(set(kinds)) > 1 or len(pending) >= min(256, rows_of(item[0].nbytes)):
-            yield _batch(pending)
-            pending = []
-        pending.append(item)
-    if pending:
-        yield _batch(pending)
-
-
-def _batch(items: list[Item]) -> Batch:
-    values, whites, places, labels, splits = zip(*items, strict=True)
-    named = None if None in labels else np.array(labels)
-    return Batch(np.stack(values), places.__getitem__, named, np.array(splits), whites[0])
+    for (shape, dtype, white), alike in groupby(items, lambda x: (x[0].shape, x[0].dtype, x[1])):
+        count = min(256, rows_of(math.prod(shape) * dtype.itemsize))
+        while some := list(islice(alike, count)):
+            values, _, places, labels, splits = zip(*some, strict=True)
+            named = None if None in labels else np.array(labels)
+            yield Batch(np.stack(values), places.__getitem__, named, np.array(splits), white)
 
 
 def rows_of(item_bytes: int) -> int:
     """Return how many items of a size make a batch."""
     return max(1, BATCH_BYTES // max(1, item_bytes))
+
+
+def is_square(count: int) -> bool:
+    """Tell whether a number of pixels is that of a square image that is not too small."""
+    return count >= MIN_SIDE**2 and math.isqrt(count) ** 2 == count
 
 
 def words(name: str) -> list[str]:

@@ -11,10 +11,9 @@ from pathlib import Path
 from autoencoder.base.errors import UserError
 from autoencoder.data import table
 from autoencoder.data.names import listed
-from autoencoder.data.user.batches import LABELS, Role, role_of
+from autoencoder.data.user.batches import LABELS, MIN_SIDE, Role, is_square, role_of
 from autoencoder.data.user.formats import PICTURES
 
-MIN_SIDE = 7  # of images
 _INDEX = {"", "id", "index"}
 _SPLIT = {"split", "usage", "set", "subset", "partition", "fold"}
 _FILES = {"file", "filename", "file name", "path", "filepath", "file path", "image", "img", "id"}
@@ -94,38 +93,25 @@ def is_header(cells: Sequence[str]) -> tuple[bool, bool]:
 
 
 def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> Columns:
-    """Decide what each column is.
+    """Decide what each column is, by its name, blank without a header, and its first cell.
 
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    names : list of str
-        Of the columns; all blank without a header.
-    first : sequence
-        The cells of the first row.
-    stem : str
-        The file's name without suffix, which may say that it contains labels.
+    The file's name without suffix may say that it contains labels.
     """
     columns = Columns(names)
     numbers = range(len(names))
     lower = [" ".join(re.findall(r"[^\W_]+", name.lower())) for name in names]
-    is_named = any(names)
     packed = [column for column in numbers if _is_packed(first[column])]
-    if is_named:
-        labels = [column for column in numbers if lower[column] in LABELS]
-        if len(labels) > 1:
-            raise UserError(
-                f"{path}: columns {', '.join(names[column] for column in labels)} may all be the "
-                "label; delete all but one, or rename the others `index`"
-            )
-        columns.label = labels[0] if labels else None
-        splits = [column for column in numbers if lower[column] in _SPLIT]
-        columns.split = splits[0] if splits else None
-    is_wide = len(names) - len(packed) >= MIN_SIDE**2
-    if packed or not is_wide:
+    labels = [column for column in numbers if lower[column] in LABELS]
+    if len(labels) > 1:
+        raise UserError(
+            f"{path}: columns {', '.join(names[column] for column in labels)} may all be the "
+            "label; delete all but one, or rename the others `index`"
+        )
+    columns.label = labels[0] if labels else None
+    columns.split = next((column for column in numbers if lower[column] in _SPLIT), None)
+    if packed or len(names) < MIN_SIDE**2:
         return _assign_narrow(path, columns, lower, packed, first, stem)
-    if is_named:
+    if any(names):
         columns.index = [
             column
             for column in numbers
@@ -133,17 +119,17 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
         ]
     else:
         columns.index = [len(names) - 1] * (first[-1] == "")  # a separator at the end of lines
-        if _is_square(len(names) - len(columns.index) - 2):
+        if is_square(len(names) - len(columns.index) - 2):
             columns.index.append(0)  # checked to count up when it is read
     used = {columns.label, columns.split, *columns.index}
     rest = [column for column in numbers if column not in used]
-    columns.is_guess = columns.label is None and not _is_square(len(rest))
-    odd = _odd_names(names, rest) if is_named else []
+    columns.is_guess = columns.label is None and not is_square(len(rest))
+    odd = _odd_names(names, rest)
     if columns.is_guess and odd == rest[-1:]:
         raise last_column_error(path)
-    if columns.is_guess and _is_square(len(rest) - 1) and odd in ([], rest[:1]):
+    if columns.is_guess and is_square(len(rest) - 1) and odd in ([], rest[:1]):
         columns.label, *rest = rest
-    elif not _is_square(len(rest)) or odd:
+    elif not is_square(len(rest)) or odd:
         if odd and len(odd) < len(rest) / 2:
             raise UserError(
                 f"{path}: line 1: {listed([names[column] for column in odd])}: neither the label, "
@@ -151,7 +137,7 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
                 "rename the label's column `label`, and delete others or rename them `index`"
             )
         raise UserError(_count_fault(path, names))
-    columns.pixels = _in_order(path, names, rest) if is_named else rest
+    columns.pixels = _in_order(path, names, rest)
     return columns
 
 
@@ -171,7 +157,11 @@ def _assign_narrow(
         if columns.label is None and len(others) == 1:
             columns.label = others[0]
         return columns
-    files = [column for column in others if lower[column] in _FILES or _is_file(first[column])]
+    files = [
+        column
+        for column in others
+        if lower[column] in _FILES or Path(str(first[column])).suffix.lower() in PICTURES
+    ]
     columns.files = files[0] if files else None
     others = [column for column in others if column not in files]
     if columns.label is None and len(others) == 1 and (files or role_of(stem) == "labels"):
@@ -205,10 +195,6 @@ def _is_number(cell: str) -> bool:
     return table.is_number(cell.replace(",", "."))
 
 
-def _is_square(count: int) -> bool:
-    return count >= MIN_SIDE**2 and math.isqrt(count) ** 2 == count
-
-
 def _is_packed(cell: object) -> bool:
     """Tell whether a cell contains an image: 0 0 255 …, [0, 0, 255, …], or a picture file."""
     if isinstance(cell, (bytes, dict)):
@@ -216,21 +202,13 @@ def _is_packed(cell: object) -> bool:
     return isinstance(cell, str) and len(re.findall(r"\d+", cell[:4096])) >= MIN_SIDE**2
 
 
-def _is_file(cell: object) -> bool:
-    return isinstance(cell, str) and Path(cell).suffix.lower() in PICTURES
-
-
-def _skeleton(name: str) -> str:
-    return re.sub(r"\d+", "#", name.strip())
-
-
 def _odd_names(names: list[str], columns: list[int]) -> list[int]:
     """Return the columns whose names differ from most others by more than numbers."""
-    kinds = Counter(_skeleton(names[column]) for column in columns)
-    usual, count = kinds.most_common(1)[0]
+    kinds = [re.sub(r"\d+", "#", names[column].strip()) for column in columns]
+    usual, count = Counter(kinds).most_common(1)[0]
     if count < len(columns) / 2:
         return []
-    return [column for column in columns if _skeleton(names[column]) != usual]
+    return [column for column, kind in zip(columns, kinds, strict=True) if kind != usual]
 
 
 def _in_order(path: Path, names: list[str], columns: list[int]) -> list[int]:

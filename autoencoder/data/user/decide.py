@@ -33,16 +33,14 @@ def tidy_label(text: str) -> str:
     return text
 
 
-def white_of(account: Account, by_class: bool) -> float:
+def white_of(account: Account) -> float:
     """Decide which value is white where the format does not say it: 255, or 1 of fractions.
 
-    Refuse a range that is unclear, and sources or classes that would be almost black next to
-    others. Values between integers are rounded.
+    Refuse a range that is unclear. Values between integers are rounded.
     """
     facts = account.facts
-    sources = (
-        facts[~facts["has_white"]].groupby("source").agg({"maximum": "max", "fractions": "any"})
-    )
+    unscaled = facts[~facts["has_white"]]
+    sources = unscaled.groupby("source").agg({"maximum": "max", "fractions": "any"})
     is_small = sources["maximum"] <= _NEAR_ONE
     is_unclear = sources["fractions"] & ~is_small & (sources["maximum"] < MIDDLE)
     fractional = is_small & sources["fractions"]
@@ -57,14 +55,19 @@ def white_of(account: Account, by_class: bool) -> float:
             f"expected grey values 0..255, or fractions 0..1; {_how_to_scale(minimum, maximum)}"
         )
     if white == 1 and not is_small.all():
-        small, large = (
-            account.sources[sources.index[int(x.to_numpy().argmax())]].name
-            for x in (fractional, ~is_small)
-        )
+        small, large = (int(sources.index[int(x.argmax())]) for x in (fractional, ~is_small))
         raise UserError(
-            f"{small}: some images have fractions in 0..1, others values up to {maximum:g} "
-            f"({large}), expected the same range in all; scale them to 0..255"
+            f"{account.sources[small].name}: some images have fractions in 0..1, others values up "
+            f"to {maximum:g} ({account.sources[large].name}), expected the same range in all; "
+            "scale them to 0..255"
         )
+    return white
+
+
+def check_dark(account: Account, white: float, by_class: bool) -> None:
+    """Refuse sources or classes that would be almost black next to others; warn of such images."""
+    facts = account.facts
+    maximum = float(facts["maximum"].max())
     scaled = facts["maximum"] * account.scale(white)
     least = np.where(facts["has_white"], _DARK, MIDDLE)
     is_dark = (scaled < least) & (facts["maximum"] > 0)
@@ -74,9 +77,8 @@ def white_of(account: Account, by_class: bool) -> float:
             f"{account.root}: the maximum of all pixels is {maximum:.4g}, expected {white:g} "
             f"(white); {'brighten the pictures' if facts['has_white'].all() else hint}"
         )
-    of_source = scaled.groupby([facts["source"], facts["has_white"], facts["bits"]]).transform(
-        "max"
-    )
+    kinds = [facts["source"], facts["has_white"], facts["bits"]]
+    of_source = scaled.groupby(kinds).transform("max")
     of_class = scaled.groupby([facts["source"], facts["label"]], observed=True).transform("max")
     is_too_dark = is_dark & ((of_source < least) | (by_class & (of_class < _DARK)))
     for is_refused, rows in ((True, is_too_dark), (False, is_dark & (scaled < _DARK))):
@@ -90,7 +92,6 @@ def white_of(account: Account, by_class: bool) -> float:
             if is_refused:
                 raise UserError(message)
             account.warnings.append(message)
-    return white
 
 
 def _how_to_scale(minimum: float, maximum: float) -> str:
@@ -118,19 +119,39 @@ def inversion(account: Account, white: float, invert: Literal[True, False, "auto
     account.border = float(np.where(flags, 255 - border, border).mean())
     bright, dark = (account.part_names(rows) for rows in (border >= 160, border < 96))
     if invert == "auto":
-        which = "all" if flags.all() else f"{listed(bright)}" if flags.any() else "no"
+        which = "all" if flags.all() else listed(bright) if flags.any() else "no"
         account.ink = f"white on black; exchanged in {which} parts with bright borders"
-    else:
-        account.ink = f"{'black on white' if account.border >= MIDDLE else 'white on black'}"
-        account.ink += ", exchanged" * bool(invert)
-        if bright and dark:
-            few = min(bright, dark, key=len)
-            ink = "black on white" if few is bright else "white on black"
-            account.warnings.append(
-                f"{account.root}: {listed(few)}: {ink}, the opposite of the others; set `invert: "
-                "auto` to decide by the border of each"
-            )
+        return flags
+    account.ink = ink_of(account.border) + ", exchanged" * invert
+    if bright and dark:
+        few = min(bright, dark, key=len)
+        ink = "black on white" if few is bright else "white on black"
+        account.warnings.append(
+            f"{account.root}: {listed(few)}: {ink}, the opposite of the others; set `invert: auto` "
+            "to decide by the border of each"
+        )
     return flags
+
+
+def ink_of(border: float) -> str:
+    """Name the ink of images with a mean border, 0..255."""
+    return "black on white" if border >= MIDDLE else "white on black"
+
+
+def check_constant(account: Account, to_learn: bool) -> None:
+    """Warn of images whose pixels are all equal; refuse to learn from these alone."""
+    facts = account.facts
+    constant = (facts["minimum"] == facts["maximum"]).to_numpy()
+    if constant.all() and to_learn:
+        raise UserError(
+            f"{account.root}: in each of the {len(facts)} images, all pixels are equal; nothing "
+            "can be learned from them"
+        )
+    if constant.any():
+        first = account.place(int(constant.argmax()))
+        account.warnings.append(
+            f"{first}: {constant.sum()} of {len(facts)} images are constant, this one first"
+        )
 
 
 def check_labels(account: Account, in_test: Flags) -> None:
@@ -183,16 +204,15 @@ def check_copies(account: Account, in_test: Flags) -> None:
             if one != other and count == sizes[one] > 1 and (count < sizes[other] or one > other):
                 holders.setdefault(one, []).append(other)
         if holders:
-            one = max(holders, key=lambda key: len(holders[key]))
-            names = [
-                f"the {x} images" if key == "split" else account.sources[x].name
-                for x in (one, *holders[one])
-            ]
-            more = f" and {len(holders) - 1} more" if len(holders) > 1 else ""
+            copied = sorted(holders, key=lambda one: -len(holders[one]))
+            copied_names, names = (
+                [f"the {x} images" if key == "split" else account.sources[x].name for x in found]
+                for found in (copied, holders[copied[0]])
+            )
             raise UserError(
-                f"{account.root}: {names[0]}{more}: probably the same data as "
-                f"{listed(names[1:])}: all its {sizes[one]} different images are there, too; move "
-                "one of them out of it"
+                f"{account.root}: {listed(copied_names, 1)}: probably the same data as "
+                f"{listed(names)}: all its {sizes[copied[0]]} different images are there, too; "
+                "move one of them out of it"
             )
     copies = images[images["digest"].duplicated()]
     if len(copies):
@@ -209,21 +229,7 @@ def check_copies(account: Account, in_test: Flags) -> None:
 def draw_test_rows(labels: NDArray[np.str_], test_fraction: float) -> Flags:
     """Draw test rows, stratified by class: each class gets its share to within one row.
 
-    Parameters
-    ----------
-    labels : str array of shape (n,)
-    test_fraction : float
-        Share of the rows to test on, between 0 and 1.
-
-    Returns
-    -------
-    bool array of shape (n,)
-        True for the rows to test on.
-
-    Raises
-    ------
-    UserError
-        If there are too few rows to test on at least one and to train on at least one.
+    Refuse a share, 0..1, that leaves no row to test on, or none to train on.
     """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]

@@ -33,6 +33,8 @@ _SPLITS: dict[str, Split] = {
 _FILLERS = {"set", "data", "images", "split"}
 
 _Tree = dict[Path, tuple[list[str], list[Path]]]  # the directories and files in each directory
+_Labels = dict[str, tuple[str, str]]  # of pictures: label and split by path, name or stem
+_LabelOf = Callable[[Path], tuple[str | None, str]]  # label and split of a picture
 
 
 @dataclass
@@ -57,23 +59,14 @@ class Found:
 def find_sources(path: Path, name_labels: bool = False) -> Found:
     """Find the images of a file or directory.
 
-    Parameters
-    ----------
-    path : Path
-    name_labels : bool
-        Whether pictures without classes are labelled by their file names.
-
-    Raises
-    ------
-    UserError
-        If a file cannot be read, or it is not clear what belongs together.
+    With `name_labels`, pictures without classes are labelled by their file names. Files that cannot
+    be read are refused, and those of which it is not clear what belongs together.
     """
     found = Found()
+    unclassed = _name if name_labels else partial(_class, None)
     if not path.is_dir():
         if (kind := identify(path)) == "picture":
-            found.sources = [
-                _pictures(path, [path], None, _name if name_labels else partial(_class, None))
-            ]
+            found.sources = [_pictures(path, [path], None, unclassed)]
         else:
             _add_contents(found, path, READERS[kind](path))
         return found
@@ -82,9 +75,12 @@ def find_sources(path: Path, name_labels: bool = False) -> Found:
     if not files and not any(directories for directories, _ in tree.values()):
         what = f"nothing but {listed(found.skipped)}" if found.skipped else "nothing"
         raise UserError(f"{path}: {what} in it, expected tables, arrays or pictures")
-    others = [file for file in files if file.suffix.lower() not in PICTURES]
+    others = [file for file in files if not _is_picture(file)]
     if len(others) < len(files):
-        _add_pictures(found, tree, path, None, _labels_of_pictures(found, others), name_labels)
+        labels = _labels_of_pictures(found, others)
+        for folder, (names, inside) in tree.items():
+            tree[folder] = (names, [file for file in inside if _is_picture(file)])
+        _add_pictures(found, tree, path, None, labels, unclassed)
     else:
         _add_contents(found, path, [x for file in others for x in READERS[identify(file)](file)])
     return found
@@ -146,42 +142,45 @@ def _add_contents(found: Found, root: Path, contents: list[Content]) -> None:
         groups.setdefault(key(content), []).append(content)
     is_bare = not labels and not any(x.is_labelled or role_of(x.name) for x in images)
     if is_bare and len(images) > 1 and any(split is None for split, _ in groups):
-        found.sources = [
-            _source(x, None, partial(_labelled, x, stem(Path(x.name)))) for x in images
-        ]
+        found.sources = [_source(x, None, partial(_labelled_by_name, x)) for x in images]
         return
     if len(groups) > 1 and (strangers := [x.name for x in groups.get((None, False), [])]):
         raise UserError(
             f"{root}: {listed(strangers)} next to splits; expected one table, or `train` and "
             "`test` in the names of all; merge, rename or move it"
         )
-    for (split, is_validation), group in groups.items():
-        alone = [content for content in group if not content.is_labelled]
-        theirs = [x for x in labels if key(x) == (split, is_validation) or len(images) == 1]
-        theirs.sort(key=_natural)
-        if len(alone) > len(theirs) and len({content.path for content in alone}) == 1 < len(alone):
-            alone = _without_copies(alone)
-            group = [x for x in group if x in alone or x.is_labelled]
-        if len({re.sub(r"\d+", "#", x.name) for x in group}) > 1 or (
-            len(group) > 1 and not re.search(r"\d", group[0].name)
-        ):
-            found.rivals = (
-                f"{group[0].path}: {listed([x.name for x in group])} are all images"
-                f"{f' to {split} on' if split else ''}; expected one of each split, named for "
-                "instance x_train and y_train, or train.csv and test.csv, or parts with numbers"
-            )
-        if theirs and len(theirs) != len(alone):
-            raise UserError(
-                found.rivals
-                or f"{theirs[0].path}: {listed([x.name for x in theirs])} are all labels of "
-                f"{alone[0].name if alone else 'labelled images'}; keep one, and rename the others"
-            )
-        pairs = dict(zip(map(id, alone), theirs, strict=False))
-        for content in group:
-            batches = partial(content.images, None)
-            if id(content) in pairs:
-                batches = partial(_paired, content, pairs[id(content)])
-            found.sources.append(_source(content, split, batches))
+    for kind, group in groups.items():
+        theirs = [x for x in labels if key(x) == kind or len(images) == 1]
+        _add_group(found, kind[0], group, sorted(theirs, key=_natural))
+
+
+def _add_group(
+    found: Found, split: Split | None, images: list[Content], labels: list[Content]
+) -> None:
+    """Pair the images of a split with labels, in the order of their names."""
+    alone = [content for content in images if not content.is_labelled]
+    if len(alone) > max(1, len(labels)) and len({content.path for content in alone}) == 1:
+        alone = _without_copies(alone)
+        images = [content for content in images if content in alone or content.is_labelled]
+    names = [content.name for content in images]
+    is_numbered = len(names) == 1 or re.search(r"\d", names[0])
+    if not is_numbered or len({re.sub(r"\d+", "#", name) for name in names}) > 1:
+        found.rivals = (
+            f"{images[0].path}: {listed(names)} are all images"
+            f"{f' to {split} on' if split else ''}; expected one of each split, named for "
+            "instance x_train and y_train, or train.csv and test.csv, or parts with numbers"
+        )
+    if labels and len(labels) != len(alone):
+        raise UserError(
+            found.rivals
+            or f"{labels[0].path}: {listed([x.name for x in labels])} are all labels of "
+            f"{alone[0].name if alone else 'labelled images'}; keep one, and rename the others"
+        )
+    unpaired = iter(labels)
+    for content in images:
+        theirs = None if content.is_labelled else next(unpaired, None)
+        batches = partial(_paired, content, theirs) if theirs else partial(content.images, None)
+        found.sources.append(_source(content, split, batches))
 
 
 def _natural(content: Content) -> list[tuple[int, str]]:
@@ -218,9 +217,9 @@ def _transposed(batches: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:
         yield batch
 
 
-def _labelled(content: Content, label: str) -> Iterator[Batch]:
+def _labelled_by_name(content: Content) -> Iterator[Batch]:
     for batch in content.images(None):
-        batch.labels = np.full(len(batch.values), label)
+        batch.labels = np.full(len(batch.values), stem(Path(content.name)))
         yield batch
 
 
@@ -242,13 +241,13 @@ def _paired(content: Content, theirs: Content) -> Iterator[Batch]:
         )
 
 
-def _labels_of_pictures(found: Found, files: list[Path]) -> dict[str, tuple[str, str]]:
+def _labels_of_pictures(found: Found, files: list[Path]) -> _Labels:
     """Read tables that label picture files: label and split by path, name or stem."""
-    labels: dict[str, tuple[str, str]] = {}
+    labels: _Labels = {}
     unknown = []
     for file in files:
-        is_table = file.suffix.lower() in (".csv", ".tsv", ".txt")
-        (content,) = tables.describe(file) if is_table else [None]
+        suffix = file.suffix.lower()
+        content = tables.describe(file)[0] if suffix in (".csv", ".tsv", ".txt") else None
         theirs = content.labels() if content and content.role == "labels" else None
         if theirs is not None and theirs.files is not None:
             splits = np.full(len(theirs.labels), split_of(file.name) or "")
@@ -256,11 +255,11 @@ def _labels_of_pictures(found: Found, files: list[Path]) -> dict[str, tuple[str,
             for name, label, split in zip(theirs.files, theirs.labels, splits, strict=True):
                 path = PureWindowsPath(name).as_posix().removeprefix("./")
                 labels[path] = (str(label), split_of(split) or "")
-        elif file.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
+        elif suffix in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
             found.skipped.append(f"{file.name}: an archive next to pictures")
         elif content and content.role == "images":
             raise UserError(f"{file}: images in a table next to pictures; move one of them away")
-        elif content and content.role is None and file.suffix.lower() != ".txt":
+        elif content and content.role is None and suffix != ".txt":
             found.skipped.append(f"{file.name}: neither images nor labels of pictures")
         else:
             unknown.append(file)
@@ -277,12 +276,11 @@ def _add_pictures(
     tree: _Tree,
     directory: Path,
     split: Split | None,
-    labels: dict[str, tuple[str, str]],
-    name_labels: bool,
+    labels: _Labels,
+    unclassed: _LabelOf,
 ) -> None:
     """Add the pictures below a directory: flat, by class, by split, or labelled by a table."""
     directories, files = tree[directory]
-    files = [file for file in files if file.suffix.lower() in PICTURES]
     splits = splits_of_directories(directories)
     inner = [directory / name for name in directories]
     if labels and not any(splits):
@@ -291,14 +289,10 @@ def _add_pictures(
         label = partial(_look_up, labels) if is_labelled else partial(_class, None)
         found.sources.append(_pictures(directory, below, split, label))
     elif not directories:
-        found.sources.append(
-            _pictures(directory, files, split, _name if name_labels else partial(_class, None))
-        )
-    elif (len(inner) == 1 and not files and (splits[0] or not _pictures_in(tree, inner[0]))) or (
-        None not in splits and not files
-    ):
+        found.sources.append(_pictures(directory, files, split, unclassed))
+    elif not files and (None not in splits or (len(inner) == 1 and not tree[inner[0]][1])):
         for each, its_split in zip(inner, splits, strict=True):
-            _add_pictures(found, tree, each, split or its_split, labels, name_labels)
+            _add_pictures(found, tree, each, split or its_split, labels, unclassed)
     elif {"train", "test"} <= set(splits):
         known = {each for each, its_split in zip(inner, splits, strict=True) if its_split}
         others = [path.name for path in [*inner, *files] if path not in known]
@@ -308,27 +302,34 @@ def _add_pictures(
     else:
         _check_names(inner)
         for each in inner:
-            of_splits = splits_of_directories(tree[each][0])
-            if of_splits and None not in of_splits and not _pictures_in(tree, each):
-                parts = [(each / name, s) for name, s in zip(tree[each][0], of_splits, strict=True)]
-            else:
-                parts = [(each, split)]
-            for path, its_split in parts:
-                if below := _below(tree, path):
-                    label = partial(_class, each.name)
-                    found.sources.append(_pictures(path, below, its_split, label))
-                else:
-                    found.skipped.append(f"{path.name}: no picture in it")
+            _add_class(found, tree, each, split)
 
 
-def _pictures_in(tree: _Tree, directory: Path) -> bool:
-    return any(file.suffix.lower() in PICTURES for file in tree[directory][1])
+def _add_class(found: Found, tree: _Tree, directory: Path, split: Split | None) -> None:
+    """Add the pictures of a class, which may be split."""
+    parts = {directory: split}
+    directories, files = tree[directory]
+    splits = splits_of_directories(directories)
+    if splits and None not in splits and not files:
+        inner = [directory / name for name in directories]
+        parts = dict(zip(inner, splits, strict=True))
+    for path, its_split in parts.items():
+        if below := _below(tree, path):
+            label = partial(_class, directory.name)
+            found.sources.append(_pictures(path, below, its_split, label))
+        else:
+            found.skipped.append(f"{path.name}: no picture in it")
 
 
 def _below(tree: _Tree, directory: Path) -> list[Path]:
     """List the pictures below a directory, in the order of their directories."""
-    folders = sorted(folder for folder in tree if folder.is_relative_to(directory))
-    return [x for folder in folders for x in tree[folder][1] if x.suffix.lower() in PICTURES]
+    return [
+        x for folder in sorted(tree) if folder.is_relative_to(directory) for x in tree[folder][1]
+    ]
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in PICTURES
 
 
 def _check_names(paths: list[Path]) -> None:
@@ -343,9 +344,7 @@ def _check_names(paths: list[Path]) -> None:
         )
 
 
-def _pictures(
-    path: Path, files: list[Path], split: Split | None, label: Callable[[Path], tuple[Any, str]]
-) -> Source:
+def _pictures(path: Path, files: list[Path], split: Split | None, label: _LabelOf) -> Source:
     if label is _name:
         _check_names(files)
     return Source(str(path), "pictures", split, partial(pictures.iter_batches, files, label))
@@ -359,7 +358,7 @@ def _class(name: str | None, _: Path) -> tuple[str | None, str]:
     return name, ""
 
 
-def _look_up(labels: dict[str, tuple[str, str]], file: Path) -> tuple[str, str]:
+def _look_up(labels: _Labels, file: Path) -> tuple[str, str]:
     """Return label and split of a picture by as much of its path as the table of labels has."""
     if found := _keys(file) & labels.keys():
         return labels[max(found, key=len)]

@@ -38,7 +38,7 @@ def flatten_alpha(image: Values) -> Values:
     """
     colours, alpha = image[..., :-1], image[..., -1]
     opaque = 255 if image.dtype == np.uint8 else max(1, float(alpha.max()))
-    grey = to_grey(colours[None])[0] if colours.shape[2] == 3 else colours[..., 0]
+    grey = to_grey(colours[None]).squeeze(0)
     weight = alpha.astype(np.float64) / opaque
     if not weight.any() or weight.min() == 1:
         return grey
@@ -55,26 +55,15 @@ def flatten_alpha(image: Values) -> Values:
 
 
 def fit_images(images: Values, how: Fit, dark_ink: bool) -> Values:
-    """Fit grey images (n, height, width) into 28x28.
+    """Fit grey images (n, height, width), uint8 or float of any range, into 28x28: (n, 784).
 
-    Parameters
-    ----------
-    images : uint8 or float array of shape (n, height, width)
-        Grey values of any range.
-    how : "stretch", "pad" or "mnist"
-        Resize, as torchvision's Resize does; the same in the middle of a square of the border's
-        median; or as MNIST was made: find the ink, scale it into 20x20 keeping its aspect, and put
-        its centre of mass into the centre (LeCun, Cortes and Burges, "The MNIST database").
-    dark_ink : bool
-        For "mnist", whether ink is darker than paper.
-
-    Returns
-    -------
-    array of shape (n, 784)
-        Of the range and type of `images`; for "mnist", uint8, ink white on black.
+    "stretch" resizes as torchvision's Resize does; "pad" does it in the middle of a square of the
+    border's median. "mnist" works as MNIST was made: find the ink, darker than the paper or
+    brighter, scale it into 20x20 keeping its aspect, and put its centre of mass into the centre
+    (LeCun, Cortes and Burges, "The MNIST database"); the result is uint8, ink white on black.
     """
     if how == "mnist":
-        fitted = np.stack([_as_mnist(image, dark_ink) for image in images])
+        fitted = np.stack([as_mnist_steps(image, dark_ink)[-1] for image in images])
     elif images.shape[1:] == (table.SIDE, table.SIDE):
         fitted = images
     else:
@@ -103,10 +92,6 @@ def _pad(image: Values) -> Values:
     return np.pad(image, widths, constant_values=np.median(border(image[None])).astype(image.dtype))
 
 
-def _as_mnist(image: Values, dark_ink: bool) -> NDArray[np.uint8]:
-    return as_mnist_steps(image, dark_ink)[-1]
-
-
 def as_mnist_steps(image: Values, dark_ink: bool) -> list[NDArray[np.uint8]]:
     """Return the steps from an image to one as in MNIST: its ink, the box of it, the image."""
     scale = min(1, _WORK / max(image.shape))
@@ -123,16 +108,11 @@ def as_mnist_steps(image: Values, dark_ink: bool) -> list[NDArray[np.uint8]]:
     box = _resize(box, *(max(1, round(size * scale)) for size in box.shape))
     # Thin strokes fade when they shrink; those of MNIST are white inside.
     box = np.minimum(box / np.percentile(box[box > 0], 80), 1)
-    top, left = (
-        np.clip(
-            round(
-                table.SIDE / 2 - float(((np.arange(size) + 0.5) * box.sum(axis)).sum() / box.sum())
-            ),
-            0,
-            table.SIDE - size,
-        )
-        for size, axis in zip(box.shape, (1, 0), strict=True)
-    )
+    start = []
+    for size, axis in zip(box.shape, (1, 0), strict=True):
+        centre = float(((np.arange(size) + 0.5) * box.sum(axis)).sum() / box.sum())
+        start.append(int(np.clip(round(table.SIDE / 2 - centre), 0, table.SIDE - size)))
+    top, left = start
     result[top : top + box.shape[0], left : left + box.shape[1]] = np.rint(255 * box)
     return [np.rint(255 * strength).astype(np.uint8), result]
 

@@ -1,6 +1,7 @@
 """A user's images, read once and decided upon: the four steps in a row."""
 
 import logging
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -44,37 +45,23 @@ def iter_images(
 ) -> Iterator[table.Chunk]:
     """Read images of any kind that `read_user_data` takes, in chunks and bounded memory.
 
-    Parameters
-    ----------
-    path : Path
-        In a flat directory of pictures, and of a single picture, the file name is the label.
-    invert, fit
-        As of `read_user_data`.
-    usual_border : float
-        Mean grey value of the borders of the images that a model was trained on. If theirs is on
-        the other side of 128, a warning is logged.
+    In a flat directory of pictures, and of a single picture, the file name is the label. A warning
+    is logged if the mean border, 0..255, is on the other side of 128 than `usual_border`, that of
+    the images that a model was trained on.
 
-    Yields
-    ------
-    labels : str array of shape (n,)
-    images : uint8 array of shape (n, 784)
-        Grey values, 0 black to 255 white.
-
-    Raises
-    ------
-    UserError, OSError
-        As `read_user_data` does.
+    Yields labels, a str array (n,), and images, a uint8 array (n, 784), 0 black to 255 white.
+    Raises as `read_user_data` does.
     """
     with tempfile.TemporaryFile() as file:
         images = UserImages(path, file, invert, fit, to_learn=False)
         for warning in images.account.warnings:
             log.warning("%s", warning)
         border = images.account.border
-        if fit != "mnist" and (border >= decide.MIDDLE) != (usual_border >= decide.MIDDLE):
+        if fit != "mnist" and decide.ink_of(border) != decide.ink_of(usual_border):
             log.warning(
                 "%s: the ink is %s, the opposite of what the model was trained on; %s --invert",
                 path.name,
-                "black on white" if border >= decide.MIDDLE else "white on black",
+                decide.ink_of(border),
                 "remove" if invert else "add",
             )
         yield from images.chunks()
@@ -90,25 +77,13 @@ def read_user_data(
     """Read a user's images, split into training and test images; log the account of them.
 
     The images go to a temporary file first, because they are judged as a whole; so memory stays
-    bounded.
-
-    Parameters
-    ----------
-    path : Path
-        A table, an array or a picture, or a directory of them: docs/data.md.
-    test_fraction : float
-        Share of the images to test on, unless `path` is split already.
-    invert : bool or "auto"
-        Exchange black and white, or do so in the parts with bright borders.
-    fit : "stretch", "pad" or "mnist"
-        How to bring images to 28x28: `fit.fit`.
-    shown_as : Path, optional
-        Path of the original of `path`, for messages.
+    bounded. `test_fraction` is used unless `path` is split already; messages name `path` by
+    `shown_as`, its original.
 
     Returns
     -------
     train, test : iterators of (labels, images)
-        str arrays of shape (n,), uint8 arrays of shape (n, 784).
+        str arrays of shape (n,), uint8 arrays of shape (n, 784), 0 black to 255 white.
 
     Raises
     ------
@@ -149,26 +124,30 @@ class UserImages:
     ) -> None:
         self._file, self._fit, self._invert = file, fit, invert
         self._batches: list[tuple[int, np.dtype[Any]]] = []  # images, and type of their values
-        # The ink of `mnist` is found before it is known which one it is.
-        self._inks = [False, True] if invert == "auto" else [invert]
+        # Whether ink is dark, for `mnist`, which finds it before it is known which one it is.
+        self._inks = [False, True] if fit == "mnist" and invert == "auto" else [invert is True]
         self.account = account = Account(path, find_sources(path, name_labels=not to_learn))
+        self._read()
+        self._white = decide.white_of(account)
+        decide.check_dark(account, self._white, by_class=to_learn)
+        self._inverted = decide.inversion(account, self._white, invert)
+        decide.check_constant(account, to_learn)
+        if account.found.rivals and not to_learn:
+            raise UserError(account.found.rivals)
+
+    def _read(self) -> None:
+        """Read all sources; refuse labels that cannot be written, all at once."""
         bad_labels: dict[str, str] = {}
-        progress = tqdm(unit=" images", disable=not sys.stderr.isatty())
-        for number, source in enumerate(account.sources):
-            for batch in source.batches():
-                labels = self._labels(batch, bad_labels)
-                self._add(number, batch, labels)
-                progress.update(len(labels))
-        progress.close()
+        with tqdm(unit=" images", disable=not sys.stderr.isatty()) as progress:
+            for number, source in enumerate(self.account.sources):
+                for batch in source.batches():
+                    labels = self._labels(batch, bad_labels)
+                    self._add(number, batch, labels)
+                    progress.update(len(labels))
         if bad_labels:
             place, *others = [f"{place}: {name!r:.80}" for name, place in bad_labels.items()]
             more = f"; also {listed(others)}" if others else ""
             raise UserError(f"{place}: {table.label_fault(next(iter(bad_labels)))}{more}")
-        self._white = decide.white_of(account, by_class=to_learn)
-        self._inverted = decide.inversion(account, self._white, invert)
-        self._check_constant(to_learn)
-        if account.found.rivals and not to_learn:
-            raise UserError(account.found.rivals)
 
     def _labels(self, batch: Batch, bad_labels: dict[str, str]) -> NDArray[np.str_]:
         """Return the labels of a batch; note those that cannot be labels, with a place of each."""
@@ -196,23 +175,7 @@ class UserImages:
             fitted = fit_images(values, self._fit, is_dark)
             fitted = fitted if fitted.dtype == np.uint8 else fitted.astype(np.float32)
             self._file.write(fitted.tobytes())
-            if self._fit != "mnist":
-                break
         self._batches.append((len(values), fitted.dtype))
-
-    def _check_constant(self, to_learn: bool) -> None:
-        facts, path = self.account.facts, self.account.root
-        constant = (facts["minimum"] == facts["maximum"]).to_numpy()
-        if constant.all() and to_learn:
-            raise UserError(
-                f"{path}: in each of the {len(facts)} images, all pixels are equal; nothing can be "
-                "learned from them"
-            )
-        if constant.any():
-            first = self.account.place(int(constant.argmax()))
-            self.account.warnings.append(
-                f"{first}: {constant.sum()} of {len(facts)} images are constant, this one first"
-            )
 
     def split(self, test_fraction: float) -> NDArray[np.bool_]:
         """Split into training and test images; return whether each image is for testing."""
@@ -241,23 +204,21 @@ class UserImages:
         labels = self.account.labels
         row = offset = 0
         for count, dtype in self._batches:
+            shape = (len(self._inks), count, table.PIXELS)
             self._file.seek(offset)
-            copies = len(self._inks) if self._fit == "mnist" else 1
-            block = self._file.read(copies * count * table.PIXELS * dtype.itemsize)
-            offset += len(block)
+            block = self._file.read(math.prod(shape) * dtype.itemsize)
+            versions = np.frombuffer(block, dtype).reshape(shape)
             rows = slice(row, row + count)
+            offset += len(block)
             row += count
-            versions = np.frombuffer(block, dtype).reshape(copies, count, table.PIXELS)
-            inverted = self._inverted[rows, None]
-            if self._fit == "mnist":
-                images = np.where(inverted, versions[-1], versions[0])
-            else:
-                images = versions[0]
+            plain, inverted = versions[0], versions[-1]
+            if self._fit != "mnist":
                 if dtype != np.uint8:
-                    images = np.rint(images * (255 / self._white)).clip(0, 255).astype(np.uint8)
+                    plain = np.rint(plain * (255 / self._white)).clip(0, 255).astype(np.uint8)
                 elif self._white == 1:  # only 0 and 1, among fractions
-                    images = images * np.uint8(255)
-                images = np.where(inverted, 255 - images, images)
+                    plain = plain * np.uint8(255)
+                inverted = 255 - plain
+            images = np.where(self._inverted[rows, None], inverted, plain)
             chosen = slice(None) if keep is None else keep[rows]
             if len(labels[rows][chosen]):
                 yield labels[rows][chosen], images[chosen]

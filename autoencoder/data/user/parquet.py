@@ -22,13 +22,7 @@ except ImportError:
 
 
 def describe(path: Path) -> list[Content]:
-    """Find out what the columns of a Parquet file are: pictures or pixels, and labels.
-
-    Raises
-    ------
-    UserError
-        If pyarrow is not installed, or the file is damaged or has no images.
-    """
+    """Find out what the columns of a Parquet file are: pictures or pixels, and labels."""
     if parquet is None:
         raise UserError(
             f"{path}: Parquet, which needs an optional package; install it with `pip install "
@@ -40,11 +34,9 @@ def describe(path: Path) -> list[Content]:
     except (arrow.ArrowException, OSError) as error:
         reason = f"{one_line(error):.200}"
         raise UserError(f"{path}: damaged ({reason}); replace it by a complete copy") from error
-    names = list(first)
-    cells = [_as_text(cell) for cell in first.values()]
-    columns = assign(path, names, cells, path.stem)
-    content = Content(path, path.name, columns.role, f"Parquet, {columns.describe(True)}")
-    content.fault = columns.fault
+    columns = assign(path, list(first), [_as_text(cell) for cell in first.values()], path.stem)
+    text = f"Parquet, {columns.describe(is_header=True)}"
+    content = Content(path, path.name, columns.role, text, columns.fault)
     content.images = lambda _: group(_items(path, file, columns))
     content.is_labelled = columns.label is not None
     return [content]

@@ -21,7 +21,9 @@ _MODES = {"1": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "L
 _MANY_PIXELS = 1 << 24  # of a JPEG that is decoded at a smaller scale
 
 
-def iter_batches(paths: list[Path], label: Callable[[Path], tuple[str, str]]) -> Iterator[Batch]:
+def iter_batches(
+    paths: list[Path], label: Callable[[Path], tuple[str | None, str]]
+) -> Iterator[Batch]:
     """Read pictures with the label and split of each, in their order.
 
     Files that cannot be read are reported together, after the last batch.

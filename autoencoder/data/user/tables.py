@@ -18,14 +18,8 @@ from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, one_line
 from autoencoder.data import table
-from autoencoder.data.user.batches import Batch, Content, Labels, Texts, rows_of, stem
-from autoencoder.data.user.columns import (
-    MIN_SIDE,
-    Columns,
-    assign,
-    is_header,
-    last_column_error,
-)
+from autoencoder.data.user.batches import Batch, Content, Labels, Texts, is_square, rows_of, stem
+from autoencoder.data.user.columns import Columns, assign, is_header, last_column_error
 from autoencoder.data.user.formats import open_stream
 
 log = logging.getLogger(__name__)
@@ -49,22 +43,14 @@ def describe(path: Path) -> list[Content]:
     """Find out from its first lines what a table contains.
 
     Cells are separated by commas, semicolons, tabs or spaces, quoted or not, in UTF-8 or UTF-16.
-
-    Raises
-    ------
-    UserError
-        If its columns are neither those of images nor of labels.
     """
     layout, first = _layout(path)
     columns = assign(path, layout.names, first, stem(path))
     text = f"{_SEPARATORS[layout.delimiter]}, {columns.describe(any(layout.names))}"
-    content = Content(path, path.name, columns.role, text)
-    if columns.role == "labels":
-        content.labels = lambda: _labels(path, layout, columns)
-    if columns.role != "images":
-        content.fault = columns.fault
-    content.is_labelled = columns.role == "images" and columns.label is not None
+    content = Content(path, path.name, columns.role, text, columns.fault)
     content.images = lambda _: _batches(path, layout, columns)
+    content.labels = lambda: _labels(path, layout, columns)
+    content.is_labelled = columns.label is not None
     return [content]
 
 
@@ -89,14 +75,7 @@ def _layout(path: Path) -> tuple[_Layout, list[str]]:
         text.detach()
     if not lines or not lines[0].strip():
         raise UserError(f"{path}: line 1 is blank, expected a header or an image")
-    # Names and padded numbers may contain the others, too.
-    counts = {mark: lines[0].strip(" ").count(mark) for mark in ";\t, "}
-    fitting = [mark for mark in ";\t," if _fits(counts[mark])]
-    is_numbers = re.fullmatch(r"(-?\d+(,\d+)?(e[+-]?\d+)?\s+)+", lines[0].strip() + " ", re.I)
-    if fitting == [","] and is_numbers and _fits(counts[" "]):
-        fitting = [" "]  # decimal commas
-    usual = max(",;\t ", key=lambda mark: (counts[mark] > 0 and mark != " ", counts[mark]))
-    delimiter = fitting[0] if fitting else usual if counts[usual] else ","
+    delimiter = _delimiter(lines[0])
     rows = [_cells(path, line, delimiter) for line in [*lines, comment]]
     first, second = rows[0], rows[1] if len(lines) > 1 else []
     header, lost = is_header(first)
@@ -113,10 +92,21 @@ def _layout(path: Path) -> tuple[_Layout, list[str]]:
     return _Layout(delimiter, encoding, skipped + header, names), row or names
 
 
+def _delimiter(line: str) -> str:
+    """Tell which separator makes an image of a first line, or else which one is in it."""
+    # Names and padded numbers may contain the others, too.
+    counts = {mark: line.strip(" ").count(mark) for mark in ";\t, "}
+    fitting = [mark for mark in ";\t," if _fits(counts[mark])]
+    is_numbers = re.fullmatch(r"(-?\d+(,\d+)?(e[+-]?\d+)?\s+)+", line.strip() + " ", re.I)
+    if fitting == [","] and is_numbers and _fits(counts[" "]):
+        return " "  # decimal commas
+    usual = max(",;\t ", key=lambda mark: (counts[mark] > 0 and mark != " ", counts[mark]))
+    return fitting[0] if fitting else usual if counts[usual] else ","
+
+
 def _fits(count: int) -> bool:
     """Tell whether a number of separators is that of an image with up to three other columns."""
-    squares = [cells for cells in range(count - 3, count + 2) if cells >= MIN_SIDE**2]
-    return any(math.isqrt(cells) ** 2 == cells for cells in squares)
+    return any(map(is_square, range(count - 3, count + 2)))
 
 
 def _cells(path: Path, line: str, delimiter: str) -> list[str]:
@@ -133,14 +123,14 @@ def _labels(path: Path, layout: _Layout, columns: Columns) -> Labels:
     if not frames:
         raise UserError(f"{path}: no row below the header, expected labels")
     frame = pd.concat(frames)
-
-    def column(number: int | None) -> Texts | None:
-        return None if number is None else frame[number].str.strip().to_numpy(str)
-
-    labels = column(columns.label)
+    labels = _texts(frame, columns.label)
     if labels is None:
         raise UserError(columns.fault)
-    return Labels(labels, column(columns.files), column(columns.split))
+    return Labels(labels, _texts(frame, columns.files), _texts(frame, columns.split))
+
+
+def _texts(frame: pd.DataFrame, column: int | None) -> Texts | None:
+    return None if column is None else frame[column].str.strip().to_numpy(str)
 
 
 def _batches(path: Path, layout: _Layout, columns: Columns) -> Iterator[Batch]:
@@ -151,14 +141,10 @@ def _batches(path: Path, layout: _Layout, columns: Columns) -> Iterator[Batch]:
     texts = [*columns.index, *(x for x in (columns.label, columns.split) if x is not None)]
     if columns.is_packed:
         texts += columns.pixels
-    blank = [x for x in range(len(layout.names)) if x in columns.index and not layout.names[x]]
     for start, frame in _frames(path, layout, texts):
-        _check_index(path, columns, frame, count, blank)
+        _check_index(path, columns, frame, count)
         values = _values(path, columns, frame, start)
-        labels, splits = (
-            None if column is None else frame[column].str.strip().to_numpy(str)
-            for column in (columns.label, columns.split)
-        )
+        labels = _texts(frame, columns.label)
         if columns.is_guess and labels is not None:
             for counter, column in ((first, frame.columns[0]), (last, frame.columns[-1])):
                 if len(counter) <= _MAX_DISTINCT:
@@ -173,6 +159,7 @@ def _batches(path: Path, layout: _Layout, columns: Columns) -> Iterator[Batch]:
             return f", column {columns.name(column)}"
 
         where = "" if columns.label is None else f", column {columns.name(columns.label)}"
+        splits = _texts(frame, columns.split)
         yield Batch(values, place, labels, splits, cell=cell, label_cell=where)
     if not count:
         raise UserError(f"{path}: no row below the header, expected at least one image")
@@ -229,12 +216,12 @@ def _frames(
                 line += len(frame)
         except pd.errors.EmptyDataError:
             return
-        except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        except (ValueError, pd.errors.ParserWarning) as error:
             reason = one_line(error).removeprefix("Error tokenizing data. C error: ")
-            expected = f"expected {len(layout.names)} cells in each line"
-            raise UserError(f"{path}: cannot be read as a table ({reason:.200}), {expected}") from (
-                error
-            )
+            raise UserError(
+                f"{path}: cannot be read as a table ({reason:.200}), expected {len(layout.names)} "
+                "cells in each line"
+            ) from error
 
 
 def _rows_before_blank_lines(frame: pd.DataFrame) -> int:
@@ -245,11 +232,9 @@ def _rows_before_blank_lines(frame: pd.DataFrame) -> int:
     return int(np.flatnonzero(filled.any(axis=1)).max(initial=-1)) + 1
 
 
-def _check_index(
-    path: Path, columns: Columns, frame: pd.DataFrame, first: int, blank: list[int]
-) -> None:
+def _check_index(path: Path, columns: Columns, frame: pd.DataFrame, first: int) -> None:
     """Check that a column that is taken for an index, of a table without header, counts up."""
-    for column in blank if not any(columns.names) else []:
+    for column in columns.index if not any(columns.names) else []:
         cells = frame[column].to_numpy(str)
         counts = (np.arange(first + base, first + base + len(cells)).astype(str) for base in (0, 1))
         if not any((cells == count).all() for count in counts) and set(cells) != {""}:
@@ -276,7 +261,7 @@ def _values(path: Path, columns: Columns, frame: pd.DataFrame, start: int) -> ND
     is_in_order = columns.pixels == list(range(first, last + 1))  # else, pandas copies
     pixels = frame.iloc[:, first : last + 1] if is_in_order else frame[columns.pixels]
     converted = {}
-    for column in [column for column, kind in pixels.dtypes.items() if kind.kind not in "iuf"]:
+    for column in pixels.select_dtypes(exclude="number"):
         numbers = pd.to_numeric(pixels[column].astype(str).str.replace(",", "."), errors="coerce")
         if (wrong := numbers.isna().to_numpy()).any():
             if columns.is_guess and wrong.all() and column == columns.pixels[-1]:
