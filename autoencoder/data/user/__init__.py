@@ -1,7 +1,7 @@
 """A user's images: find the sources, read them, account for them, decide.
 
 1. **Find** (`find`): a path becomes a list of sources. `formats` says which reader a file needs,
-   by its first bytes; a new format is one reader and one entry in `find.READERS`.
+   by its first bytes. A new format is a reader, its first bytes, and an entry in `find.READERS`.
 2. **Read** (`tables`, `arrays`, `pictures`, `parquet`): readers yield batches of values of any
    shape and type, bounded in bytes, and know nothing of ranges, inks, splits or sizes.
 3. **Account** (`account`): facts about each image, for every rule and every message.

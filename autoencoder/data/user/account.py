@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autoencoder.base.errors import UserError
 from autoencoder.data import table
 from autoencoder.data.names import listed
-from autoencoder.data.user.batches import UNLABELLED, Batch
+from autoencoder.data.user.batches import UNLABELLED, Batch, Texts
 from autoencoder.data.user.find import Found, Source, split_of
 from autoencoder.data.user.fit import border
 
@@ -45,9 +45,7 @@ class Account:
         """The sources that were found."""
         return self.found.sources
 
-    def add(
-        self, number: int, batch: Batch, values: NDArray[Any], labels: NDArray[np.str_]
-    ) -> None:
+    def add(self, number: int, batch: Batch, values: NDArray[Any], labels: Texts) -> None:
         """Note the facts of a batch of a source, given its grey values (n, height, width).
 
         They are in 0..255 if the format defines white.
@@ -105,7 +103,7 @@ class Account:
         return pd.DataFrame(columns)
 
     @property
-    def labels(self) -> NDArray[np.str_]:
+    def labels(self) -> Texts:
         """The label of each image."""
         column = self.facts["label"].cat
         return np.array(column.categories, str)[column.codes]

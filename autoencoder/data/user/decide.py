@@ -11,6 +11,7 @@ from autoencoder.base.errors import UserError
 from autoencoder.data import table
 from autoencoder.data.names import listed
 from autoencoder.data.user.account import Account
+from autoencoder.data.user.batches import Texts
 
 Flags = NDArray[np.bool_]
 
@@ -191,42 +192,39 @@ def check_copies(account: Account, in_test: Flags) -> None:
     facts = account.facts
     images = facts[["digest", "source"]].assign(split=np.where(in_test, "test", "train"))
     images = images[(facts["minimum"] < facts["maximum"]).to_numpy()]  # blank images are alike
-    is_given = set(facts["split"].unique()) >= {"train", "test"}
-    for key in ("source", "split") if is_given else ("source",):
+    is_split = set(facts["split"].unique()) >= {"train", "test"}
+    for key in ("source", "split") if is_split else ("source",):
         kinds = images.drop_duplicates(["digest", key])
         sizes = kinds[key].value_counts()
         shared = kinds[kinds["digest"].duplicated(keep=False)]
-        pairs: dict[Any, int] = (
-            shared.merge(shared, on="digest").value_counts([f"{key}_x", f"{key}_y"]).to_dict()
-        )
+        pairs = shared.merge(shared, on="digest").value_counts([f"{key}_x", f"{key}_y"])
+        counts: dict[Any, int] = pairs.to_dict()
         holders: dict[Any, list[Any]] = {}
-        for (one, other), count in pairs.items():
+        for (one, other), count in counts.items():
             if one != other and count == sizes[one] > 1 and (count < sizes[other] or one > other):
                 holders.setdefault(one, []).append(other)
         if holders:
             copied = sorted(holders, key=lambda one: -len(holders[one]))
-            copied_names, names = (
-                [f"the {x} images" if key == "split" else account.sources[x].name for x in found]
-                for found in (copied, holders[copied[0]])
-            )
+            names: dict[Any, str] = {"train": "the train images", "test": "the test images"}
+            names |= {number: source.name for number, source in enumerate(account.sources)}
             raise UserError(
-                f"{account.root}: {listed(copied_names, 1)}: probably the same data as "
-                f"{listed(names)}: all its {sizes[copied[0]]} different images are there, too; "
-                "move one of them out of it"
+                f"{account.root}: {listed([names[x] for x in copied], 1)}: probably the same data "
+                f"as {listed([names[x] for x in holders[copied[0]]])}: all its "
+                f"{sizes[copied[0]]} different images are there, too; move one of them out of it"
             )
-    copies = images[images["digest"].duplicated()]
+    digests, is_test = images["digest"], images["split"] == "test"
+    copies = digests[digests.duplicated()]
     if len(copies):
         last = copies.index[0]
-        first = images.index[(images["digest"] == images["digest"][last]).to_numpy().argmax()]
-        train, test = (set(images["digest"][images["split"] == x]) for x in ("train", "test"))
-        across = int(images["digest"][images["split"] == "test"].isin(train & test).sum())
+        first = digests.index[digests == copies[last]][0]
+        across = int(digests[is_test].isin(digests[~is_test]).sum())
         account.warnings.append(
             f"{account.place(last)}: the same image as {account.place(first)}; {len(copies)} "
             f"images are copies of others, {across} test images are among the training images"
         )
 
 
-def draw_test_rows(labels: NDArray[np.str_], test_fraction: float) -> Flags:
+def draw_test_rows(labels: Texts, test_fraction: float) -> Flags:
     """Draw test rows, stratified by class: each class gets its share to within one row.
 
     Refuse a share, 0..1, that leaves no row to test on, or none to train on.

@@ -62,18 +62,13 @@ def _items(path: Path, file: Any, columns: Columns) -> Iterator[Item]:
             pixels = np.stack([table[x].to_numpy(zero_copy_only=False) for x in columns.pixels], 1)
         for index, (label, split) in enumerate(zip(labels, splits, strict=True)):
             place = f"{path}: row {row + index + 1}"
-            image, white = (
-                _image(table[columns.pixels[0]][index].as_py(), place)
-                if columns.is_packed
-                else (pixels[index].reshape(columns.side, columns.side), None)
-            )
-            yield (
-                image,
-                white,
-                place,
-                classes[int(label)] if classes and label else label,
-                split or "",
-            )
+            white = None
+            if columns.is_packed:
+                image, white = _image(table[columns.pixels[0]][index].as_py(), place)
+            else:
+                image = pixels[index].reshape(columns.side, columns.side)
+            name = classes[int(label)] if classes and label else label
+            yield image, white, place, name, split or ""
         row += len(rows)
 
 

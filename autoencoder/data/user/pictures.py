@@ -65,9 +65,10 @@ def read_picture(file: Any, path: Path) -> tuple[NDArray[Any], float]:
         except OSError as error:
             if error.errno is not None:  # of the file system
                 raise
-            reason = explanation(path) or one_line(error)
+            reason = one_line(error)
             if isinstance(error, UnidentifiedImageError):
-                reason = explanation(path) or f"none of {', '.join(_FORMATS)}, or damaged"
+                reason = f"none of {', '.join(_FORMATS)}, or damaged"
+            reason = explanation(path) or reason
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             reason = f"{str(error).split(',')[0]}: shrink it with `magick {path.name} -resize "
             reason += f"2000x2000 small-{path.name}`"
