@@ -1,8 +1,7 @@
 """Train the autoencoder on the training table and keep the weights of its best epoch.
 
-An interrupted run resumes after its last complete epoch when the stage is run again with the same
-parameters, data, code and kind of machine, and ends with the same bytes. With several processes,
-only rank 0 logs and writes; all of them read the table.
+An interrupted run resumes after its last complete epoch when it is run again with the same inputs,
+and ends with the same bytes. With several processes, only rank 0 logs and writes.
 """
 
 import logging

@@ -64,7 +64,7 @@ def test_readme_s_review_is_of_the_committed_run(record: dict[str, dict[str, str
     bce = f"{quoted_metrics()['bce']:.5f}"
     for scheme in ("light", "dark"):
         text = record["text"][f"review-{scheme}.png"]
-        assert f"Worse: bce {bce} → " in text, "make review of README's experiment, make screenshots"
+        assert f"Worse: bce {bce} → " in text, "make screenshots after README's review"
         with Image.open(DOCS / f"review-{scheme}.png") as picture:
             brightness = picture.convert("L").getpixel((1, 1))
         assert isinstance(brightness, int)
