@@ -44,8 +44,14 @@ def make(environment: Path, *arguments: str, **variables: str) -> list[str]:
     """The arguments that a target gives to python, without its module; nothing is set up."""
     result = subprocess.run(
         [
-            *("make", "--silent", "--file", str(ROOT / "Makefile"), f"VENV={environment}"),
-            *("--old-file=setup", "--old-file=repository", *arguments),
+            "make",
+            "--silent",
+            "--file",
+            str(ROOT / "Makefile"),
+            f"VENV={environment}",
+            "--old-file=setup",
+            "--old-file=repository",
+            *arguments,
         ],
         cwd=environment.parent,
         env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | variables,
@@ -70,7 +76,9 @@ def test_no_value_is_code(environment: Path, value: str) -> None:
         "",
     ]
     assert make(environment, "explore", f"OUT={value}") == [f"--out={value}", ""]
-    assert make(environment, "anomaly", f"OTHER={value}") == ["--", value, ""]
+    assert make(environment, "preview", f"DATA={value}") == ["--", value, ""]
+    found = make(environment, "bench", f"NAME={value}", f"OTHER={value}")
+    assert found == [f"--other={value}", value, ""]
     assert make(environment, "soak", f"SEED={value}")[-1] == value
 
 

@@ -60,6 +60,7 @@ def test_the_screenshots_show_the_committed_run(record: dict[str, dict[str, str]
     assert record["md5"] == current, "take them again: make screenshots"
 
 
+@pytest.mark.process
 def test_readme_s_review_is_of_the_committed_run(record: dict[str, dict[str, str]]) -> None:
     bce = f"{quoted_metrics()['bce']:.5f}"
     for scheme in ("light", "dark"):
