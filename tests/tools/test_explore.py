@@ -2,6 +2,7 @@ import base64
 import io
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,8 @@ def relabelled(names: list[str]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
 def test_the_page_has_the_layers_of_the_network() -> None:
     model = network(torch.from_numpy(IMAGES), z_size=5).plain()
     layers = affine_layers(model)
-    assert [(layer["inputs"], layer["outputs"]) for layer in layers] == [
-        *((784, 512), (512, 256), (256, 5)),
-        *((5, 256), (256, 512), (512, 784)),
-    ]
+    sizes = [784, 512, 256, 5, 256, 512, 784]
+    assert [(layer["inputs"], layer["outputs"]) for layer in layers] == [*pairwise(sizes)]
     for layer in model.modules():
         if isinstance(layer, torch.nn.Linear):
             with torch.no_grad():
@@ -218,13 +217,11 @@ def test_the_numbers_are_those_of_pytorch(page: Page, model: Autoencoder) -> Non
     ("z_size", "activation"),
     [
         (70, "gelu"),
-        *(
-            pytest.param(z_size, activation, marks=pytest.mark.slow)
-            for z_size, activation in (
-                *((1, "sigmoid"), (4096, "sigmoid")),
-                *((8, "relu"), (8, "tanh"), (8, "silu")),
-            )
-        ),
+        pytest.param(1, "sigmoid", marks=pytest.mark.slow),
+        pytest.param(4096, "sigmoid", marks=pytest.mark.slow),
+        pytest.param(8, "relu", marks=pytest.mark.slow),
+        pytest.param(8, "tanh", marks=pytest.mark.slow),
+        pytest.param(8, "silu", marks=pytest.mark.slow),
     ],
 )
 def test_any_model_has_its_page(
@@ -655,9 +652,8 @@ def test_unlabelled_images_have_one_colour(
     write(file, page_facts(model, np.array(["image"] * 120), IMAGES, noise=0))
     page = open_page(file)
     assert page.locator("#legend").is_hidden()
-    assert page.locator("#group option").all_inner_texts() == [
-        *("some images", "worst reconstructions"),
-    ]
+    groups = page.locator("#group option").all_inner_texts()
+    assert groups == ["some images", "worst reconstructions"]
 
 
 LUMINANCE = """(element) => {
