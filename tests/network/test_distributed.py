@@ -176,7 +176,7 @@ def two_machines(project: Project, other: Project, how: str) -> list[str]:
 def test_two_machines_train_together(project: Project, tmp_path: Path, how: str) -> None:
     project.run("python", *TRAIN)
     alone = losses(project)
-    project.run("git", "clean", "--quiet", "--force")
+    project.run("git", "clean", "--quiet", "--force", "-d")
     other = project.copy(tmp_path / "other")
     said = two_machines(project, other, how)
     wrote = [(side.root / "m.safetensors").exists() for side in (project, other)]
