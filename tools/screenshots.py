@@ -81,17 +81,22 @@ def draw_three(page: Page) -> None:
     page.mouse.move(0, 0)
 
 
-def point_at_the_map(page: Page) -> None:
-    """Move the mouse to a dot of the map, which shows its image."""
+def position_on_map(page: Page, index: int) -> tuple[float, float]:
+    """Return where in the window a dot of the map is."""
     x, y = page.evaluate(
         """index => {
             const box = document.getElementById("map").getBoundingClientRect();
             const [x, y] = place(mapPoints[index], box.width, box.height);
             return [box.left + x, box.top + y];
         }""",
-        POINTED_AT,
+        index,
     )
-    page.mouse.move(x, y)
+    return x, y
+
+
+def point_at_the_map(page: Page) -> None:
+    """Move the mouse to a dot of the map, which shows its image."""
+    page.mouse.move(*position_on_map(page, POINTED_AT))
 
 
 # For each screenshot, what is done first, where it begins, and the elements that it shows.

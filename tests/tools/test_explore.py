@@ -32,6 +32,7 @@ from tools.explore import (
     principal_components,
     write,
 )
+from tools.screenshots import position_on_map
 
 HOSTILE = ["<script>alert(1)</script>", "</script><b>", "it's &amp; ${name}", "x" * 64]
 
@@ -550,15 +551,7 @@ def test_interpolation_in_latent_space_and_in_pixels(page: Page) -> None:
 def dot(page: Page, index: int) -> tuple[float, float]:
     """Where on the screen a dot of the map is."""
     page.locator("#map").scroll_into_view_if_needed()
-    x, y = page.evaluate(
-        """index => {
-            const box = document.getElementById("map").getBoundingClientRect();
-            const [x, y] = place(mapPoints[index], box.width, box.height);
-            return [box.left + x, box.top + y];
-        }""",
-        index,
-    )
-    return x, y
+    return position_on_map(page, index)
 
 
 def test_the_map_shows_and_selects_images(page: Page) -> None:
