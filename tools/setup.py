@@ -59,8 +59,14 @@ DOWNLOADS = {
     "keyring-provider": [],
 }
 KEPT_OF_UV = {
-    *("UV_CACHE_DIR", "UV_NO_CACHE", "UV_LINK_MODE", "UV_CONCURRENT_DOWNLOADS"),
-    *("UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS"),
+    "UV_CACHE_DIR",
+    "UV_NO_CACHE",
+    "UV_LINK_MODE",
+    "UV_CONCURRENT_DOWNLOADS",
+    "UV_HTTP_TIMEOUT",
+    "UV_HTTP_RETRIES",
+    "UV_NATIVE_TLS",
+    "UV_SYSTEM_CERTS",
 }
 # What uv is configured with, in its variables and in uv.toml, as pip's settings.
 SETTINGS_OF_UV = {

@@ -55,7 +55,9 @@ def draw_losses(base: Run, current: Run) -> Figure:
     for run, colour in ((base, BASE), (current, CURRENT)):
         for series, line in (("train", "--"), ("validation", "-")):
             axis.plot(
-                *(run.losses["epoch"], run.losses[series], line),
+                run.losses["epoch"],
+                run.losses[series],
+                line,
                 color=colour,
                 label=f"{run.name}, {series}",
             )
