@@ -35,7 +35,8 @@ def main(paths: Paths, inputs: Inputs) -> None:
         )
         if params.invert is True:  # auto: they are all white on black
             train, test = (
-                ((labels, 255 - images) for labels, images in chunks) for chunks in (train, test)
+                (chunk._replace(images=255 - chunk.images) for chunk in chunks)
+                for chunks in (train, test)
             )
     else:
         original = Path(params.dataset)

@@ -54,13 +54,12 @@ def main(paths: Paths, inputs: Inputs) -> None:
             "`dvc repro --force --single-item train`, then `dvc repro`"
         )
     train, test = table.read(paths.train), table.read(paths.test)
-    labels = test[0]
     metrics, bce = score(model, train, test)
     with atomic_write(paths.metrics) as partial:
         rounded = {name: round(value, 6) for name, value in metrics.items()}
         partial.write_text(json.dumps(rounded, indent=2) + "\n")
-    by_class = pd.DataFrame({"label": labels, "bce": bce}).groupby("label")["bce"]
-    in_order = labels[table.first_row_per_label(labels)]
+    by_class = pd.DataFrame({"label": test.labels, "bce": bce}).groupby("label")["bce"]
+    in_order = test.labels[table.first_row_per_label(test.labels)]
     with atomic_write(paths.classes) as partial:
         classes = by_class.agg(images="size", bce="mean").reindex(in_order)
         classes.to_csv(partial, float_format="%.6f")
@@ -68,8 +67,9 @@ def main(paths: Paths, inputs: Inputs) -> None:
         made_from["test_md5"] = file_digest(paths.test, "md5")
         partial.write_text(json.dumps(made_from, indent=2) + "\n")
     log.info(
-        "test BCE %.5f (floor %.5f, mean image %.5f); MSE %.5f (PCA %.5f)",
-        *(metrics[name] for name in ("bce", "bce_floor", "bce_mean_image", "mse", "mse_pca")),
+        "test BCE %(bce).5f (floor %(bce_floor).5f, mean image %(bce_mean_image).5f); "
+        "MSE %(mse).5f (PCA %(mse_pca).5f)",
+        metrics,
     )
 
 

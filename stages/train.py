@@ -61,7 +61,7 @@ def train(paths: Paths, inputs: Inputs, world: World) -> None:
     device = choose_device(params.device, world)
     # The table's array is not named, so that its memory is freed after the split.
     training, validation = split_validation(
-        torch.from_numpy(table.read(paths.table)[1]), params.validation_fraction, params.seed
+        torch.from_numpy(table.read(paths.table).images), params.validation_fraction, params.seed
     )
     network = build_network(training, params).to(device)
     trainer = Trainer(network, training.to(device), validation.to(device), params, world)

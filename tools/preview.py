@@ -84,7 +84,7 @@ def main() -> None:
         some = []
         for labels, images in chunks:
             chosen = first_of_each_class(labels, seen)
-            some.append((labels[chosen], images[chosen]))
+            some.append(table.Chunk(labels[chosen], images[chosen]))
         parts.append((name, some))
     with atomic_write(arguments.out) as partial:
         draw(parts).save(partial, "PNG")

@@ -1,4 +1,6 @@
-"""Errors that a user can fix."""
+"""Errors that a user can fix, and the parts of their messages."""
+
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -11,3 +13,9 @@ class UserError(Exception):
 def one_line(message: object) -> str:
     """Put a library's message, which may have several lines, on one."""
     return " ".join(str(message).split())
+
+
+def listed(items: Sequence[object], most: int = 20, separator: str = ", ") -> str:
+    """List paths or names for a message, the first of many."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return separator.join(map(str, items[:most])) + more

@@ -244,7 +244,7 @@ def read_published_split(dataset: Dataset, root: Path, files: Files) -> Iterator
             count += len(images)
             if len(labels) == len(images):
                 upright = images.transpose(0, 2, 1) if dataset.transposed else images
-                yield np.array(dataset.classes)[labels], upright
+                yield table.Chunk(np.array(dataset.classes)[labels], upright)
     if count != len(numbers):
         raise UserError(
             f"{dataset.path(root, files.labels)}: {len(numbers)} labels, expected one for each of "

@@ -1,7 +1,6 @@
-"""Names of files: those of systems and editors, which are no data, and lists in messages."""
+"""Names of files: those of systems and editors are no data."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 # Hidden files; indexes, thumbnails and recycle bins of Windows, macOS and network storage; backups
@@ -18,9 +17,3 @@ _LITTER = re.compile(
 def is_visible(path: Path, root: Path) -> bool:
     """Tell whether a path below `root` is the user's, not one of a system or editor."""
     return not any(map(_LITTER.fullmatch, path.relative_to(root).parts))
-
-
-def listed(items: Sequence[object], most: int = 20) -> str:
-    """List paths or names for a message, the first of many."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(map(str, items[:most])) + more

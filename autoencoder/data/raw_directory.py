@@ -13,10 +13,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed
 from autoencoder.base.files import PARTIAL_PATTERN, file_digest
 from autoencoder.data.datasets import is_published
-from autoencoder.data.names import listed
 
 log = logging.getLogger(__name__)
 

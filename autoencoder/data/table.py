@@ -9,13 +9,13 @@ from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed, one_line
 from autoencoder.base.files import atomic_write, named_errors
 
 log = logging.getLogger(__name__)
@@ -24,18 +24,12 @@ SIDE = 28
 PIXELS = SIDE * SIDE
 COLUMNS = ["label", *(f"{row + 1}x{column + 1}" for row in range(SIDE) for column in range(SIDE))]
 
-# Labels, a str array of shape (n,), and their images, uint8 of shape (n, 784) or (n, 28, 28).
-Chunk = tuple[NDArray[np.str_], NDArray[np.uint8]]
-
 _ROWS = 2048  # to write at a time
 # Bytes to read at a time. pandas takes about 20 ms for each block on top of the time for its rows.
 _SMALL_BLOCK, _FAST_BLOCK = 1 << 22, 1 << 24
 _MAX_LINE = 1 << 22  # bytes
 _MAX_CLASSES = 100  # to list in the log
 
-LABEL_RULE = (
-    "printable text without comma, quotation mark or outer spaces, that is no formula of = + - @"
-)
 _JOINERS = "\u200c\u200d"  # invisible, but they change words of Persian and Hindi
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -55,25 +49,22 @@ _CSV_FORMAT: dict[str, Any] = {
 }
 
 
-def write(path: Path, chunks: Iterable[Chunk]) -> Counter[str]:
-    """Write labels and images as a table, in the order given.
+class Chunk(NamedTuple):
+    """Some rows of a table.
 
-    Parameters
-    ----------
-    path : Path
-        The CSV file to create or replace.
-    chunks : iterable of (str array of shape (n,), uint8 array of shape (n, 28, 28) or (n, 784))
-        Labels, and grey values from 0 black to 255 white.
+    `labels` is a str array (n,), `images` uint8, (n, 784) or (n, 28, 28), grey values 0 black to
+    255 white.
+    """
 
-    Returns
-    -------
-    Counter
-        Number of images of each label.
+    labels: NDArray[np.str_]
+    images: NDArray[np.uint8]
 
-    Raises
-    ------
-    UserError
-        If a label cannot be written as it is, for instance because it contains a comma.
+
+def write(path: Path, chunks: Iterable[tuple[NDArray[np.str_], NDArray[np.uint8]]]) -> Counter[str]:
+    """Write chunks, or plain pairs of labels and images, as a table, in the order given.
+
+    Returns the number of images of each label. Raises UserError if a label cannot be written as it
+    is, for instance because it contains a comma.
     """
     # Looking up the text of a value is ten times as fast as formatting it. The texts are padded
     # with NUL to one width so that they can be an array; the padding is dropped at the end.
@@ -101,32 +92,21 @@ def write(path: Path, chunks: Iterable[Chunk]) -> Counter[str]:
 
 
 def describe_classes(classes: Counter[str]) -> str:
-    """List classes with their numbers of images, the first of many."""
-    names = in_order(classes)
-    listed = ", ".join(f"{name}: {classes[name]}" for name in names[:_MAX_CLASSES])
-    more = f" and {len(names) - _MAX_CLASSES} more" if len(names) > _MAX_CLASSES else ""
-    return f"{len(names)} classes: {listed}{more}"
+    """List classes with their numbers of images."""
+    counts = [f"{name}: {classes[name]}" for name in in_order(classes)]
+    return f"{len(counts)} classes: {listed(counts, _MAX_CLASSES)}"
 
 
 def read(path: Path) -> Chunk:
-    """Read a table, checking every cell.
+    """Read a table, checking every cell; its images have the shape (n, 784).
 
-    Parameters
-    ----------
-    path : Path
-        A CSV file with the header `COLUMNS`, and a label and integers 0..255 in each row. A
-        byte-order mark and Windows line ends are accepted.
-
-    Returns
-    -------
-    labels : str array of shape (n,)
-    images : uint8 array of shape (n, 784)
-        Grey values, 0 black to 255 white, in the row order of the file.
+    The file has the header `COLUMNS`, and a label and integers 0..255 in each row. A byte-order
+    mark and Windows line ends are accepted.
 
     Raises
     ------
     UserError
-        If the header differs, a line does not have 785 cells, a label breaks `LABEL_RULE`, a pixel
+        If the header differs, a line does not have 785 cells, a label has a `label_fault`, a pixel
         is not an integer 0..255, the file is truncated or has no row. The message names the file,
         line and column, what was found and what was expected.
     OSError
@@ -139,7 +119,7 @@ def read(path: Path) -> Chunk:
         labels.append(chunk_labels)
         images[count : count + len(chunk)] = chunk
         count += len(chunk)
-    return np.concatenate(labels), images[:count]
+    return Chunk(np.concatenate(labels), images[:count])
 
 
 def iter_chunks(path: Path) -> Iterator[Chunk]:
@@ -173,11 +153,6 @@ def mean_border(images: NDArray[np.uint8]) -> float:
     inner = square[:, 1:-1, 1:-1]
     total = int(square.sum(dtype=np.int64)) - int(inner.sum(dtype=np.int64))
     return total / (square.size - inner.size)
-
-
-def is_valid_label(text: str) -> bool:
-    """Tell whether a text may be a label, by `LABEL_RULE`."""
-    return label_fault(text) is None
 
 
 def is_number(text: str) -> bool:
@@ -219,13 +194,13 @@ def _read(path: Path, block_bytes: int) -> Iterator[Chunk]:
                 labels, images, size = _parse(block)
             except (ValueError, OverflowError, pd.errors.ParserError) as error:
                 _raise_fault(path, header)
-                reason = " ".join(str(error).split())
+                reason = one_line(error)
                 raise _fault(f"{path}: cannot be read as a table ({reason:.200})") from error
             # pandas also accepts 1.0, a missing last line end and others.
             if size != len(block) and not checked:
                 _raise_fault(path, header)
                 checked = True
-            yield labels, images
+            yield Chunk(labels, images)
 
 
 def _parse(block: bytes) -> tuple[NDArray[np.str_], NDArray[np.uint8], int]:
@@ -240,7 +215,7 @@ def _parse(block: bytes) -> tuple[NDArray[np.str_], NDArray[np.uint8], int]:
     labels = frame.pop("label").to_numpy(str)
     images = np.ascontiguousarray(frame.to_numpy())
     names, counts = np.unique(labels, return_counts=True)
-    if not all(map(is_valid_label, names)):
+    if any(map(label_fault, names)):
         raise ValueError("a label is not valid")
     size = sum(len(name.encode()) * n for name, n in zip(names, counts.tolist(), strict=True))
     # A comma or newline after each cell, and the digits of each pixel.
@@ -300,5 +275,6 @@ def _raise_fault(path: Path, header: bytes) -> None:
                         f"{place}, column {column}: {cell.decode('latin-1')[:40]!r}, "
                         "expected an integer 0..255"
                     )
-            if not is_valid_label(name := label.decode(errors="replace")):
-                raise _fault(f"{place}, column label: {name[:80]!r}, expected {LABEL_RULE}")
+            name = label.decode(errors="replace")
+            if fault := label_fault(name):
+                raise _fault(f"{place}, column label: {name[:80]!r}: {fault}")

@@ -163,10 +163,10 @@ def probe_accuracies(
         probe_accuracy and probe_accuracy_pca, 0..1; empty if all training labels are the same, or
         none of them is a test label, which is logged.
     """
-    classes = np.unique(train[0])
+    classes = np.unique(train.labels)
     if len(classes) < 2:
         return {}
-    if not np.isin(classes, test[0]).any():
+    if not np.isin(classes, test.labels).any():
         log.warning("no probe_accuracy: the training and the test table have no label in common")
         return {}
     mean, components = map(torch.from_numpy, pca)
@@ -183,7 +183,7 @@ def probe_accuracies(
             yield (batch.double() / 255 - mean) @ kept
 
     return {
-        name: probe_accuracy(codes(train[1]), train[0], codes(test[1]), test[0])
+        name: probe_accuracy(codes(train.images), train.labels, codes(test.images), test.labels)
         for name, codes in (("probe_accuracy", latent), ("probe_accuracy_pca", linear))
     }
 
@@ -212,20 +212,19 @@ def score(
         If the model is no better than the mean training image as every reconstruction, or all test
         images equal that image.
     """
-    train_images, images = train[1], test[1]
-    bce_train, _ = per_image_losses(model, torch.from_numpy(train_images))
-    bce, mse = per_image_losses(model, torch.from_numpy(images))
-    floor = entropy(images)
-    pca = principal_components(train_images)
+    bce_train, _ = per_image_losses(model, torch.from_numpy(train.images))
+    bce, mse = per_image_losses(model, torch.from_numpy(test.images))
+    floor = entropy(test.images)
+    pca = principal_components(train.images)
     metrics = {
         "bce": bce.mean().item(),
         "bce_train": bce_train.mean().item(),
         "bce_gap": (bce.mean() - bce_train.mean()).item(),
         "bce_floor": floor,
         "bce_excess": bce.mean().item() - floor,
-        "bce_mean_image": cross_entropy(images.mean(0) / 255, train_images.mean(0) / 255),
+        "bce_mean_image": cross_entropy(test.images.mean(0) / 255, train.images.mean(0) / 255),
         "mse": mse.mean().item(),
-        "mse_pca": pca_mse(pca, images, model.z_size),
+        "mse_pca": pca_mse(pca, test.images, model.z_size),
         **probe_accuracies(model, pca, train, test),
     }
     if metrics["bce_mean_image"] - floor < 1e-6:

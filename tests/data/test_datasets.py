@@ -90,8 +90,8 @@ def test_pieces_keep_labels_and_images_together(
     pieces = list(read_published_split(dataset, tmp_path, dataset.train))
     assert len(pieces) == 50
     labels, images = concatenate(pieces)
-    assert (labels == named(train_digits)[0]).all()
-    assert (images == named(train_digits)[1]).all()
+    assert (labels == named(train_digits).labels).all()
+    assert (images == named(train_digits).images).all()
 
 
 @pytest.mark.parametrize(

@@ -70,15 +70,27 @@ def test_bad_cell_is_named(path: Path, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value",
-    ["", " 5", "5 ", '"5"', "a\0", "\0", "a\tb", "\N{NO-BREAK SPACE}", "=1+1", b"\xff", "a\rb"],
+    ("value", "fault"),
+    [
+        ("", "a blank label"),
+        ("\N{NO-BREAK SPACE}", "a blank label"),
+        (" 5", "spaces around"),
+        ("5 ", "spaces around"),
+        ('"5"', "the character '\"' cannot"),
+        ("a\0", r"the character '\\x00' cannot"),
+        ("\0", r"the character '\\x00' cannot"),
+        ("a\tb", r"the character '\\t' cannot"),
+        ("a\rb", r"the character '\\r' cannot"),
+        ("=1+1", "a spreadsheet would execute it"),
+        (b"\xff", "bytes that are not UTF-8"),
+    ],
 )
-def test_bad_label_is_named(path: Path, value: str | bytes) -> None:
+def test_bad_label_is_named(path: Path, value: str | bytes, fault: str) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     new = value.encode() if isinstance(value, str) else value
     lines[2] = new + lines[2][1:]
     path.write_bytes(b"".join(lines))
-    with pytest.raises(UserError, match=r"digits.csv: line 3, column label: .*expected printable"):
+    with pytest.raises(UserError, match=rf"digits.csv: line 3, column label: .*: {fault}"):
         table.read(path)
 
 
@@ -121,8 +133,8 @@ def test_chunks_are_the_table(
     monkeypatch.setattr(table, "_SMALL_BLOCK", 10_000)
     labels, images = zip(*table.iter_chunks(path), strict=True)
     assert max(map(len, labels)) < 10
-    assert (np.concatenate(labels) == named(test_digits)[0]).all()
-    assert (np.concatenate(images) == named(test_digits)[1]).all()
+    assert (np.concatenate(labels) == named(test_digits).labels).all()
+    assert (np.concatenate(images) == named(test_digits).images).all()
 
 
 @pytest.mark.parametrize(

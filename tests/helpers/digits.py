@@ -36,7 +36,7 @@ def draw_digits(count: int, seed: int) -> Digits:
 def named(digits: Digits) -> table.Chunk:
     """The digits as in a table: labels are strings, images have 784 pixels."""
     labels, images = digits
-    return labels.astype(str), images.reshape(-1, table.PIXELS)
+    return table.Chunk(labels.astype(str), images.reshape(-1, table.PIXELS))
 
 
 def write_pictures(directory: Path, digits: Digits) -> None:
@@ -51,13 +51,13 @@ def as_written(digits: Digits) -> table.Chunk:
     """The labels and images of `write_pictures`, in the order of the directories."""
     labels, images = named(digits)
     order = np.argsort(labels, kind="stable")
-    return np.char.add("digit ", labels[order]), images[order]
+    return table.Chunk(np.char.add("digit ", labels[order]), images[order])
 
 
 def concatenate(chunks: Iterable[table.Chunk]) -> table.Chunk:
     """The labels and images of all chunks."""
     labels, images = zip(*chunks, strict=True)
-    return np.concatenate(labels), np.concatenate(images).reshape(-1, table.PIXELS)
+    return table.Chunk(np.concatenate(labels), np.concatenate(images).reshape(-1, table.PIXELS))
 
 
 def publish(dataset: Dataset, directory: Path, train: Digits, test: Digits) -> Dataset:

@@ -75,7 +75,7 @@ def test_pca_with_all_components_loses_nothing(train: Images, test: Images) -> N
 
 def labelled(images: Images) -> table.Chunk:
     """The images with labels in turn."""
-    return (np.arange(len(images)) % 2).astype(str), images
+    return table.Chunk((np.arange(len(images)) % 2).astype(str), images)
 
 
 def test_scores_agree_with_what_training_measured(train: Images, test: Images) -> None:
@@ -109,7 +109,7 @@ def test_a_model_that_learned_nothing_is_an_error(train: Images, test: Images) -
 
 def test_images_that_are_all_the_same_are_an_error(train: Images) -> None:
     same = labelled(train[:1].repeat(20, axis=0))
-    model = build_network(torch.from_numpy(same[1]), parameters()).plain()
+    model = build_network(torch.from_numpy(same.images), parameters()).plain()
     with pytest.raises(UserError, match="all test images are the same as the mean training image"):
         score(model, same, same)
 
@@ -119,9 +119,9 @@ def test_the_probe_needs_two_classes_in_both_tables(
 ) -> None:
     model = build_network(torch.from_numpy(train), parameters())
     pca = principal_components(train)
-    one = (np.full(len(train), "unlabelled"), train)
+    one = table.Chunk(np.full(len(train), "unlabelled"), train)
     assert probe_accuracies(model, pca, one, labelled(test)) == {}
-    renamed = (np.char.add("digit ", labelled(test)[0]), test)
+    renamed = table.Chunk(np.char.add("digit ", labelled(test).labels), test)
     assert probe_accuracies(model, pca, labelled(train), renamed) == {}
     assert "have no label in common" in caplog.text
     both = probe_accuracies(model, pca, labelled(train), labelled(test))

@@ -50,7 +50,7 @@ def test_user_data_goes_through_the_pipeline_and_a_change_runs_it_again(
 
     put_user_data(project, draw_digits(310, seed=5), kind)
     assert project.stages_run(project.run("dvc", "repro")) == stages
-    assert len(table.read(project.root / "data/train.csv")[0]) == 279
+    assert len(table.read(project.root / "data/train.csv").labels) == 279
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_any_name_of_the_user_s_data_can_be_given(fresh_project: Project, name: 
     assert f"data/incoming/{name}.dvc\0" in fresh_project.run("git", "ls-files", "-z")
     fresh_project.run("sh", "-c", f"dvc exp run {NAMES[name]} convert")
     assert fresh_project.params()["dataset"] == f"data/incoming/{name}"
-    assert len(table.read(fresh_project.root / "data/train.csv")[0]) == 40
+    assert len(table.read(fresh_project.root / "data/train.csv").labels) == 40
 
 
 def test_all_of_the_user_s_data_can_be_added_as_dvc_says(fresh_project: Project) -> None:

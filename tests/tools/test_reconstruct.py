@@ -53,7 +53,7 @@ def test_grey_images_have_no_high_excess_and_percentiles_are_of_the_reference(
 ) -> None:
     """Every reconstruction of a grey image has a high BCE; that of white noise is bad as well."""
     noise = np.random.default_rng(0).integers(0, 256, (1, 784), np.uint8)
-    some = table.read(ran.root / "data/test.csv")[1][:3]
+    some = table.read(ran.root / "data/test.csv").images[:3]
     strange = np.concatenate([np.zeros((1, 784), np.uint8), noise, some])
     table.write(tmp_path / "strange.csv", [(np.array(list("abcde")), strange)])
     made, scores = tmp_path / "made.csv", tmp_path / "scores.csv"

@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
-from autoencoder.data.names import listed
 from autoencoder.data.user.batches import UNLABELLED, Batch, Texts
 from autoencoder.data.user.find import Found, Source, split_of
 from autoencoder.data.user.fit import border

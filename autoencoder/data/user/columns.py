@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
-from autoencoder.data.names import listed
 from autoencoder.data.user.batches import LABELS, MIN_SIDE, Role, is_square, role_of
 from autoencoder.data.user.formats import PICTURES
 

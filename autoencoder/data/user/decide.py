@@ -7,9 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
-from autoencoder.data.names import listed
 from autoencoder.data.user.account import Account
 from autoencoder.data.user.batches import Texts
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
-from autoencoder.data.names import is_visible, listed
+from autoencoder.data.names import is_visible
 from autoencoder.data.user import arrays, parquet, pictures, tables
 from autoencoder.data.user.batches import Batch, Content, Split, role_of, stem, words
 from autoencoder.data.user.formats import PICTURES, explanation, identify, is_company

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from autoencoder.base.cli import Option
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
-from autoencoder.data.names import listed
 from autoencoder.data.user import decide
 from autoencoder.data.user.account import Account
 from autoencoder.data.user.batches import UNLABELLED, Batch
@@ -221,4 +220,4 @@ class UserImages:
             images = np.where(self._inverted[rows, None], inverted, plain)
             chosen = slice(None) if keep is None else keep[rows]
             if len(labels[rows][chosen]):
-                yield labels[rows][chosen], images[chosen]
+                yield table.Chunk(labels[rows][chosen], images[chosen])

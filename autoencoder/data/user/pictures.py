@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-from autoencoder.base.errors import UserError, one_line
+from autoencoder.base.errors import UserError, listed, one_line
 from autoencoder.base.files import named_errors
-from autoencoder.data.names import listed
 from autoencoder.data.user.batches import Batch, Item, group
 from autoencoder.data.user.formats import PICTURES, explanation
 
