@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -60,20 +59,13 @@ def run_stage(
 ) -> None:
     """Parse the command line of a stage, or of a tool that works like one, and run it.
 
+    `main` receives the paths of the command line and the `Inputs` read from them. `paths` is a
+    dataclass whose fields become the options: ``Annotated[Path, Reads("help text")]``, with
+    `Writes` or `Option` for others. A ``Path | None`` may be left out. `uses` are the parameters
+    that the program reads from params.yaml.
+
     It is an error if an output is also an input or another output, or a directory that contains
     one, or if the inputs have changed when `main` returns.
-
-    Parameters
-    ----------
-    main : callable
-        Receives the paths of the command line and the `Inputs` read from them.
-    paths : type
-        A dataclass whose fields become the options: ``Annotated[Path, Reads("help text")]``, with
-        `Writes` or `Option` for others. A ``Path | None`` may be left out.
-    description : str
-        What the program does, for ``--help``.
-    uses : sequence of str
-        The parameters that the program reads from params.yaml.
     """
 
     def parse_and_run() -> None:
@@ -121,27 +113,16 @@ def _parse(
 
 
 def refuse_overwriting(inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
-    """Check that no output takes the place of an input or of another output.
+    """Raise UserError if an output is an input or another output, or a directory that contains one.
 
-    Parameters
-    ----------
-    inputs, outputs : mapping of str to Path
-        By the names of their options.
-
-    Raises
-    ------
-    UserError
-        If an output is also an input or another output, or a directory that contains one.
+    Inputs and outputs are given by the names of their options.
     """
-    pairs = [
-        *combinations(outputs.items(), 2),
-        *((output, read) for output in outputs.items() for read in inputs.items()),
-    ]
-    for (name, path), (other_name, other) in pairs:
-        if _contains(path, other) or (other_name in outputs and _contains(other, path)):
-            raise UserError(
-                f"{path}: --{name} would overwrite --{other_name} {other}; choose another path"
-            )
+    for name, path in outputs.items():
+        for other_name, other in {**inputs, **outputs}.items():
+            if other_name != name and _contains(path, other):
+                raise UserError(
+                    f"{path}: --{name} would overwrite --{other_name} {other}; choose another path"
+                )
 
 
 def _contains(path: Path, other: Path) -> bool:

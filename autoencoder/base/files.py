@@ -22,19 +22,12 @@ PARTIAL_PATTERN = ".*.partial"
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`, and rename it to `path` if the block succeeds.
 
-    Parameters
-    ----------
-    path : Path
-        The file to create or replace; missing parent directories are created. A link is replaced,
-        not followed. A pipe or character device, such as ``/dev/stdout``, receives the content at
-        the end instead.
+    Missing parent directories are created. A link is replaced, not followed. A pipe or character
+    device, such as ``/dev/stdout``, receives the content at the end instead.
 
-    Yields
-    ------
-    Path
-        An empty file ``.NAME.RANDOM.partial``, NAME shortened, in the same directory, locked while
-        the block runs. It is deleted if the block raises; those that killed processes left are
-        deleted, too.
+    The temporary file, ``.NAME.RANDOM.partial`` with NAME shortened, is empty at first and locked
+    while the block runs. It is deleted if the block raises; those that killed processes left are
+    deleted, too.
 
     Raises
     ------
@@ -46,11 +39,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
         block, keep that name.
     """
     if _is_stream(path):
-        with tempfile.TemporaryDirectory() as directory:
-            partial = Path(directory, path.name)
-            partial.touch()
-            yield partial
-            with named_errors(path), partial.open("rb") as content, _open_stream(path) as stream:
+        with tempfile.NamedTemporaryFile() as content:
+            yield Path(content.name)
+            with named_errors(path), _open_stream(path) as stream:
                 shutil.copyfileobj(content, stream)
         return
     with named_errors(path):
@@ -84,11 +75,12 @@ def _is_stream(path: Path) -> bool:
 
 def _descriptor(path: Path) -> int | None:
     """Return the descriptor of this process that a path such as /dev/stdout stands for, if any."""
-    target = path.parent / path.readlink() if path.is_symlink() else path
-    while target.is_symlink() and target.parent.resolve() != Path(f"/proc/{os.getpid()}/fd"):
-        target = target.parent / target.readlink()
-    in_descriptors = target.parent.resolve() == Path(f"/proc/{os.getpid()}/fd")
-    return int(target.name) if in_descriptors and target.name.isdecimal() else None
+    descriptors = Path(f"/proc/{os.getpid()}/fd")
+    while path.parent.resolve() != descriptors:
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+    return int(path.name) if path.name.isdecimal() else None
 
 
 def _open_stream(path: Path) -> IO[bytes]:
@@ -126,16 +118,8 @@ def _create_partial(path: Path) -> tuple[int, Path]:
 def process_lock(path: Path) -> Iterator[None]:
     """Let one process at a time run the block; the system frees the lock of a killed one.
 
-    Parameters
-    ----------
-    path : Path
-        The file to lock, which receives the process ID. It stays, because another process may
-        have opened it already.
-
-    Raises
-    ------
-    UserError
-        If another process holds the lock; the message contains its process ID.
+    The file to lock receives the process ID. It stays, because another process may have opened it
+    already. Raises UserError with the process ID if another process holds the lock.
     """
     with ExitStack() as stack:
         # Without a lock file, on a full disk for instance: writing the outputs will report that.

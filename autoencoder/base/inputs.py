@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed
 from autoencoder.base.modules import loaded_modules
 from autoencoder.base.params import FILE, Params, read_params
 
@@ -21,16 +21,8 @@ Signature = tuple[int, int, int]
 class Inputs:
     """The inputs of a program when it started.
 
-    Attributes
-    ----------
-    params : Params
-        The parameters that it uses.
-    paths : tuple of Path
-        The files and directories that it reads.
-    files : dict of Path to Signature
-        The regular files among them and in them.
-    code : dict of str to str
-        Digest of each module of autoencoder and stages that it had loaded, by relative path.
+    `files` has the signature of each regular file at or below `paths`; `code` has the digest of
+    each loaded module of autoencoder and stages, by relative path.
     """
 
     params: Params
@@ -40,21 +32,10 @@ class Inputs:
 
     @classmethod
     def read(cls, paths: Iterable[Path], uses: Sequence[str]) -> "Inputs":
-        """Record the current inputs.
+        """Record the current inputs; the paths may be missing.
 
-        Parameters
-        ----------
-        paths : iterable of Path
-            Files and directories that the program reads; they may be missing.
-        uses : sequence of str
-            The parameters that it uses. If there are none, params.yaml is not needed.
-
-        Raises
-        ------
-        UserError
-            If params.yaml is not valid.
-        OSError
-            If params.yaml cannot be read.
+        Without `uses`, the names of the parameters, params.yaml is not needed. Raises UserError if
+        it is not valid, and OSError if it cannot be read.
         """
         paths = tuple(paths)
         return cls(
@@ -65,13 +46,7 @@ class Inputs:
         )
 
     def check_unchanged(self) -> None:
-        """Compare the inputs with the current ones.
-
-        Raises
-        ------
-        UserError
-            If one of them has changed.
-        """
+        """Raise UserError if the inputs are no longer what they were."""
         before = self.params.model_dump()
         now = Inputs.read(self.paths, list(before))
         changed = [
@@ -87,12 +62,11 @@ class Inputs:
         changed += [
             f"{file} has changed"
             for file, digest in self.code.items()
-            if now.code.get(file) != digest
+            if digest != now.code.get(file)
         ]
         if changed:
-            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise UserError(
-                f"{'; '.join(changed[:3])}{more}, so the result would not match its inputs; "
+                f"{listed(changed, 3, '; ')}, so the result would not match its inputs; "
                 "run it again, or undo the change and then run it again to keep its progress"
             )
 

@@ -28,16 +28,10 @@ def loaded_modules() -> dict[str, str]:
 
 
 def module_digest(content: bytes) -> str:
-    """Compute the SHA-256 of a module's code, the same with every version of Python.
+    """Compute the SHA-256 of a module's code, in UTF-8; the same with every version of Python.
 
     Comments, docstrings and blank lines do not count: a program that differs in them alone computes
-    the same.
-
-    Parameters
-    ----------
-    content : bytes
-        The module's source, UTF-8. What Python cannot parse, such as a file that is being edited,
-        counts as a whole.
+    the same. What Python cannot parse, such as a file that is being edited, counts as a whole.
     """
     with suppress(SyntaxError, ValueError, tokenize.TokenError):
         content = _without_comments(content.decode()).encode()

@@ -121,21 +121,9 @@ class Params(BaseModel):
 def read_params(names: Iterable[str], path: Path = FILE) -> Params:
     """Read and validate the whole file; return the parameters that were asked for.
 
-    Parameters
-    ----------
-    names : iterable of str
-        The parameters that the caller uses. Reading any other raises AttributeError, so that a
-        stage cannot depend on a parameter that it does not declare.
-    path : Path
-        A YAML mapping of parameter names to values.
-
-    Raises
-    ------
-    UserError
-        If the file is not a mapping, or a parameter is unknown, missing, of the wrong type or out
-        of range. The message is one line and names every parameter at fault.
-    OSError
-        If the file is missing or cannot be read.
+    Reading any other raises AttributeError, so that a stage cannot depend on a parameter that it
+    does not declare. Raises UserError as `parse_params` and `validate_params` do, and OSError if
+    the file cannot be read.
     """
     with named_errors(path):
         content = path.read_bytes()
@@ -146,10 +134,7 @@ def read_params(names: Iterable[str], path: Path = FILE) -> Params:
 def parse_params(content: bytes, source: object = FILE) -> dict[str, Any]:
     """Parse the contents of params.yaml, without validation.
 
-    Raises
-    ------
-    UserError
-        If they are not a YAML mapping; the message begins with `source`.
+    Raises UserError if they are not a YAML mapping; the message begins with `source`.
     """
     try:
         # DVC's parser. PyYAML reads some values differently: 010 is 8 there and 10 here.
@@ -166,11 +151,8 @@ def parse_params(content: bytes, source: object = FILE) -> dict[str, Any]:
 def validate_params(values: Mapping[str, Any], source: object = FILE) -> Params:
     """Validate the values of all parameters.
 
-    Raises
-    ------
-    UserError
-        If one is unknown, missing, of the wrong type or out of range. The message is one line,
-        begins with `source` and names every parameter at fault.
+    Raises UserError if one is unknown, missing, of the wrong type or out of range. The message is
+    one line, begins with `source` and names every parameter at fault.
     """
     try:
         return Params.model_validate(values)

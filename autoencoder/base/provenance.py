@@ -9,33 +9,26 @@ def differences(
     parameters: Mapping[str, Any],
     train_md5: str,
     code: Mapping[str, str],
+    **environment: object,
 ) -> list[str]:
-    """Describe where the lineage of a model differs from what is given.
+    """Describe where a lineage, as `stages.train` records it, differs from what is given.
 
-    Parameters
-    ----------
-    lineage : mapping
-        What `stages.train` recorded in the model, of which parameters, train_md5 and code are
-        compared.
-    parameters : mapping of str to value
-        Values of at least the recorded parameters.
-    train_md5 : str
-        MD5 of the training table.
-    code : mapping of str to str
-        Digest of at least the recorded modules, by relative path, as `module_digest` computes it.
-
-    Returns
-    -------
-    list of str
-        Phrases such as ``z_size was 16, is 32``.
+    `parameters` and `code`, which maps relative paths to values of `module_digest`, may have more
+    entries than are recorded. The environment is compared as far as it is given. Returns phrases
+    such as ``z_size was 16, is 32``.
     """
     recorded = lineage.get("parameters", {})
     found = [
-        f"{name} was {recorded.get(name)!r}, is {parameters.get(name)!r}"
+        f"{name} was {recorded[name]!r}, is {parameters.get(name)!r}"
         for name in recorded
         if recorded[name] != parameters.get(name)
     ]
     if lineage.get("train_md5") != train_md5:
         found.append("the training table was different")
     files = lineage.get("code", {})
-    return found + [f"{name} was different" for name in files if files[name] != code.get(name)]
+    found += [f"{name} was different" for name in files if files[name] != code.get(name)]
+    return found + [
+        f"{name} was {lineage.get(name)}, is {value}"
+        for name, value in environment.items()
+        if lineage.get(name) != value
+    ]

@@ -26,15 +26,8 @@ class Checkpoints:
     """The checkpoint of a run, next to those of other runs that were interrupted.
 
     A run with other inputs, after a typo in a parameter for instance, does not touch the checkpoint
-    of the run before it. Each has the digest of its lineage as its name.
-
-    Parameters
-    ----------
-    directory : Path
-        Where the checkpoints are; created when the first one is saved.
-    lineage : mapping
-        What distinguishes this run from others, as JSON values: parameters, train_md5, code, and
-        the environment.
+    of the run before it. Each has the digest of its lineage as its name: of the parameters,
+    train_md5, code and the environment, as JSON values.
     """
 
     KEPT = 3  # at most, the one of this run included; the oldest ones are deleted
@@ -57,15 +50,12 @@ class Checkpoints:
     def load(self) -> dict[str, Tensor] | None:
         """Read the state of this run; log that it resumes, and which other runs could.
 
-        Returns
-        -------
-        dict of str to Tensor, or None
-            None if this run has no checkpoint, or it is damaged, which is logged.
+        Returns None if this run has no checkpoint, or it is damaged, which is logged.
         """
         for path in self._others():
             with suppress(*_DAMAGED), safe_open(path, "pt") as file:
                 facts = _facts(file)
-                reason = "; ".join(self._differences(facts["lineage"]))
+                reason = "; ".join(differences(facts["lineage"], **self.lineage))
                 log.info("%s: kept, epoch %d of another run: %s", path, facts["epoch"], reason)
         try:
             with safe_open(self.path, "pt") as file:
@@ -89,18 +79,6 @@ class Checkpoints:
         """Return the checkpoints of other runs, the newest first."""
         paths = [path for path in self.directory.glob("*.safetensors") if path != self.path]
         return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-
-    def _differences(self, other: Mapping[str, Any]) -> list[str]:
-        """Describe in what the lineage of another run differs from this one's."""
-        mine = self.lineage
-        found = differences(other, mine["parameters"], mine["train_md5"], mine["code"])
-        compared = ("parameters", "train_md5", "code")
-        environment = [
-            f"{name} was {other.get(name)}, is {mine[name]}"
-            for name in mine
-            if name not in compared and other.get(name) != mine[name]
-        ]
-        return found + environment
 
 
 def _facts(file: Any) -> dict[str, Any]:

@@ -10,6 +10,12 @@ def test_the_current_inputs_differ_in_nothing() -> None:
     assert differences(LINEAGE, *CURRENT) == []
 
 
+def test_the_environment_is_compared_if_it_is_given() -> None:
+    trained = LINEAGE | {"device": "cpu"}
+    assert differences(trained, *CURRENT) == []
+    assert differences(trained, *CURRENT, device="cuda") == ["device was cpu, is cuda"]
+
+
 def test_each_difference_is_named() -> None:
     assert differences(LINEAGE, {"z_size": 32}, "b", {}) == [
         "z_size was 16, is 32",
