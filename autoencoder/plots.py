@@ -66,11 +66,8 @@ def code_grid(z_size: int) -> NDArray[np.intp]:
     The image is the rectangle that is closest to a square. If that is more than three times as wide
     as high, as for a prime number, it is about a square, and the last row is shorter and centred.
 
-    Returns
-    -------
-    int array of shape (h, 2 w)
-        Which number each cell shows, or -1. Each number takes two columns, because a centred row
-        may be shifted by half a number.
+    Returns an array (h, 2 w) of which number each cell shows, or -1. Each number takes two columns,
+    because a centred row may be shifted by half a number.
     """
     rows = max(n for n in range(1, math.isqrt(z_size) + 1) if z_size % n == 0)
     columns = z_size // rows
@@ -87,12 +84,8 @@ def code_grid(z_size: int) -> NDArray[np.intp]:
 class Row:
     """A row of a figure: tiles next to each other, float arrays of shape (n, h, w).
 
-    Attributes
-    ----------
-    limits : tuple of float
-        The values of the first and the last colour.
-    height : float
-        Of a tile, as a share of its width.
+    `limits` are the values of the first and the last colour; `height` is that of a tile, as a share
+    of its width.
     """
 
     name: str
@@ -106,20 +99,11 @@ class Row:
 def draw_reconstructions(
     model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8], noise: float = 0
 ) -> Figure:
-    """Draw images, their latent codes, their reconstructions and the differences in four rows.
+    """Draw images, uint8 (n, 784), their codes, reconstructions and differences in four rows.
 
-    With noise, a row of noisy images follows the images. Codes and reconstructions are those of the
-    noisy images; differences and BCE compare the reconstructions with the clean images.
-
-    Parameters
-    ----------
-    model : Autoencoder
-        On the CPU.
-    labels : str array of shape (n,)
-        Titles of the images.
-    images : uint8 array of shape (n, 784)
-    noise : float
-        Maximum noise per pixel, 0..1, drawn with a fixed seed.
+    With noise, drawn with a fixed seed, a row of noisy images follows the images. Codes and
+    reconstructions are those of the noisy images; differences and BCE compare the reconstructions
+    with the clean images. The model is on the CPU.
     """
     x = to_unit_range(torch.from_numpy(images))
     inputs = add_noise(x, noise, torch.Generator().manual_seed(0)) if noise else x
@@ -148,14 +132,8 @@ def draw_worst(
 ) -> Figure:
     """Draw images, their reconstructions and the differences, `WORST_ACROSS` next to each other.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        On the CPU.
-    labels : str array of shape (n,)
-    images : uint8 array of shape (n, 784)
-    numbers : int array of shape (n,)
-        The place of each image in its table, 1 for the first.
+    `images` is uint8, (n, 784), the model is on the CPU, and `numbers` has the place of each image
+    in its table, 1 for the first.
     """
     x = to_unit_range(torch.from_numpy(images))
     _, rows, bce = _reconstruct(model, x, x)
@@ -178,15 +156,7 @@ def draw_worst(
 def _reconstruct(
     model: Autoencoder, inputs: Tensor, x: Tensor
 ) -> tuple[NDArray[np.float32], list[Row], list[float]]:
-    """Reconstruct images `x` from inputs.
-
-    Returns
-    -------
-    codes : float32 array of shape (n, z_size)
-    rows : list of Row
-        Images, reconstructions and their differences.
-    bce : list of float
-    """
+    """Reconstruct images `x` from inputs; return codes, three rows and the BCE of each image."""
     with torch.no_grad():
         codes = model.encode(inputs)
         logits = model.decoder(codes)
@@ -229,14 +199,8 @@ def _draw_rows(
 ) -> None:
     """Draw rows below each other, the titles of the columns above and their BCE below.
 
-    Parameters
-    ----------
-    figure : Figure or SubFigure
-        Of `_size`.
-    heading : str
-        What the titles say, line by line.
-    columns : int
-        How many tiles a row has room for.
+    The figure is of `_size`. `heading` says, line by line, what the titles are; `columns` is how
+    many tiles a row has room for.
     """
     title_lines = len(heading.splitlines())
     width, height = _size(rows, columns, title_lines)
@@ -289,14 +253,8 @@ def frame_losses(axis: Axes, runs: Sequence[pd.DataFrame]) -> None:
     """Scale the axes of loss curves so that the epochs after the first can be told apart.
 
     The first epoch's losses, which are often far above all others, may be cut off. The last epoch
-    gets a tick.
-
-    Parameters
-    ----------
-    axis : Axes
-        With everything drawn that must stay in view below the curves.
-    runs : sequence of DataFrame
-        Columns epoch, train and validation.
+    gets a tick. Whatever else must stay in view below the curves is drawn on the axis already. Each
+    run has the columns epoch, train and validation.
     """
     last = max(int(run["epoch"].iloc[-1]) for run in runs)
     step = next(
@@ -315,12 +273,8 @@ def frame_losses(axis: Axes, runs: Sequence[pd.DataFrame]) -> None:
 def draw_losses(losses: pd.DataFrame, floor: float) -> Figure:
     """Draw the loss of each epoch, and below the curves the entropy of the test pixels.
 
-    Parameters
-    ----------
-    losses : DataFrame
-        Columns epoch, train and validation.
-    floor : float
-        The BCE that no reconstruction of the test images falls below.
+    `losses` has the columns epoch, train and validation. No reconstruction of the test images has a
+    BCE below `floor`.
     """
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axis = figure.subplots()

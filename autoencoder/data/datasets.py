@@ -43,20 +43,10 @@ class Files:
 class Dataset:
     """A published data set, in torchvision's layout ``<root>/<folder>/raw/<file>``.
 
-    Attributes
-    ----------
-    folder : str
-        torchvision's name for the data set's directory, which is that of its class.
-    digests : dict of str to str
-        Published digest of each file, in hexadecimal: the SHA-256 of an uncompressed file, or the
-        MD5 that torchvision checks of a compressed one, which is stored compressed.
-    train, test : Files
-    classes : tuple of str
-        Class name of each numeric label.
-    transposed : bool
-        Whether the images are stored transposed.
-    extended_labels : bool
-        Whether each label is the first of eight 32-bit numbers.
+    `digests` has the published digest of each file, in hexadecimal: the SHA-256 of an uncompressed
+    file, or the MD5 that torchvision checks of a compressed one, which is stored compressed.
+    `classes` has the name of each numeric label. With `transposed`, the images are stored
+    transposed; with `extended_labels`, each label is the first of eight 32-bit numbers.
     """
 
     folder: str
@@ -75,12 +65,8 @@ class Dataset:
     def open(self, root: Path, name: str) -> Iterator[IO[bytes]]:
         """Open a file that `Files` names for reading, uncompressed.
 
-        Raises
-        ------
-        UserError
-            If the file turns out to be damaged, now or while it is read.
-        OSError
-            If it cannot be read.
+        Raises UserError if the file turns out to be damaged, now or while it is read, and OSError
+        if it cannot be read.
         """
         file_name, _, member = name.partition("/")
         path = self.path(root, file_name)
@@ -213,27 +199,10 @@ def has_digest(path: Path, expected: str) -> bool:
 
 
 def read_published_split(dataset: Dataset, root: Path, files: Files) -> Iterator[table.Chunk]:
-    """Read a split of a published data set, in chunks and bounded memory.
+    """Read the training or the test split of a data set, in chunks and bounded memory.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    root : Path
-        Root of torchvision's layout.
-    files : Files
-        The training or the test split of the data set.
-
-    Yields
-    ------
-    labels : str array of shape (n,)
-        Class names.
-    images : uint8 array of shape (n, 28, 28)
-        Upright, grey values from 0 black to 255 white, in the order of the files.
-
-    Raises
-    ------
-    UserError
-        If a file is damaged, the numbers of labels and images differ, or a label is out of range.
+    Yields class names and upright images, (n, 28, 28), in the order of the files. Raises UserError
+    if a file is damaged, the numbers of labels and images differ, or a label is out of range.
     """
     numbers = _read_labels(dataset, root, files.labels)
     path = dataset.path(root, files.images)

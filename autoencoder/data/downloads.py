@@ -51,14 +51,8 @@ def fetch_dataset(
 ) -> None:
     """Make `raw` contain the files of a published data set, byte for byte, and nothing else.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    raw : RawDirectory
-        Root of torchvision's layout.
-    sources : iterator of (str, Download)
-        Where to download from, best first, each with its name for messages. The next one is
-        requested only if those before it failed.
+    The sources, each with its name for messages, are tried in their order, which is the best first;
+    the next one is requested only if those before it failed.
 
     Raises
     ------

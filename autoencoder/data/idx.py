@@ -24,33 +24,15 @@ def iter_chunks(
     dtype: Any = np.uint8,
     hint: str = _REDOWNLOAD_HINT,
 ) -> Iterator[NDArray[Any]]:
-    """Read an IDX file in chunks and bounded memory.
+    """Read an uncompressed IDX file in chunks of shape (n, *item) and bounded memory.
 
     The format (LeCun, Cortes and Burges, "The MNIST database"): two zero bytes, a byte for the
-    element type, a byte for the number of dimensions, each dimension's size as a big-endian 32-bit
-    integer, then the elements in row-major order.
+    element type, here uint8 or int32, a byte for the number of dimensions, each dimension's size as
+    a big-endian 32-bit integer, then the elements in row-major order.
 
-    Parameters
-    ----------
-    file : binary file
-        Uncompressed, positioned at its start.
-    name : str
-        Name of the file for messages.
-    item : tuple of int
-        Shape of one item: (28, 28) for an image, () for a label.
-    dtype : uint8 or big-endian int32
-    hint : str
-        What to do if the file is damaged, for messages.
-
-    Yields
-    ------
-    array of `dtype`, of shape (n, *item)
-
-    Raises
-    ------
-    UserError
-        If the magic number or the header does not match `item` and `dtype`, there is no element,
-        or the file ends before or after the last one.
+    `item` is the shape of one item: (28, 28) for an image, () for a label. Messages begin with
+    `name` and end with `hint`. Raises UserError if the magic number or the header does not match
+    `item` and `dtype`, there is no element, or the file ends before or after the last one.
     """
     dtype = np.dtype(dtype)
     magic = file.read(4)

@@ -17,15 +17,9 @@ log = logging.getLogger(__name__)
 
 
 def copy_user_data(source: Path, raw: RawDirectory) -> None:
-    """Make `raw` contain a copy of a user's file or directory, and nothing else.
+    """Make `raw` contain a copy of a user's file or directory, under its name, and nothing else.
 
     Hidden files, those of file managers and directories without files are skipped.
-
-    Parameters
-    ----------
-    source : Path
-    raw : RawDirectory
-        The copy keeps the source's name.
 
     Raises
     ------

@@ -21,15 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class RawDirectory:
-    """A directory whose files are copies, and the directory of the user's data.
-
-    Parameters
-    ----------
-    path : Path
-        The directory; it need not exist.
-    incoming : Path
-        The directory that user data is copied from; it need not exist.
-    """
+    """A directory of copies, and `incoming`, that of the user's data; both may be missing."""
 
     def __init__(self, path: Path, incoming: Path) -> None:
         self.path = path
@@ -38,18 +30,9 @@ class RawDirectory:
     def prepare(self, expected: Collection[Path], changed: Collection[Path]) -> None:
         """Check, before anything is written, that the directory can be made to match.
 
-        Parameters
-        ----------
-        expected : collection of Path
-            All files that are to be there in the end.
-        changed : collection of Path
-            Those of them that have to be written.
-
-        Raises
-        ------
-        UserError
-            If the directory contains other files whose content would be lost, or if a file to write
-            or delete is behind a link.
+        `expected` are all files that are to be there in the end, `changed` those of them that have
+        to be written. Raises UserError if the directory contains other files whose content would be
+        lost, or if a file to write or delete is behind a link.
         """
         obsolete = self._extra_files(expected)
         if unique := self._only_copies(obsolete):

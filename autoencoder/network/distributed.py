@@ -37,12 +37,8 @@ REPORT_S = 10  # of waiting for the other processes, after which a line says so
 class World:
     """The processes of a run, and the place of this one among them.
 
-    Attributes
-    ----------
-    rank, world_size : int
-        Number of this process, 0 for the one that logs and writes, and count of all processes.
-    local_rank, local_world_size : int
-        The same for the processes on this machine.
+    `rank` is the number of this process, 0 for the one that logs and writes; the local numbers
+    count the processes on this machine.
     """
 
     rank: int = 0
@@ -72,13 +68,7 @@ class World:
         return tensor
 
     def check_same(self, lineage: Mapping[str, Any]) -> None:
-        """Compare what each process trains with, as JSON values.
-
-        Raises
-        ------
-        UserError
-            In every process, if any of them differs from rank 0.
-        """
+        """Raise UserError in every process if one of them has another lineage than rank 0."""
         mine = torch.tensor(list(hashlib.sha256(json.dumps(lineage).encode()).digest()))
         rank_zero = mine.clone()
         self.broadcast([rank_zero])
@@ -135,12 +125,8 @@ def _joining(world: World, address: str) -> Iterator[None]:
 def process_group() -> Iterator[World]:
     """Join the process group that torchrun started, and leave it at the end.
 
-    User errors are reported once per machine, by its first process.
-
-    Yields
-    ------
-    World
-        `SINGLE` without torchrun.
+    Yields `SINGLE` without torchrun. User errors are reported once per machine, by its first
+    process.
     """
     environment = os.environ if distributed.is_torchelastic_launched() else {}
     if environment.get("WORLD_SIZE", "1") == "1":
@@ -173,26 +159,9 @@ class AutogradStep:
     DistributedDataParallel averages the gradients over the processes. The loss is a sum over
     images, so each process multiplies its own by the number of processes.
 
-    Parameters
-    ----------
-    network : TrainingNetwork
-        Trained in place, after `flatten`.
-    optimizer : AdamW
-        Of the parameter that `flatten` returned, which receives the gradients.
-    images : uint8 tensor of shape (n, 784)
-        The training images, on the network's device.
-    batch_size : int
-        Images per step, over all processes.
-    noise : float
-        Noise added to the input, not to the target of the loss, by `add_noise`.
-    world : World
-        `SINGLE` for a plain step through autograd.
-
-    Attributes
-    ----------
-    generator : Generator
-        Source of the noise, on the model's device. The caller seeds it, with the same seed in every
-        process: each draws the noise of the whole batch.
+    The arguments are those of `step.Step`; `batch_size` counts the images of all processes. Each of
+    them must seed `generator`, the source of the noise on the device of the images, with the same
+    seed, because each draws the noise of the whole batch.
     """
 
     def __init__(
@@ -218,16 +187,9 @@ class AutogradStep:
     def __call__(self, rows: Tensor, learning_rate: float) -> Tensor:
         """Take a step on the BCE, summed over pixels and the images of all processes.
 
-        Parameters
-        ----------
-        rows : int64 tensor of shape (batch_size,)
-            Indices of the images of the batch, over all processes.
-        learning_rate : float
-
-        Returns
-        -------
-        float tensor of shape ()
-            This process's share of the BCE before the update, mean over pixels and images.
+        `rows`, int64 (batch_size,), are the indices of the batch's images, over all processes.
+        Returns this process's share of the BCE before the update, mean over pixels and images,
+        shape ().
         """
         x = to_unit_range(self.images[rows])
         inputs = add_noise(x, self.noise, self.generator) if self.noise else x

@@ -17,15 +17,10 @@ _ROW = re.compile(r"[0-9]+(,[0-9]+\.[0-9]+){2}")
 
 @dataclass(frozen=True)
 class Epoch:
-    """The losses of one pass over the training images.
+    """The losses of one pass over the training images; `epoch` is 1 for the first.
 
-    Attributes
-    ----------
-    epoch : int
-        1 for the first.
-    train, validation : float
-        BCE, mean over pixels and images: of the training images during the epoch, and of the
-        validation images at its end.
+    BCE, mean over pixels and images: `train` of the training images during the epoch, `validation`
+    of the validation images at its end.
     """
 
     epoch: int
@@ -46,17 +41,8 @@ def write_losses(path: Path, history: Iterable[Epoch]) -> None:
 def read_losses(path: Path) -> pd.DataFrame:
     """Read a file that `write_losses` wrote, checking every cell.
 
-    Returns
-    -------
-    DataFrame
-        Columns epoch, train and validation.
-
-    Raises
-    ------
-    UserError
-        If a line has a different form, the last line is incomplete or there is no row.
-    OSError
-        If the file cannot be read.
+    Raises UserError if a line has a different form, the last line is incomplete or there is no row,
+    and OSError if the file cannot be read.
     """
     with named_errors(path):
         *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n")

@@ -25,21 +25,11 @@ Components = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @torch.no_grad()
 def per_image_losses(model: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the reconstruction losses of each image.
+    """Compute the BCE and the MSE of each image's reconstruction.
 
-    Parameters
-    ----------
-    model : Autoencoder
-    images : uint8 tensor of shape (n, 784)
-        Grey values, 0 black to 255 white, on the model's device.
-
-    Returns
-    -------
-    bce : float64 tensor of shape (n,), on the CPU
-        Binary cross-entropy of the grey values and the reconstruction, natural logarithm, mean over
-        pixels.
-    mse : float64 tensor of shape (n,), on the CPU
-        Squared difference between grey values and reconstruction, both in 0..1, mean over pixels.
+    `images` is uint8, (n, 784), on the model's device. Both losses are float64, (n,), on the CPU:
+    the binary cross-entropy of grey values in 0..1 and reconstruction, natural logarithm, and their
+    squared difference, each a mean over pixels.
     """
     # Allocated once: small tensors kept from each batch would end up between the large temporary
     # ones and keep their memory from being reused (gigabytes for all of EMNIST).
@@ -57,10 +47,8 @@ def per_image_losses(model: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor
 def cross_entropy(target: NDArray[np.float64], prediction: NDArray[np.float64]) -> float:
     """Compute the binary cross-entropy, natural logarithm, mean over all elements.
 
-    Parameters
-    ----------
-    target, prediction : float64 arrays that broadcast to one shape
-        Between 0 and 1. As in PyTorch's BCELoss, logarithms are clamped to at least -100.
+    The arrays, 0..1, broadcast to one shape. As in PyTorch's BCELoss, logarithms are clamped to at
+    least -100.
     """
     with np.errstate(divide="ignore"):
         log_p, log_q = np.log(prediction).clip(-100), np.log1p(-prediction).clip(-100)
@@ -68,23 +56,16 @@ def cross_entropy(target: NDArray[np.float64], prediction: NDArray[np.float64]) 
 
 
 def entropy(images: NDArray[np.uint8]) -> float:
-    """Compute the mean entropy of the pixels, the lower bound of the BCE of any reconstruction.
+    """Compute the mean entropy of the pixels of images, uint8 (n, 784), natural logarithm.
 
-    Parameters
-    ----------
-    images : uint8 array of shape (n, 784)
+    It is the lower bound of the BCE of any reconstruction.
     """
     counts = sum(np.bincount(batch.ravel(), minlength=256) for batch in _batches(images))
     return float(counts @ _grey_entropies() / images.size)
 
 
 def per_image_entropies(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Compute the mean entropy of the pixels of each image, natural logarithm.
-
-    Parameters
-    ----------
-    images : uint8 array of shape (n, 784)
-    """
+    """Compute the mean entropy of the pixels of each image, uint8 (n, 784), natural logarithm."""
     entropies: NDArray[np.float64] = _grey_entropies()[images].mean(1)
     return entropies
 
@@ -98,18 +79,10 @@ def _grey_entropies() -> NDArray[np.float64]:
 
 
 def principal_components(images: NDArray[np.uint8]) -> Components:
-    """Compute the mean and the principal components of images.
+    """Compute the mean and the principal components of images, uint8 (n, 784).
 
-    Parameters
-    ----------
-    images : uint8 array of shape (n, 784)
-
-    Returns
-    -------
-    mean : float64 array of shape (784,)
-        Grey values in 0..1.
-    components : float64 array of shape (784, 784)
-        Eigenvectors of the covariance, in columns, the leading one first.
+    The mean, (784,), is of grey values in 0..1. The components, (784, 784), are the eigenvectors of
+    the covariance, in columns, the leading one first.
     """
     mean = images.mean(0) / 255
     centred = (batch / 255 - mean for batch in _batches(images))
@@ -119,24 +92,11 @@ def principal_components(images: NDArray[np.uint8]) -> Components:
 
 
 def pca_mse(pca: Components, images: NDArray[np.uint8], size: int) -> float:
-    """Compute the mean squared error of PCA, the best linear code of the same size.
+    """Compute the mean squared error of PCA with `size` components, grey values in 0..1.
 
-    No linear autoencoder does better on the images it was fitted to (Bourlard and Kamp,
-    "Auto-association by multilayer perceptrons", 1988).
-
-    Parameters
-    ----------
-    pca : tuple of mean and components
-        Of the training images, see `principal_components`.
-    images : uint8 array of shape (n, 784)
-        Test images.
-    size : int
-        Size of the code; from 784 on the error is 0.
-
-    Returns
-    -------
-    float
-        Mean over the images and pixels, grey values in 0..1.
+    No linear autoencoder of that size does better on the images that the components were computed
+    from (Bourlard and Kamp, "Auto-association by multilayer perceptrons", 1988). From 784
+    components on, the error is 0.
     """
     mean, components = pca
     dropped = components[:, size:]
@@ -149,19 +109,9 @@ def probe_accuracies(
 ) -> dict[str, float]:
     """Compute the accuracy of a linear classifier on latent codes, and on PCA codes.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        On the CPU.
-    pca : tuple of mean and components
-        Of the training images, see `principal_components`.
-    train, test : tuples of labels, str arrays of shape (n,), and images, uint8 (n, 784)
-
-    Returns
-    -------
-    dict of str to float
-        probe_accuracy and probe_accuracy_pca, 0..1; empty if all training labels are the same, or
-        none of them is a test label, which is logged.
+    The model is on the CPU, the images are (n, 784), and `pca` is `principal_components` of the
+    training images. Returns probe_accuracy and probe_accuracy_pca, 0..1, or nothing if all training
+    labels are the same, or none of them is a test label, which is logged.
     """
     classes = np.unique(train.labels)
     if len(classes) < 2:
@@ -191,26 +141,11 @@ def probe_accuracies(
 def score(
     model: Autoencoder, train: Chunk, test: Chunk
 ) -> tuple[dict[str, float], NDArray[np.float64]]:
-    """Score a model on the test images, next to its baselines.
+    """Score a model on the test images, (n, 784), next to its baselines.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        On the CPU.
-    train, test : tuples of labels, str arrays of shape (n,), and images, uint8 (n, 784)
-
-    Returns
-    -------
-    metrics : dict of str to float
-        The metrics that README lists.
-    bce : float64 array of shape (m,)
-        BCE of each test image, mean over its pixels.
-
-    Raises
-    ------
-    UserError
-        If the model is no better than the mean training image as every reconstruction, or all test
-        images equal that image.
+    The model is on the CPU. Returns the metrics that README lists, and the BCE of each test image,
+    float64 (n,), mean over its pixels. Raises UserError if the model is no better than the mean
+    training image as every reconstruction, or all test images equal that image.
     """
     bce_train, _ = per_image_losses(model, torch.from_numpy(train.images))
     bce, mse = per_image_losses(model, torch.from_numpy(test.images))

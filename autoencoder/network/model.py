@@ -33,18 +33,11 @@ _METADATA = "autoencoder"
 class Autoencoder(nn.Module):
     """Encoder 784-…-z and decoder z-…-784; latent code and output pass a sigmoid.
 
+    `hidden_sizes` are the widths of the encoder's hidden layers; the decoder has them in reverse.
+
     >>> model = Autoencoder.load("models/autoencoder.safetensors")
     >>> z = model.encode(images)
     >>> reconstructions = model.decode(z)
-
-    Parameters
-    ----------
-    hidden_sizes : sequence of int
-        Widths of the encoder's hidden layers; the decoder has them in reverse.
-    z_size : int
-        Numbers in the latent code.
-    activation : str
-        Activation of the hidden layers, a key of `ACTIVATIONS`.
     """
 
     def __init__(self, hidden_sizes: Sequence[int], z_size: int, activation: Activation) -> None:
@@ -69,15 +62,10 @@ class Autoencoder(nn.Module):
         return logits
 
     def save(self, path: Path, lineage: Mapping[str, Any]) -> None:
-        """Write weights, architecture and lineage.
+        """Write weights, architecture and lineage to a safetensors file.
 
-        Parameters
-        ----------
-        path : Path
-            The safetensors file to create or replace.
-        lineage : mapping
-            What the weights were made from, as JSON values. The same weights and lineage give the
-            same bytes.
+        The lineage is what the weights were made from, as JSON values. The same weights and lineage
+        give the same bytes.
         """
         architecture = {
             "hidden_sizes": self.hidden_sizes,
@@ -92,14 +80,9 @@ class Autoencoder(nn.Module):
     def load(cls, path: str | Path) -> Self:
         """Read a file that `save` wrote.
 
-        Raises
-        ------
-        UserError
-            If the file is not safetensors (no other format is ever opened, least of all pickles),
-            was not written by `save`, or its tensors do not match its architecture or are not
-            finite.
-        OSError
-            If the file cannot be read.
+        Raises UserError if the file is not safetensors (no other format is ever opened, least of
+        all pickles), was not written by `save`, or its tensors do not match its architecture or are
+        not finite, and OSError if it cannot be read.
         """
         try:
             # NumPy reads, copies and checks: a parallel operation of PyTorch's would start threads,
@@ -130,12 +113,7 @@ class Autoencoder(nn.Module):
 def lineage(path: str | Path) -> dict[str, Any]:
     """Read what a model was made from, out of a file that `Autoencoder.save` wrote.
 
-    Raises
-    ------
-    UserError
-        If the file has no lineage.
-    OSError
-        If the file cannot be read.
+    Raises UserError if the file has no lineage, and OSError if it cannot be read.
     """
     try:
         with _open(path) as (_, metadata):
@@ -157,13 +135,7 @@ def _open(path: str | Path) -> Iterator[tuple[Any, Any]]:
 
 
 def training_noise(path: str | Path) -> float:
-    """Read how much noise a model was trained to remove; 0 if its lineage does not say.
-
-    Raises
-    ------
-    UserError
-        If the file has no lineage.
-    """
+    """Read how much noise a model was trained to remove; 0 if its `lineage` does not say."""
     return float(lineage(path).get("parameters", {}).get("noise", 0))
 
 
@@ -177,20 +149,8 @@ def add_noise(
 ) -> Tensor:
     """Add uniform noise to images: ``clamp(x + noise * u, 0, 1)``, u in 0..1 drawn per pixel.
 
-    Parameters
-    ----------
-    x : float32 tensor of shape (n, 784)
-        Grey values, 0..1.
-    noise : float
-        Maximum added to a pixel, 0..1.
-    generator : Generator
-        Source of the random numbers, on the device of `x`.
-    out : float32 tensor of shape (n, 784), optional
-        Buffer for the result; must not share memory with `x`.
-
-    Returns
-    -------
-    float32 tensor of shape (n, 784)
+    `x` is float32, (n, 784), 0..1, on the generator's device. `out` is a buffer for the result and
+    must not share memory with it.
     """
     u = torch.rand(x.shape, generator=generator, device=x.device, out=out)
     return u.mul_(noise).add_(x).clamp_(0, 1)

@@ -24,12 +24,8 @@ _MAX_ERROR = 1e-3
 def choose_device(name: str, world: World = SINGLE) -> torch.device:
     """Return the device for the parameter `device` in this process; make a GPU the current one.
 
-    auto takes a GPU if PyTorch can use it and there is one for each process of this machine.
-
-    Raises
-    ------
-    UserError
-        If PyTorch cannot use the device that is asked for.
+    auto takes a GPU if PyTorch can use it and there is one for each process of this machine. Raises
+    UserError if PyTorch cannot use the device that is asked for.
     """
     if name in ("auto", "cuda"):
         fault = _cuda_fault(world)
@@ -85,11 +81,8 @@ def configure_numerics() -> str:
     only if bfloat16 is permitted; `base.startup` keeps oneDNN from using it, and a product is
     compared with float64 to be sure.
 
-    Returns
-    -------
-    str
-        The library of the products on the CPU: oneDNN, MKL, or PyTorch's default for processors
-        that have neither.
+    Returns the library of the products on the CPU: oneDNN, MKL, or "default", PyTorch's choice for
+    processors that have neither.
     """
     torch.set_num_threads(SCORING_THREADS)
     torch.set_flush_denormal(True)

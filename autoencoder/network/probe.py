@@ -19,23 +19,12 @@ def probe_accuracy(
     test: Iterable[Tensor],
     test_labels: NDArray[np.str_],
 ) -> float:
-    """Fit a linear classifier to codes and compute its accuracy.
+    """Fit a linear classifier to codes and compute its accuracy on test codes, 0..1.
 
     Least squares on one-hot labels, with an intercept; the class with the largest output is
     predicted (a linear probe: Alain and Bengio, "Understanding intermediate layers using linear
-    classifier probes", 2016, there with cross-entropy).
-
-    Parameters
-    ----------
-    train, test : iterables of float64 tensors of shape (n, size)
-        The codes to fit and those to classify, in batches.
-    train_labels, test_labels : str arrays
-        A label for each code.
-
-    Returns
-    -------
-    float
-        Share of the test codes that are classified correctly, 0..1.
+    classifier probes", 2016, there with cross-entropy). The codes come in batches, float64
+    (n, size).
     """
     classes, numbers = np.unique(train_labels, return_inverse=True)
     targets = torch.from_numpy(numbers)

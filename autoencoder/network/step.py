@@ -53,13 +53,7 @@ class _Layer:
 def flatten(model: nn.Module) -> nn.Parameter:
     """Move all parameters of a model, and their gradients, into one contiguous parameter.
 
-    `AdamW` then updates all of them at once.
-
-    Returns
-    -------
-    Parameter
-        Float tensor of shape (number of parameters,), with a gradient of zeros. The model's
-        parameters and their gradients become views of it.
+    They become views of it, and `AdamW` updates all of them at once. Its gradient is 0 at first.
     """
     parameters = list(model.parameters())
     flat = nn.Parameter(nn.utils.parameters_to_vector(parameters).detach())
@@ -75,20 +69,8 @@ class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), for one parameter.
 
     PyTorch's fused kernel without the bookkeeping of ``torch.optim.AdamW``, which takes a fortieth
-    of a step.
-
-    Parameters
-    ----------
-    weights : Parameter
-        With its gradient; updated in place.
-    weight_decay : float
-
-    Attributes
-    ----------
-    learning_rate : float tensor of shape ()
-        For the next step, on the device of the weights; set by the caller.
-    state : dict of str to Tensor
-        State between steps, with PyTorch's names: exp_avg, exp_avg_sq and step.
+    of a step. The caller sets `learning_rate`, a tensor of shape (), before each step. `state` has
+    PyTorch's names: exp_avg, exp_avg_sq and step.
     """
 
     def __init__(self, weights: nn.Parameter, weight_decay: float) -> None:
@@ -125,21 +107,12 @@ class AdamW:
 
 
 def cuda_graph(work: Callable[[], object], generator: torch.Generator) -> Callable[[], object]:
-    """Capture the GPU work of a function as a CUDA graph.
+    """Capture the GPU work of a function as a CUDA graph; return a function that replays it.
 
-    Parameters
-    ----------
-    work : callable
-        Must not wait for results, and must find its changing inputs in the same memory each time.
-        It is called twice: once for warm-up, because libraries initialise themselves in their first
-        call, which cannot be captured, and once for the capture.
-    generator : Generator
-        Source of its random numbers, on the GPU.
-
-    Returns
-    -------
-    callable
-        Replays the work on the current content of the memory.
+    `work` must not wait for results, must find its changing inputs in the same memory each time,
+    and draws random numbers from `generator` alone. It is called twice: once for warm-up, because
+    libraries initialise themselves in their first call, which cannot be captured, and once for the
+    capture.
     """
     side_stream = torch.cuda.Stream()
     side_stream.wait_stream(torch.cuda.current_stream())
@@ -167,23 +140,10 @@ class Step:
     small that these take a third of the time. On an NVIDIA GPU, the step's fifty small kernels are
     replayed as one CUDA graph.
 
-    Parameters
-    ----------
-    network : TrainingNetwork
-        Trained in place, after `flatten`.
-    optimizer : AdamW
-        Of the parameter that `flatten` returned, before its first step.
-    images : uint8 tensor of shape (n, 784)
-        The training images, on the model's device.
-    batch_size : int
-        Images per step.
-    noise : float
-        Noise added to the input, not to the target of the loss, by `add_noise`.
-
-    Attributes
-    ----------
-    generator : Generator
-        Source of the noise, on the model's device; seeded by the caller.
+    The network is trained in place. It has passed `flatten`, and the optimizer, which has taken no
+    step yet, updates what that returned. `images` is uint8, (n, 784), on the network's device.
+    `noise` is added to the input, not to the target of the loss, by `add_noise`; the caller seeds
+    its source, `generator`.
     """
 
     def __init__(
@@ -243,16 +203,8 @@ class Step:
     def __call__(self, rows: Tensor, learning_rate: float) -> Tensor:
         """Take a step on the BCE, summed over pixels and images.
 
-        Parameters
-        ----------
-        rows : int64 tensor of shape (batch_size,)
-            Indices of the images of the batch.
-        learning_rate : float
-
-        Returns
-        -------
-        float tensor of shape ()
-            The BCE before the update, mean over pixels and images. The next step may overwrite it.
+        `rows`, int64 (batch_size,), are the indices of the batch's images. Returns the BCE before
+        the update, mean over pixels and images, shape (); the next step may overwrite it.
         """
         self.rows.copy_(rows)
         self.optimizer.learning_rate.fill_(learning_rate)

@@ -32,8 +32,9 @@ def _cgroup_quota() -> float:
     """Return how many cores Linux' control groups allow this process; inf without a quota.
 
     A group's quota bounds the groups in it, so the smallest one of this process's group and those
-    that contain it counts. Version 2: cpu.max is "QUOTA PERIOD" or "max PERIOD"; version 1:
-    cpu.cfs_quota_us and cpu.cfs_period_us, and a quota of -1 is none (cgroups(7)).
+    that contain it counts. Of the lines "ID:CONTROLLERS:PATH", version 2 has the one without
+    controllers, and cpu.max is "QUOTA PERIOD" or "max PERIOD"; version 1 has cpu.cfs_quota_us, -1
+    for none, and cpu.cfs_period_us (cgroups(7)).
     """
     try:
         lines = _OWN_CGROUPS.read_text().splitlines()
@@ -41,13 +42,13 @@ def _cgroup_quota() -> float:
         return math.inf
     quotas = [math.inf]
     for line in lines:
-        _, controllers, name = (line + "::").split(":")[:3]
-        if "cpu" in controllers.split(","):
-            root = _CGROUPS / "cpu"
-        elif not controllers:
-            root = _CGROUPS
-        else:
-            continue
+        match line.split(":", 2):
+            case [_, "", name]:
+                root = _CGROUPS
+            case [_, controllers, name] if "cpu" in controllers.split(","):
+                root = _CGROUPS / "cpu"
+            case _:
+                continue
         group = root / name.lstrip("/")
         # In a container, the path may be the host's, and the group the root.
         for directory in [group, *group.parents]:
@@ -90,22 +91,13 @@ class ThreadTuner:
     step with two threads can take ten times as long as with one, and on a quiet machine two thirds
     (measured on an AMD EPYC).
 
-    It tries each number of threads for `BLOCK` steps, and continues with the fastest. The next
-    trial follows at once if steps take longer than with one thread, otherwise after `SHORTEST`
-    steps, and after twice as many, up to `LONGEST`, each time that the number has not changed.
+    It tries each number of threads, up to `most`, for `BLOCK` steps, and continues with the
+    fastest, which is `count`. The next trial follows at once if steps take longer than with one
+    thread, otherwise after `SHORTEST` steps, and after twice as many, up to `LONGEST`, each time
+    that the number has not changed.
 
-    Parameters
-    ----------
-    most : int
-        Upper bound on the number of threads.
-    gradient : callable
-        Computes the gradient of a fixed batch, a float tensor, without updating the weights. A
-        number of threads is used only if the gradient has the same bytes as with one.
-
-    Attributes
-    ----------
-    count : int
-        The number of threads for the next step.
+    `gradient` computes the gradient of a fixed batch, without updating the weights. A number of
+    threads is used only if the gradient has the same bytes as with one.
     """
 
     BLOCK = 10
@@ -151,10 +143,7 @@ class ThreadTuner:
     def _block(self, count: int, limit: float = math.inf) -> Generator[int, float, float]:
         """Yield the same number for `BLOCK` steps, or until they have taken longer than a limit.
 
-        Returns
-        -------
-        float
-            Seconds of these steps.
+        Returns the seconds of these steps.
         """
         seconds = 0.0
         for _ in range(self.BLOCK):

@@ -24,23 +24,10 @@ WARMUP_FRACTION = 0.05
 
 
 def split_validation(images: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Hold out random validation images.
+    """Hold out random images, uint8 (n, 784), for validation; return those to train on, and these.
 
-    Parameters
-    ----------
-    images : uint8 tensor of shape (n, 784)
-    fraction : float
-        Share of the images to hold out, between 0 and 1; at least one is held out.
-    seed : int
-
-    Returns
-    -------
-    training, validation : uint8 tensors of shape (n - v, 784) and (v, 784)
-
-    Raises
-    ------
-    UserError
-        If no image is left to train on.
+    `fraction` is the share to hold out, 0..1, at least one image. Raises UserError if no image is
+    left to train on.
     """
     order = torch.from_numpy(np.random.default_rng((seed, 0)).permutation(len(images)))
     held_out = max(1, round(fraction * len(images)))
@@ -53,15 +40,7 @@ def split_validation(images: Tensor, fraction: float, seed: int) -> tuple[Tensor
 
 
 def build_network(training: Tensor, params: Params) -> TrainingNetwork:
-    """Build a network with initial weights.
-
-    Parameters
-    ----------
-    training : uint8 tensor of shape (n, 784), on the CPU
-        The training images, of which the mean is used.
-    params : Params
-        hidden_sizes, z_size, activation and seed.
-    """
+    """Build a network with initial weights, for training images, uint8 (n, 784), on the CPU."""
     network = TrainingNetwork(params.hidden_sizes, params.z_size, params.activation)
     # NumPy's sum: PyTorch's would copy all images to int64 first.
     total = torch.from_numpy(training.numpy().sum(0, dtype=np.int64))
@@ -70,16 +49,10 @@ def build_network(training: Tensor, params: Params) -> TrainingNetwork:
 
 
 def learning_rate(progress: float, peak: float) -> float:
-    """Compute the learning rate of a piecewise linear one-cycle schedule.
+    """Compute the learning rate of a piecewise linear one-cycle schedule with a peak.
 
-    After Smith and Topin, "Super-Convergence", 2018.
-
-    Parameters
-    ----------
-    progress : float
-        Fraction of the steps taken, this one included, between 0 and 1.
-    peak : float
-        The highest learning rate.
+    `progress` is the fraction of the steps taken, this one included, 0..1. After Smith and Topin,
+    "Super-Convergence", 2018.
     """
     return peak * min(progress / WARMUP_FRACTION, (1 - progress) / (1 - WARMUP_FRACTION))
 
@@ -91,23 +64,12 @@ class Trainer:
     the last batch are left out, different ones in each epoch. `state` holds everything that the
     next epoch depends on.
 
-    Parameters
-    ----------
-    network : TrainingNetwork
-        With its initial weights, on the device of the images; trained in place.
-    training, validation : uint8 tensors of shape (n, 784)
-        Grey values, 0 black to 255 white.
-    params : Params
-        batch_size, epochs, learning_rate, noise, patience, seed and weight_decay.
-    world : World
-        The processes that train together, each with a trainer on the same network and images. All
-        of them arrive at the same history.
+    The network has its initial weights and is trained in place. It is on the device of the images,
+    which are uint8, (n, 784), 0 black to 255 white. In each process of `world` there is a trainer
+    on the same network and images; all of them arrive at the same history.
 
-    Raises
-    ------
-    UserError
-        If there are fewer training images than a batch needs, or a batch has fewer images than
-        there are processes.
+    Raises UserError if there are fewer training images than a batch needs, or a batch has fewer
+    images than there are processes.
     """
 
     def __init__(
@@ -168,17 +130,9 @@ class Trainer:
         return epochs == self.params.epochs or stalled
 
     def run_epoch(self, on_step: Callable[[], object] = lambda: None) -> None:
-        """Train for one epoch and add it to the history.
+        """Train for one epoch and add it to the history; call `on_step` after each step.
 
-        Parameters
-        ----------
-        on_step : callable, optional
-            Called after each step.
-
-        Raises
-        ------
-        UserError
-            If the loss is no longer finite; the history and the best weights are kept.
+        Raises UserError if the loss is no longer finite; the history and the best weights are kept.
         """
         epoch = len(self.history) + 1
         if self.tuner is None and self.training.device.type == "cpu":

@@ -44,15 +44,8 @@ class TrainingNetwork(Autoencoder):
 
         Weights are Xavier-uniform (Glorot and Bengio, 2010), times 4 on either side of a sigmoid
         layer, whose slope is 1/4, and times the square root of 2 elsewhere (He et al., 2015). The
-        biases make the first layer's outputs 0 for the mean image, and the mean image the first
-        reconstruction.
-
-        Parameters
-        ----------
-        mean : float tensor of shape (784,)
-            The mean training image, 0..1.
-        generator : Generator
-            Source of the random numbers, on the CPU.
+        biases make the first layer's outputs 0 for the mean training image, (784,) in 0..1, and
+        that image the first reconstruction. The generator is on the CPU.
         """
         layers = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
         for layer in layers:

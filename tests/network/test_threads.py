@@ -39,7 +39,8 @@ def test_threads_are_bounded_by_the_environment(monkeypatch: pytest.MonkeyPatch)
             2,
         ),
         ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
-        ("no such form", {}, 8),
+        ("0::/a:b", {"a:b/cpu.max": "300000 100000"}, 3),
+        ("no such form", {"cpu.max": "100000 100000"}, 8),
     ],
 )
 def test_a_container_s_quota_bounds_the_cores(
