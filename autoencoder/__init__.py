@@ -1,8 +1,8 @@
 """The library behind the pipeline: reading images, training the autoencoder and using it.
 
 `data` turns files into labels and uint8 images; `network` turns images into a trained network and
-its scores; `params`, `cli`, `files` and `errors` are what every stage needs. Stages and tools use
-the library, never the other way round.
+its scores; `base` has what every stage needs, and `plots` draws. Stages and tools use the library,
+never the other way round.
 
 >>> from autoencoder import Autoencoder
 >>> model = Autoencoder.load("models/autoencoder.safetensors")

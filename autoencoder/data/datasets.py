@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,7 @@ SIZES = {
 }
 
 
-@dataclass(frozen=True)
-class Files:
+class Files(NamedTuple):
     """The files of a split: its images and its labels.
 
     Each is the name of a file in `Dataset.digests`, followed by the name of a member if that is a
@@ -99,7 +98,7 @@ def _like_mnist(
         Files(f"{prefix}-images-idx3-ubyte{suffix}", f"{prefix}-labels-idx1-ubyte{suffix}")
         for prefix in ("train", "t10k")
     )
-    names = (train.images, train.labels, test.images, test.labels)
+    names = (*train, *test)
     return Dataset(folder, dict(zip(names, digests, strict=True)), train, test, classes)
 
 

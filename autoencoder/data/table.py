@@ -69,7 +69,6 @@ def write(path: Path, chunks: Iterable[tuple[NDArray[np.str_], NDArray[np.uint8]
     # Looking up the text of a value is ten times as fast as formatting it. The texts are padded
     # with NUL to one width so that they can be an array; the padding is dropped at the end.
     text = np.array([f",{value}" for value in range(256)], dtype="S4")
-    count = 0
     classes: Counter[str] = Counter()
     with atomic_write(path) as partial, partial.open("wb") as file:
         file.write(",".join(COLUMNS).encode() + b"\n")
@@ -86,8 +85,7 @@ def write(path: Path, chunks: Iterable[tuple[NDArray[np.str_], NDArray[np.uint8]
                 last = np.full((len(first), 1), ord("\n"), np.uint8)
                 cells = np.hstack([first.view(np.uint8).reshape(len(first), -1), pixels, last])
                 file.write(cells[cells != 0].tobytes())
-            count += len(labels)
-    log.info("%s: %d images", path, count)
+    log.info("%s: %d images", path, classes.total())
     return classes
 
 
@@ -115,10 +113,10 @@ def read(path: Path) -> Chunk:
     # Allocated once, and filled: pandas' frame of a whole table takes several times its memory.
     images = np.empty((_count_lines(path), PIXELS), np.uint8)
     labels, count = [], 0
-    for chunk_labels, chunk in _read(path, _FAST_BLOCK):
-        labels.append(chunk_labels)
-        images[count : count + len(chunk)] = chunk
-        count += len(chunk)
+    for chunk in _read(path, _FAST_BLOCK):
+        labels.append(chunk.labels)
+        images[count : count + len(chunk.labels)] = chunk.images
+        count += len(chunk.labels)
     return Chunk(np.concatenate(labels), images[:count])
 
 

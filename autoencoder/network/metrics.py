@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,16 @@ log = logging.getLogger(__name__)
 _BATCH = 1000
 _NUMPY_BATCH = 5000
 
-Components = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+class PCA(NamedTuple):
+    """The principal components of images.
+
+    `mean`, (784,), is of grey values in 0..1. `components`, (784, 784), are the eigenvectors of the
+    covariance, in columns, the leading one first.
+    """
+
+    mean: NDArray[np.float64]
+    components: NDArray[np.float64]
 
 
 @torch.no_grad()
@@ -42,17 +52,6 @@ def per_image_losses(model: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor
         batch_bce.copy_(cross_entropies.mean(1))
         batch_mse.copy_((torch.sigmoid(logits) - x).square().mean(1))
     return bce, mse
-
-
-def cross_entropy(target: NDArray[np.float64], prediction: NDArray[np.float64]) -> float:
-    """Compute the binary cross-entropy, natural logarithm, mean over all elements.
-
-    The arrays, 0..1, broadcast to one shape. As in PyTorch's BCELoss, logarithms are clamped to at
-    least -100.
-    """
-    with np.errstate(divide="ignore"):
-        log_p, log_q = np.log(prediction).clip(-100), np.log1p(-prediction).clip(-100)
-    return float(-np.mean(target * log_p + (1 - target) * log_q))
 
 
 def entropy(images: NDArray[np.uint8]) -> float:
@@ -78,35 +77,28 @@ def _grey_entropies() -> NDArray[np.float64]:
         return np.nan_to_num(-p * np.log(p)) + np.nan_to_num(-q * np.log(q))
 
 
-def principal_components(images: NDArray[np.uint8]) -> Components:
-    """Compute the mean and the principal components of images, uint8 (n, 784).
-
-    The mean, (784,), is of grey values in 0..1. The components, (784, 784), are the eigenvectors of
-    the covariance, in columns, the leading one first.
-    """
+def principal_components(images: NDArray[np.uint8]) -> PCA:
+    """Compute the principal components of images, uint8 (n, 784)."""
     mean = images.mean(0) / 255
     centred = (batch / 255 - mean for batch in _batches(images))
     covariance = sum(batch.T @ batch for batch in centred)
     _, vectors = np.linalg.eigh(covariance)  # ascending
-    return mean, np.ascontiguousarray(vectors[:, ::-1])
+    return PCA(mean, np.ascontiguousarray(vectors[:, ::-1]))
 
 
-def pca_mse(pca: Components, images: NDArray[np.uint8], size: int) -> float:
+def pca_mse(pca: PCA, images: NDArray[np.uint8], size: int) -> float:
     """Compute the mean squared error of PCA with `size` components, grey values in 0..1.
 
     No linear autoencoder of that size does better on the images that the components were computed
     from (Bourlard and Kamp, "Auto-association by multilayer perceptrons", 1988). From 784
     components on, the error is 0.
     """
-    mean, components = pca
-    dropped = components[:, size:]
-    squares = sum(np.square((batch / 255 - mean) @ dropped).sum() for batch in _batches(images))
+    dropped = pca.components[:, size:]
+    squares = sum(np.square((batch / 255 - pca.mean) @ dropped).sum() for batch in _batches(images))
     return float(squares / images.size)
 
 
-def probe_accuracies(
-    model: Autoencoder, pca: Components, train: Chunk, test: Chunk
-) -> dict[str, float]:
+def probe_accuracies(model: Autoencoder, pca: PCA, train: Chunk, test: Chunk) -> dict[str, float]:
     """Compute the accuracy of a linear classifier on latent codes, and on PCA codes.
 
     The model is on the CPU, the images are (n, 784), and `pca` is `principal_components` of the
@@ -151,13 +143,15 @@ def score(
     bce, mse = per_image_losses(model, torch.from_numpy(test.images))
     floor = entropy(test.images)
     pca = principal_components(train.images)
+    mean_image = torch.from_numpy(pca.mean)
+    mean_test_image = torch.from_numpy(test.images.mean(0) / 255)
     metrics = {
         "bce": bce.mean().item(),
         "bce_train": bce_train.mean().item(),
         "bce_gap": (bce.mean() - bce_train.mean()).item(),
         "bce_floor": floor,
         "bce_excess": bce.mean().item() - floor,
-        "bce_mean_image": cross_entropy(test.images.mean(0) / 255, train.images.mean(0) / 255),
+        "bce_mean_image": F.binary_cross_entropy(mean_image, mean_test_image).item(),
         "mse": mse.mean().item(),
         "mse_pca": pca_mse(pca, test.images, model.z_size),
         **probe_accuracies(model, pca, train, test),

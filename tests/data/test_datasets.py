@@ -21,7 +21,7 @@ EMNIST = [name for name in DATASETS if name.startswith("emnist-")]
 def test_files_and_classes_are_consistent(name: str) -> None:
     dataset = DATASETS[name]
     assert len(set(dataset.classes)) == len(dataset.classes)
-    files = [dataset.train.images, dataset.train.labels, dataset.test.images, dataset.test.labels]
+    files = [*dataset.train, *dataset.test]
     assert {file.partition("/")[0] for file in files} == set(dataset.digests)
     assert hasattr(theirs, dataset.folder)
     for file, digest in dataset.digests.items():
