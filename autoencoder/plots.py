@@ -57,7 +57,7 @@ def median_row_per_label(labels: NDArray[np.str_], bce: NDArray[np.float64]) -> 
     by_bce = np.argsort(bce, kind="stable")
     rows = pd.Series(by_bce).groupby(labels[by_bce])
     middle = rows.agg(lambda ranked: ranked.iloc[(len(ranked) - 1) // 2])
-    return middle.reindex(labels[table.first_row_per_label(labels)]).to_numpy()
+    return middle.reindex(table.in_order(middle.index)).to_numpy()
 
 
 def code_grid(z_size: int) -> NDArray[np.intp]:

@@ -59,10 +59,9 @@ def main(paths: Paths, inputs: Inputs) -> None:
         rounded = {name: round(value, 6) for name, value in metrics.items()}
         partial.write_text(json.dumps(rounded, indent=2) + "\n")
     by_class = pd.DataFrame({"label": test.labels, "bce": bce}).groupby("label")["bce"]
-    in_order = test.labels[table.first_row_per_label(test.labels)]
+    classes = by_class.agg(images="size", bce="mean")
     with atomic_write(paths.classes) as partial:
-        classes = by_class.agg(images="size", bce="mean").reindex(in_order)
-        classes.to_csv(partial, float_format="%.6f")
+        classes.reindex(table.in_order(classes.index)).to_csv(partial, float_format="%.6f")
     with atomic_write(paths.provenance) as partial:
         made_from["test_md5"] = file_digest(paths.test, "md5")
         partial.write_text(json.dumps(made_from, indent=2) + "\n")

@@ -203,7 +203,7 @@ def page_facts(
     mean = codes[rows[:on_map]].mean(0)
     components = principal_components(codes[rows[:on_map]])
     points = (codes[rows] - mean) @ components.T
-    classes = labels[table.first_row_per_label(labels)].tolist()
+    classes = table.in_order(set(labels.tolist()))
     numbers = {name: number for number, name in enumerate(classes)}
     layers = affine_layers(model)
     return {

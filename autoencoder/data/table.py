@@ -138,13 +138,6 @@ def in_order(labels: Iterable[str]) -> list[str]:
     return sorted(labels, key=key)
 
 
-def first_row_per_label(labels: NDArray[np.str_]) -> NDArray[np.intp]:
-    """Return the first row of each label, `in_order`: an int array of shape (labels,)."""
-    names, first = np.unique(labels, return_index=True)
-    rows = dict(zip(names.tolist(), first.tolist(), strict=True))
-    return np.array([rows[name] for name in in_order(rows)])
-
-
 def mean_border(images: NDArray[np.uint8]) -> float:
     """Return the mean grey value, 0..255, of the border pixels of images (n, 784)."""
     square = images.reshape(-1, SIDE, SIDE)

@@ -74,6 +74,14 @@ def test_a_damaged_file_is_no_checkpoint(tmp_path: Path, length: int) -> None:
     assert checkpoints(tmp_path, device="cuda").load() is None
 
 
+def test_the_file_of_another_run_is_no_checkpoint_whatever_its_name(tmp_path: Path) -> None:
+    other = checkpoints(tmp_path, device="cuda")
+    other.save({"weights": torch.rand(3)}, epoch=1)
+    run = checkpoints(tmp_path)
+    other.path.rename(run.path)
+    assert run.load() is None
+
+
 def test_a_flipped_bit_is_found_wherever_it_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,14 +14,16 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from helpers.networks import parameters
+from helpers.networks import network, parameters
 from helpers.project import AFTER_TABLES, TRAIN, Project, train_outputs
 from torch import Tensor
 from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 
 from autoencoder.base.errors import UserError
-from autoencoder.network.distributed import World, _restart_safe_store
+from autoencoder.network import distributed
+from autoencoder.network.distributed import SINGLE, AutogradStep, World, _restart_safe_store
 from autoencoder.network.model import lineage
+from autoencoder.network.step import AdamW, flatten
 from autoencoder.network.threads import available_cores
 from autoencoder.network.trainer import Trainer, build_network, split_validation
 
@@ -51,6 +53,23 @@ def test_the_shares_of_a_batch_are_the_batch(rows: int) -> None:
     shares = [World(rank, 3).local_shard(batch) for rank in range(3)]
     assert torch.equal(torch.cat(shares), batch)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_the_shares_of_a_step_add_up_to_it(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "DistributedDataParallel", lambda network: network)
+
+    def take_step(world: World) -> tuple[Tensor, Tensor]:
+        model = network(images)
+        step = AutogradStep(model, AdamW(flatten(model), 0.02), images, 20, 0.5, world)
+        step.generator.manual_seed(5)
+        return step(torch.arange(20), 1e-3), step.optimizer.gradient
+
+    losses, gradients = zip(*(take_step(World(rank, 3)) for rank in range(3)), strict=True)
+    loss, gradient = take_step(SINGLE)
+    assert sum(losses) == pytest.approx(loss.item(), rel=1e-5)
+    # As DistributedDataParallel averages them.
+    mean = torch.stack(gradients).mean(0)
+    assert torch.allclose(mean, gradient, rtol=1e-4, atol=1e-5 * gradient.abs().max().item())
 
 
 def test_a_batch_smaller_than_the_processes_is_an_error(images: Tensor) -> None:

@@ -98,6 +98,7 @@ def test_save_and_load(images: Tensor, tmp_path: Path) -> None:
     model = Autoencoder((30, 20), 7, "gelu")
     model.save(tmp_path / "m.safetensors", {"seed": 3})
     loaded = Autoencoder.load(tmp_path / "m.safetensors")
+    assert not loaded.training
     assert (loaded.hidden_sizes, loaded.z_size, loaded.activation) == ((30, 20), 7, "gelu")
     assert torch.equal(loaded(to_unit_range(images)), model(to_unit_range(images)))
 

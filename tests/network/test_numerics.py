@@ -2,10 +2,12 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from helpers.project import Project
+from torch import Tensor
 
 from autoencoder.base.errors import UserError
 from autoencoder.network import numerics
@@ -52,16 +54,19 @@ def test_a_gpu_without_kernels_is_named(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch, "ones", no_kernel)
     assert choose_device("auto") == torch.device("cpu")
+    choose_device("auto", World(1, 2, 1, 1))  # only one process of a machine reports it
     assert caplog.messages == ["training on the CPU: CUDA error: no kernel image is available"]
 
 
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    current: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
     monkeypatch.setattr(torch, "ones", lambda *_, device: torch.zeros(2))
     for name in ("auto", "cuda"):
         assert choose_device(name, World(3, 4, 1, 2)) == torch.device("cuda:1")
+    assert current == [1, 1]
     assert choose_device("auto", World(2, 3, 2, 3)) == torch.device("cpu")
     with pytest.raises(UserError, match="device is 'cuda': 2 GPUs for 3 processes"):
         choose_device("cuda", World(2, 3, 2, 3))
@@ -123,6 +128,22 @@ def test_inaccurate_products_are_not_used(
     assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"  # type: ignore[attr-defined]
     (line,) = caplog.messages
     assert "oneDNN's have an error of" in line
+
+
+@pytest.mark.parametrize(("error", "used"), [(2e-4, True), (0.1, False)])
+def test_the_error_of_float32_is_accepted_and_that_of_bfloat16_is_not(
+    monkeypatch: pytest.MonkeyPatch, error: float, used: bool
+) -> None:
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this PyTorch has no oneDNN")
+    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+
+    def product(dtype: torch.dtype) -> Tensor:
+        rounding = error if matmul.fp32_precision == "bf16" else 0.0
+        return torch.full((2,), 200 + rounding, dtype=dtype)
+
+    monkeypatch.setattr(numerics, "_product", product)
+    assert (configure_numerics() == "oneDNN") == used
 
 
 def test_products_without_the_setting_s_effect_are_not_called_onednn(

@@ -17,7 +17,7 @@ from autoencoder.base.params import Activation
 from autoencoder.network import step as step_module
 from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.model import add_noise
-from autoencoder.network.step import AdamW, Step, flatten
+from autoencoder.network.step import BETAS, EPS, AdamW, Step, flatten
 
 pytestmark = pytest.mark.usefixtures("only_linear_layers")
 
@@ -128,6 +128,31 @@ def test_recorded_steps_have_the_same_bytes(
         assert losses[0] == losses[1]
         assert torch.equal(*(step.optimizer.weights for step in steps))
     assert steps[1]._run_step != steps[1]._train_step
+
+
+def test_adamw_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    flat = flatten(torch.nn.Linear(30, 20))
+    theirs = torch.nn.Parameter(flat.detach().clone())
+    optimizer = torch.optim.AdamW([theirs], 1e-2, BETAS, EPS, weight_decay=0.5)
+    mine = AdamW(flat, weight_decay=0.5)
+    mine.learning_rate.fill_(1e-2)
+    for _ in range(3):
+        mine.gradient.copy_(torch.randn(len(flat)))
+        theirs.grad = mine.gradient.clone()
+        mine.step()
+        optimizer.step()
+        assert torch.allclose(flat, theirs, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("noise", [0, 0.5])
+def test_the_gradient_of_the_first_batch_is_repeatable(images: Tensor, noise: float) -> None:
+    model = network(images)
+    step = Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20, noise)
+    before = step.optimizer.weights.clone()
+    first = step.gradient().clone()
+    assert torch.equal(step.gradient(), first)
+    assert torch.equal(step.optimizer.weights, before)
 
 
 def test_noise_is_uniform_and_ends_at_white() -> None:

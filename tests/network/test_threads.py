@@ -20,6 +20,8 @@ def test_threads_are_bounded_by_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert available_threads(World(0, 20, 0, 20)) == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert available_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "0")
+    assert available_threads() == 8
 
 
 @pytest.mark.parametrize(
@@ -104,3 +106,9 @@ def test_the_fastest_number_of_threads_is_used_and_reconsidered() -> None:
 def test_a_number_of_threads_that_changes_bytes_is_not_used() -> None:
     tuner = ThreadTuner(4, lambda: torch.tensor(float(torch.get_num_threads() == 4)))
     assert tuner.candidates == [1, 2]
+
+
+def test_a_gradient_in_the_same_memory_each_time_is_compared() -> None:
+    buffer = torch.zeros(1)
+    tuner = ThreadTuner(3, lambda: buffer.fill_(torch.get_num_threads() == 2))
+    assert tuner.candidates == [1, 3]

@@ -102,6 +102,19 @@ def test_same_seed_same_weights_other_seed_others(parts: tuple[Tensor, Tensor]) 
     assert not torch.equal(weights(first), weights(other))
 
 
+def test_initial_weights_depend_on_the_seed(parts: tuple[Tensor, Tensor]) -> None:
+    first, again, other = (build_network(parts[0], parameters(seed=seed)) for seed in (0, 0, 1))
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_images_that_do_not_fill_the_last_batch_are_left_out(parts: tuple[Tensor, Tensor]) -> None:
+    trained = trainer(parts, batch_size=50)
+    steps: list[None] = []
+    trained.run_epoch(on_step=lambda: steps.append(None))
+    assert len(steps) == 540 // 50
+
+
 def test_each_epoch_has_noise_of_its_own(parts: tuple[Tensor, Tensor]) -> None:
     states = []
     for seed in (0, 0, 1):
@@ -196,6 +209,21 @@ def test_validation_has_a_fixed_number_of_threads(
     trained.tuner = ThreadTuner(3, lambda: torch.zeros(1))
     finish(trained)
     assert used == [1, 1]
+
+
+def test_steps_have_the_tuner_s_number_of_threads_and_tell_it_their_time(
+    parts: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = trainer(parts, epochs=1)
+    trained.tuner = ThreadTuner(1, lambda: torch.zeros(1))
+    trained.tuner.count = 2
+    used: list[int] = []
+    seconds: list[float] = []
+    monkeypatch.setattr(trained.tuner, "record", seconds.append)
+    trained.run_epoch(on_step=lambda: used.append(torch.get_num_threads()))
+    assert used == trained.batches * [2]
+    assert len(seconds) == trained.batches
+    assert 0 < min(seconds) < max(seconds) < 60
 
 
 def test_patience_zero_never_stops(parts: tuple[Tensor, Tensor]) -> None:
