@@ -14,7 +14,7 @@ _TYPE_CODES = {np.dtype(np.uint8): 8, np.dtype(">i4"): 12}
 
 _CHUNK_BYTES = 1 << 22
 
-_REDOWNLOAD_HINT = "delete it and run `dvc repro` again"
+_HINT = "delete it and run `dvc repro` again"
 
 
 def iter_chunks(
@@ -22,7 +22,6 @@ def iter_chunks(
     name: str,
     item: tuple[int, ...],
     dtype: Any = np.uint8,
-    hint: str = _REDOWNLOAD_HINT,
 ) -> Iterator[NDArray[Any]]:
     """Read an uncompressed IDX file in chunks of shape (n, *item) and bounded memory.
 
@@ -31,8 +30,8 @@ def iter_chunks(
     a big-endian 32-bit integer, then the elements in row-major order.
 
     `item` is the shape of one item: (28, 28) for an image, () for a label. Messages begin with
-    `name` and end with `hint`. Raises UserError if the magic number or the header does not match
-    `item` and `dtype`, there is no element, or the file ends before or after the last one.
+    `name`. Raises UserError if the magic number or the header does not match `item` and `dtype`,
+    there is no element, or the file ends before or after the last one.
     """
     dtype = np.dtype(dtype)
     magic = file.read(4)
@@ -40,7 +39,7 @@ def iter_chunks(
     if magic != expected:
         raise UserError(
             f"{name}: starts with {magic.hex(' ') or 'nothing'}, expected {expected.hex(' ')}: not "
-            f"an IDX file of such items; {hint}"
+            f"an IDX file of such items; {_HINT}"
         )
     header = file.read(4 * (1 + len(item)))
     count, *sizes = (int(size) for size in np.frombuffer(header.ljust(16, b"\0"), ">u4"))
@@ -48,7 +47,7 @@ def iter_chunks(
     if shape[1:] != item or 0 in shape:
         expected_shape = str(("n", *item)).replace("'", "")
         raise UserError(
-            f"{name}: shape {shape}, expected {expected_shape} with at least one element; {hint}"
+            f"{name}: shape {shape}, expected {expected_shape} with at least one element; {_HINT}"
         )
     item_bytes = dtype.itemsize * math.prod(item)
     read_items = 0
@@ -58,12 +57,12 @@ def iter_chunks(
         if len(block) < items * item_bytes:
             raise UserError(
                 f"{name}: ends after {read_items + len(block) // item_bytes} items, expected "
-                f"{count} as in its header; {hint}"
+                f"{count} as in its header; {_HINT}"
             )
         yield np.frombuffer(block, dtype).reshape(items, *item)
         read_items += items
     if file.read(1):
-        raise UserError(f"{name}: trailing data after {count} items; {hint}")
+        raise UserError(f"{name}: trailing data after {count} items; {_HINT}")
 
 
 def read(
@@ -71,10 +70,9 @@ def read(
     name: str,
     item: tuple[int, ...],
     dtype: Any = np.uint8,
-    hint: str = _REDOWNLOAD_HINT,
 ) -> NDArray[Any]:
     """Read an IDX file as `iter_chunks` does, into one array of shape (n, *item)."""
-    return np.concatenate(list(iter_chunks(file, name, item, dtype, hint)))
+    return np.concatenate(list(iter_chunks(file, name, item, dtype)))
 
 
 def encode(array: NDArray[Any]) -> bytes:

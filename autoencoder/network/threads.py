@@ -104,7 +104,7 @@ class ThreadTuner:
     SHORTEST, LONGEST = 160, 1280
 
     def __init__(self, most: int, gradient: Callable[[], Tensor]) -> None:
-        counts = [2**power for power in range(most.bit_length()) if 2**power <= most]
+        counts = [2**power for power in range(most.bit_length())]
         expected = self._with_threads(1, gradient)
         self.candidates = [
             count

@@ -117,7 +117,7 @@ def test_numbers_come_first_and_by_value(labels: list[str], order: list[str]) ->
 def test_bad_cell_is_named_in_a_later_chunk(
     path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    monkeypatch.setattr(table, "_ROWS", 10)
+    monkeypatch.setattr(table, "_SMALL_BLOCK", 10_000)
     lines = path.read_text().splitlines(keepends=True)
     lines[90] = lines[90][:-2] + value + "\n"
     path.write_text("".join(lines))
