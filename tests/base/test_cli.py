@@ -193,54 +193,33 @@ def test_two_outputs_in_one_file_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert received == [Tables(Path("/dev/null"), Path("/dev/null"))]
 
 
-def user_error() -> None:
-    raise UserError("why")
+def raising(error: BaseException) -> Callable[[], None]:
+    def main() -> None:
+        raise error
 
-
-def control_characters() -> None:
-    raise UserError("\x1b[2Jline\nline")
-
-
-def dangling_link() -> None:
-    raise FileExistsError(errno.EEXIST, "File exists", "plots")
-
-
-def missing_file() -> None:
-    Path("nowhere").read_text()
-
-
-def unnamed() -> None:
-    raise OSError(errno.EIO, "Input/output error")
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-def huge_array() -> None:
-    np.empty(1 << 50)
-
-
-def full_gpu() -> None:
-    raise RuntimeError("CUDA error: out of memory\nFor debugging…\nCompile with `TORCH_USE_…`")
-
-
-def huge_tensor() -> None:
-    torch.empty(1 << 50)
+    return main
 
 
 @pytest.mark.parametrize(
     ("main", "message"),
     [
-        (user_error, "error: why"),
-        (missing_file, "error: nowhere: No such file or directory"),
-        (control_characters, r"error: \x1b[2Jline\nline"),
-        (dangling_link, "error: plots: not a directory, perhaps a link that leads nowhere"),
-        (unnamed, "error: Input/output error"),
-        (interrupt, "error: interrupted"),
-        (huge_array, "error: out of memory: Unable to allocate 8.00 PiB"),
-        (huge_tensor, "error: out of memory: "),
-        (full_gpu, "error: out of memory: CUDA error: out of memory"),
+        (raising(UserError("why")), "error: why"),
+        (raising(UserError("\x1b[2Jline\nline")), r"error: \x1b[2Jline\nline"),
+        (lambda: Path("nowhere").read_text(), "error: nowhere: No such file or directory"),
+        (
+            raising(FileExistsError(errno.EEXIST, "File exists", "plots")),
+            "error: plots: not a directory, perhaps a link that leads nowhere",
+        ),
+        (raising(OSError(errno.EIO, "Input/output error")), "error: Input/output error"),
+        (raising(KeyboardInterrupt()), "error: interrupted"),
+        (lambda: np.empty(1 << 50), "error: out of memory: Unable to allocate 8.00 PiB"),
+        (lambda: torch.empty(1 << 50), "error: out of memory: "),
+        (
+            raising(
+                RuntimeError("CUDA error: out of memory\nFor debugging…\nCompile with `TORCH_…`")
+            ),
+            "error: out of memory: CUDA error: out of memory",
+        ),
     ],
 )
 def test_an_error_is_one_line_and_debug_shows_its_traceback(
@@ -285,8 +264,5 @@ def test_a_processor_that_is_too_old_is_named_in_one_line(tmp_path: Path) -> Non
 
 
 def test_an_error_in_the_program_shows_its_traceback() -> None:
-    def bug() -> None:
-        raise KeyError("bug")
-
     with pytest.raises(KeyError):
-        run(bug)
+        run(raising(KeyError("bug")))

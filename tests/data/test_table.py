@@ -102,15 +102,8 @@ def test_a_label_that_could_not_be_read_back_is_not_written(tmp_path: Path, labe
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("labels", "order"),
-    [
-        (["10", "2", "0"], ["0", "2", "10"]),
-        (["b", "10", "a", "2"], ["2", "10", "a", "b"]),
-    ],
-)
-def test_numbers_come_first_and_by_value(labels: list[str], order: list[str]) -> None:
-    assert table.in_order(labels) == order
+def test_numbers_come_first_and_by_value() -> None:
+    assert table.in_order(["b", "10", "a", "2", "0"]) == ["0", "2", "10", "a", "b"]
 
 
 @pytest.mark.parametrize("value", ["x", "1.0"])
