@@ -199,8 +199,8 @@ def _draw_rows(
 ) -> None:
     """Draw rows below each other, the titles of the columns above and their BCE below.
 
-    The figure is of `_size`. `heading` says, line by line, what the titles are; `columns` is how
-    many tiles a row has room for.
+    The figure has the size that `_size` computes. `heading` says, line by line, what the titles
+    are; `columns` is how many tiles a row has room for.
     """
     title_lines = len(heading.splitlines())
     width, height = _size(rows, columns, title_lines)

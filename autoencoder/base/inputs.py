@@ -34,8 +34,8 @@ class Inputs:
     def read(cls, paths: Iterable[Path], uses: Sequence[str]) -> "Inputs":
         """Record the current inputs; the paths may be missing.
 
-        Without `uses`, the names of the parameters, params.yaml is not needed. Raises UserError if
-        it is not valid, and OSError if it cannot be read.
+        `uses` are the names of the parameters; without any, params.yaml is not needed. Raises
+        UserError if it is not valid, and OSError if it cannot be read.
         """
         paths = tuple(paths)
         return cls(

@@ -51,8 +51,8 @@ def fetch_dataset(
 ) -> None:
     """Make `raw` contain the files of a published data set, byte for byte, and nothing else.
 
-    The sources, each with its name for messages, are tried in their order, which is the best first;
-    the next one is requested only if those before it failed.
+    The sources come best first, each with its name for messages; the next one is requested only if
+    those before it failed.
 
     Raises
     ------

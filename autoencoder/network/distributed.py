@@ -37,8 +37,8 @@ REPORT_S = 10  # of waiting for the other processes, after which a line says so
 class World:
     """The processes of a run, and the place of this one among them.
 
-    `rank` is the number of this process, 0 for the one that logs and writes; the local numbers
-    count the processes on this machine.
+    `rank` is this process's number, 0 for the one that logs and writes, and `world_size` the number
+    of all processes; the local ones count those on this machine.
     """
 
     rank: int = 0
@@ -159,9 +159,9 @@ class AutogradStep:
     DistributedDataParallel averages the gradients over the processes. The loss is a sum over
     images, so each process multiplies its own by the number of processes.
 
-    The arguments are those of `step.Step`; `batch_size` counts the images of all processes. Each of
-    them must seed `generator`, the source of the noise on the device of the images, with the same
-    seed, because each draws the noise of the whole batch.
+    The arguments are those of `step.Step`; `batch_size` counts the images of all processes. Each
+    process must seed `generator`, the source of the noise on the device of the images, with the
+    same seed, because it draws the noise of the whole batch.
     """
 
     def __init__(

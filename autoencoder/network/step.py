@@ -53,7 +53,8 @@ class _Layer:
 def flatten(model: nn.Module) -> nn.Parameter:
     """Move all parameters of a model, and their gradients, into one contiguous parameter.
 
-    They become views of it, and `AdamW` updates all of them at once. Its gradient is 0 at first.
+    The model's parameters and gradients become views of it, so `AdamW` updates all of them at once.
+    It has the shape (number of parameters,) and a gradient of zeros.
     """
     parameters = list(model.parameters())
     flat = nn.Parameter(nn.utils.parameters_to_vector(parameters).detach())
@@ -140,10 +141,10 @@ class Step:
     small that these take a third of the time. On an NVIDIA GPU, the step's fifty small kernels are
     replayed as one CUDA graph.
 
-    The network is trained in place. It has passed `flatten`, and the optimizer, which has taken no
-    step yet, updates what that returned. `images` is uint8, (n, 784), on the network's device.
-    `noise` is added to the input, not to the target of the loss, by `add_noise`; the caller seeds
-    its source, `generator`.
+    The network is trained in place, after `flatten`. The optimizer is that of the parameter that
+    `flatten` returned, before its first step. `images` is uint8, (n, 784), on the network's device.
+    `noise`, 0..1, is added to the input, not to the target of the loss, by `add_noise`; the caller
+    seeds its source, `generator`.
     """
 
     def __init__(

@@ -24,10 +24,10 @@ WARMUP_FRACTION = 0.05
 
 
 def split_validation(images: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Hold out random images, uint8 (n, 784), for validation; return those to train on, and these.
+    """Split images, uint8 (n, 784), at random into training and validation images.
 
-    `fraction` is the share to hold out, 0..1, at least one image. Raises UserError if no image is
-    left to train on.
+    `fraction`, 0..1, is the share held out for validation, at least one image. Raises UserError if
+    no image is left to train on.
     """
     order = torch.from_numpy(np.random.default_rng((seed, 0)).permutation(len(images)))
     held_out = max(1, round(fraction * len(images)))
