@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's documentation
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -217,11 +216,11 @@ def _draw_rows(
         },
     )
     for axis, row in zip(axes, rows, strict=True):
-        image = _draw_row(axis, row, columns)
+        _draw_row(axis, row, columns)
         axis.set_ylabel(row.name, rotation=0, ha="right", va="center", labelpad=8)
         if row.colours != "gray":
             bar = axis.inset_axes((1 + 0.12 / columns, 0, 0.12 / columns, 1))
-            figure.colorbar(image, cax=bar, ticks=row.limits)
+            figure.colorbar(axis.images[-1], cax=bar, ticks=row.limits)
     centres = np.arange(len(titles)) + 0.5
     top, *_, bottom = axes
     top.set_xticks(centres, titles)
@@ -232,21 +231,18 @@ def _draw_rows(
     bottom.annotate("BCE", (0, 0), (-8, -3.5), va="top", **left)
 
 
-def _draw_row(axis: Axes, row: Row, columns: int) -> AxesImage:
-    """Draw the tiles of a row; return the last image, for the colour bar.
+def _draw_row(axis: Axes, row: Row, columns: int) -> None:
+    """Draw the tiles of a row.
 
     On one axis, because one for each image would take three times as long.
     """
     for column, tile in enumerate(row.tiles):
         place = (column + 0.04, column + 0.96, 0.04, 0.96)
         low, high = row.limits
-        image = axis.imshow(
-            tile, cmap=row.colours, vmin=low, vmax=high, extent=place, aspect="auto"
-        )
+        axis.imshow(tile, cmap=row.colours, vmin=low, vmax=high, extent=place, aspect="auto")
     axis.set(xlim=(0, columns), ylim=(0, 1), xticks=[], yticks=[])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    return image
 
 
 def frame_losses(axis: Axes, runs: Sequence[pd.DataFrame]) -> None:
