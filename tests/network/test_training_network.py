@@ -44,6 +44,22 @@ def test_layers_fed_by_sigmoids_are_centred(images: Tensor) -> None:
         assert sum(isinstance(layer, CentredLinear) for layer in layers) == centred
 
 
+@pytest.mark.parametrize(
+    ("activation", "gains"),
+    [("sigmoid", 6 * [4]), ("relu", [2**0.5, 2**0.5, 4, 4, 2**0.5, 2**0.5])],
+)
+def test_weights_are_xavier_uniform_with_a_gain_for_each_layer(
+    images: Tensor, activation: Activation, gains: list[float]
+) -> None:
+    model = network(images, activation=activation)
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    for layer, gain in zip(layers, gains, strict=True):
+        bound = gain * (6 / (layer.in_features + layer.out_features)) ** 0.5
+        assert 0.99 * bound < layer.weight.abs().max() <= bound
+        assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+    assert not any(layer.bias.any() for layer in layers[1:-1])
+
+
 def test_biases_are_those_of_the_mean_image(images: Tensor) -> None:
     """The first layer maps it to 0, and it is the reconstruction of the last layer's bias."""
     model = network(images)
