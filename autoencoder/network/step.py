@@ -195,8 +195,7 @@ class Step:
 
     def capture_graph(self) -> None:
         """Replay each step as one CUDA graph from now on."""
-        # A learning rate of 0 keeps the weights during warm-up and capture.
-        self.optimizer.learning_rate.zero_()
+        # The learning rate, 0 before the first step, keeps the weights during warm-up and capture.
         self._run_step = cuda_graph(self._train_step, self.generator)
         for tensor in self.optimizer.state.values():
             tensor.zero_()

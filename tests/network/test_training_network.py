@@ -32,6 +32,7 @@ def test_the_plain_network_computes_the_same(
     training = build_network(images, params)
     plain = training.plain()
     assert type(plain) is Autoencoder
+    assert not plain.training
     assert {type(module) for module in plain.modules()}.isdisjoint({CentredLinear})
     x = to_unit_range(images)
     assert torch.allclose(plain(x), training(x), atol=1e-4)
