@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.networks import network
+from torch import Tensor
 
 from autoencoder.network import threads
-from autoencoder.network.distributed import World
+from autoencoder.network.distributed import AutogradStep, World
+from autoencoder.network.step import AdamW, Step, flatten
 from autoencoder.network.threads import ThreadTuner, available_cores, available_threads
 
 
@@ -112,3 +115,20 @@ def test_a_gradient_in_the_same_memory_each_time_is_compared() -> None:
     buffer = torch.zeros(1)
     tuner = ThreadTuner(3, lambda: buffer.fill_(torch.get_num_threads() == 2))
     assert tuner.candidates == [1, 3]
+
+
+@pytest.mark.usefixtures("only_linear_layers")
+def test_the_loss_is_the_same_with_any_number_of_threads(images: Tensor) -> None:
+    model = network(images)
+    step = Step(model, AdamW(flatten(model), weight_decay=0.02), images, batch_size=400)
+    torch.manual_seed(0)
+    logits, target = torch.randn(400, 784), torch.rand(400, 784)
+    losses = set()
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        step.layers[-1].y.copy_(logits)
+        step.target.copy_(target)
+        step._compute_loss()
+        autograd = AutogradStep._loss(torch.nn.Identity(), logits, target)
+        losses.add((step.loss.item(), autograd.item()))
+    assert len(losses) == 1
