@@ -3,7 +3,6 @@
 import filecmp
 import logging
 import shutil
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -56,7 +55,7 @@ def copy_user_data(source: Path, raw: RawDirectory) -> None:
         if not (copy.is_file() and filecmp.cmp(path, copy, shallow=False))
     ]
     raw.prepare(copies, changed)
-    for copy in tqdm(changed, unit="file", disable=not sys.stderr.isatty()):
+    for copy in tqdm(changed, unit="file", disable=None):  # none without a terminal
         with atomic_write(copy) as partial:
             shutil.copyfile(copies[copy], partial)
     raw.finish(copies)
