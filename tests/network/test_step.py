@@ -4,14 +4,14 @@ import copy
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from helpers.networks import network
+from helpers.recorder import Recorder
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from autoencoder.base.params import Activation
 from autoencoder.network import step as step_module
@@ -69,35 +69,6 @@ def test_steps_on_a_gpu_are_those_of_autograd(images: Tensor) -> None:
     # survive `is_available`, so that tests ask for `device_count`.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         process.submit(check_on_gpu, images).result()
-
-
-class Recorder(TorchDispatchMode):
-    """Keeps each operation with its very arguments, as a CUDA graph keeps each kernel.
-
-    So a number that Python gave an operation is that number in every repetition, and a tensor is
-    the memory that it had.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operations: list[tuple[Callable[..., object], Any, Any, object]] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> object:
-        result = func(*args, **kwargs or {})
-        self.operations.append((func, args, kwargs or {}, result))
-        return result
-
-    def replay(self) -> None:
-        for func, args, kwargs, recorded in self.operations:
-            result = func(*args, **kwargs)
-            if (
-                isinstance(result, Tensor)
-                and isinstance(recorded, Tensor)
-                and result is not recorded
-            ):
-                recorded.copy_(result)  # new memory then, which later operations know
 
 
 def record(work: Callable[[], object], generator: torch.Generator) -> Callable[[], object]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
 from helpers.networks import parameters
+from helpers.recorder import Recorder
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from autoencoder.base.errors import UserError
 from autoencoder.network import distributed
@@ -169,19 +169,14 @@ def test_early_stopping_brings_the_best_weights_back(
 
 def products(work: Callable[[], object]) -> list[tuple[torch.Size, ...]]:
     """The shapes of the matrix products that a function computes."""
-    found = []
-
-    class Recorder(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            if func._schema.name in ("aten::mm", "aten::addmm"):
-                found.append(tuple(arg.shape for arg in args))
-            return func(*args, **kwargs or {})
-
-    with Recorder():  # type: ignore[no-untyped-call]
+    recorder = Recorder()
+    with recorder:
         work()
-    return found
+    return [
+        tuple(arg.shape for arg in args)
+        for func, args, *_ in recorder.operations
+        if func._schema.name in ("aten::mm", "aten::addmm")
+    ]
 
 
 @pytest.mark.parametrize("world", [SINGLE, World(1, 3)])
