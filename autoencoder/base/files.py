@@ -29,14 +29,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     while the block runs. It is deleted if the block raises; those that killed processes left are
     deleted, too.
 
-    Raises
-    ------
-    UserError
-        If `path` is a block device or a socket.
-    OSError
-        If the directory cannot be created or the file cannot be written, with the name of `path`,
-        which is then unchanged. Errors that name another file, such as an input that is read in the
-        block, keep that name.
+    Raises UserError if `path` is a block device or a socket, and OSError with the name of `path`,
+    which is then unchanged, if it cannot be written. Errors that name another file, such as an
+    input that is read in the block, keep that name.
     """
     if _is_stream(path):
         with tempfile.NamedTemporaryFile() as content:

@@ -54,13 +54,8 @@ def fetch_dataset(
     The sources come best first, each with its name for messages; the next one is requested only if
     those before it failed.
 
-    Raises
-    ------
-    UserError
-        If `raw` contains other files, or no source has the files. Files in `raw` that were correct
-        before are kept.
-    OSError
-        If `raw` cannot be written to.
+    Raises UserError if `raw` contains other files, or no source has the files, and OSError if it
+    cannot be written to. Files in `raw` that were correct before are kept.
     """
     _trust_configured_certificates()
     root = raw.path

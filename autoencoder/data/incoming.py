@@ -20,13 +20,8 @@ def copy_user_data(source: Path, raw: RawDirectory) -> None:
 
     Hidden files, those of file managers and directories without files are skipped.
 
-    Raises
-    ------
-    UserError
-        If `source` is missing, hidden or empty, or contains a link to a directory, or if `raw`
-        contains other files.
-    OSError
-        If a file cannot be read or `raw` cannot be written to.
+    Raises UserError if `source` is missing, hidden or empty, or contains a link to a directory, or
+    if `raw` contains other files, and OSError if a file cannot be read or written.
     """
     if not is_visible(source, source.parent):
         raise UserError(

@@ -101,14 +101,10 @@ def read(path: Path) -> Chunk:
     The file has the header `COLUMNS`, and a label and integers 0..255 in each row. A byte-order
     mark and Windows line ends are accepted.
 
-    Raises
-    ------
-    UserError
-        If the header differs, a line does not have 785 cells, a label has a `label_fault`, a pixel
-        is not an integer 0..255, the file is truncated or has no row. The message names the file,
-        line and column, what was found and what was expected.
-    OSError
-        If the file cannot be read.
+    Raises UserError if the header differs, a line does not have 785 cells, a label has a
+    `label_fault`, a pixel is not an integer 0..255, the file is truncated or has no row. The
+    message names the file, line and column, what was found and what was expected. Raises OSError if
+    the file cannot be read.
     """
     # Allocated once, and filled: pandas' frame of a whole table takes several times its memory.
     images = np.empty((_count_lines(path), PIXELS), np.uint8)
