@@ -237,7 +237,7 @@ def _header_difference(found: list[str]) -> str:
                 f"line 1, column {number} is {name[:40]!r}, expected {expected!r}: "
                 "the header must be label,1x1,1x2,…,28x28"
             )
-    more = "over " * (len(found) > len(COLUMNS))  # only the start of the line was read
+    more = "over " if len(found) > len(COLUMNS) else ""  # only the start of the line was read
     count = min(len(found), len(COLUMNS))
     return f"line 1 has {more}{count} columns, expected {len(COLUMNS)}: label,1x1,1x2,…,28x28"
 

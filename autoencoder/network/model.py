@@ -129,7 +129,7 @@ def lineage(path: str | Path) -> dict[str, Any]:
 def _open(path: str | Path) -> Iterator[tuple[Any, Any]]:
     """Open a file that `Autoencoder.save` wrote; yield it and its metadata."""
     with Path(path).open("rb"):
-        pass  # the errors of safe_open do not name the file, for a directory for instance
+        pass  # safe_open would say that a directory is no device, a protected file does not exist
     with named_errors(Path(path)), safe_open(path, "numpy") as file:
         yield file, json.loads((file.metadata() or {})[_METADATA])
 

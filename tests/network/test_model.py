@@ -251,9 +251,11 @@ def test_a_z_size_that_is_not_that_of_the_tensors_takes_no_memory(saved: Path) -
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB
 
 
-@pytest.mark.parametrize("name", ["absent", "."])
-def test_what_is_no_file_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OSError, match=str(tmp_path)):
+@pytest.mark.parametrize(
+    ("name", "reason"), [("absent", "No such file or directory"), (".", "Is a directory")]
+)
+def test_what_is_no_file_is_named(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(OSError, match=f"{reason}: '{tmp_path}"):
         Autoencoder.load(tmp_path / name)
 
 
