@@ -25,7 +25,12 @@ from torch import Tensor, nn
 from autoencoder.base.errors import UserError
 from autoencoder.base.params import Activation
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import ACTIVATIONS, Autoencoder, to_unit_range
+from autoencoder.network.model import (
+    ACTIVATIONS,
+    Autoencoder,
+    to_unit_range,
+    training_noise,
+)
 
 
 @pytest.mark.parametrize("activation", get_args(Activation))
@@ -101,6 +106,14 @@ def test_save_and_load(images: Tensor, tmp_path: Path) -> None:
     assert not loaded.training
     assert (loaded.hidden_sizes, loaded.z_size, loaded.activation) == ((30, 20), 7, "gelu")
     assert torch.equal(loaded(to_unit_range(images)), model(to_unit_range(images)))
+
+
+@pytest.mark.parametrize(("lineage", "noise"), [({"parameters": {"noise": 0.5}}, 0.5), ({}, 0)])
+def test_the_file_says_how_much_noise_the_network_removes(
+    tmp_path: Path, lineage: dict[str, dict[str, float]], noise: float
+) -> None:
+    Autoencoder((30, 20), 7, "gelu").save(tmp_path / "m.safetensors", lineage)
+    assert training_noise(tmp_path / "m.safetensors") == noise
 
 
 @pytest.mark.usefixtures("only_linear_layers")
