@@ -72,6 +72,21 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
         choose_device("cuda", World(2, 3, 2, 3))
 
 
+def test_an_apple_gpu_trains_in_a_single_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto") == choose_device("mps") == torch.device("mps")
+    assert choose_device("auto", World(0, 2, 0, 2)) == torch.device("cpu")
+    with pytest.raises(UserError, match="device is 'mps', which is not available"):
+        choose_device("mps", World(0, 2, 0, 2))
+
+
+def test_scoring_has_a_fixed_number_of_threads() -> None:
+    torch.set_num_threads(2)
+    configure_numerics()
+    assert torch.get_num_threads() == numerics.SCORING_THREADS == 1
+
+
 HOSTILE = {
     "OMP_DYNAMIC": "true",
     "OMP_THREAD_LIMIT": "2",

@@ -71,6 +71,15 @@ def test_learning_rate_rises_to_the_peak_and_falls_to_zero() -> None:
     assert (np.diff(rates[50:]) < 0).all()
 
 
+def test_the_schedule_spans_all_epochs(parts: tuple[Tensor, Tensor]) -> None:
+    trained = trainer(parts, epochs=2)
+    rates: list[float] = []
+    while not trained.finished:
+        trained.run_epoch(on_step=lambda: rates.append(trained.optimizer.learning_rate.item()))
+    steps = 2 * (540 // 20)
+    assert rates == [learning_rate(step / (steps + 1), 5e-3) for step in range(1, steps + 1)]
+
+
 def test_an_epoch_is_plain_adamw_on_the_mean_bce(parts: tuple[Tensor, Tensor]) -> None:
     """The loop matches the plainest way to write it, up to rounding."""
     training, validation = parts
