@@ -199,6 +199,14 @@ def test_threads_are_tried_with_the_products_of_training(
     assert products(step.gradient) == products(lambda: step(torch.arange(400), 1e-3))
 
 
+def two_threads(monkeypatch: pytest.MonkeyPatch, record: Callable[[float], None]) -> ThreadTuner:
+    """A tuner that always chooses two threads."""
+    tuner = ThreadTuner(1, lambda: torch.zeros(1))
+    tuner.count = 2
+    monkeypatch.setattr(tuner, "record", record)
+    return tuner
+
+
 def test_validation_has_a_fixed_number_of_threads(
     parts: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +218,7 @@ def test_validation_has_a_fixed_number_of_threads(
 
     monkeypatch.setattr("autoencoder.network.trainer.per_image_losses", losses)
     trained = trainer(parts, epochs=2)
-    trained.tuner = ThreadTuner(3, lambda: torch.zeros(1))
+    trained.tuner = two_threads(monkeypatch, lambda seconds: None)
     finish(trained)
     assert used == [1, 1]
 
@@ -219,15 +227,20 @@ def test_steps_have_the_tuner_s_number_of_threads_and_tell_it_their_time(
     parts: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = trainer(parts, epochs=1)
-    trained.tuner = ThreadTuner(1, lambda: torch.zeros(1))
-    trained.tuner.count = 2
     used: list[int] = []
     seconds: list[float] = []
-    monkeypatch.setattr(trained.tuner, "record", seconds.append)
+    trained.tuner = two_threads(monkeypatch, seconds.append)
     trained.run_epoch(on_step=lambda: used.append(torch.get_num_threads()))
     assert used == trained.batches * [2]
     assert len(seconds) == trained.batches
     assert 0 < min(seconds) < max(seconds) < 60
+
+
+def test_of_equal_epochs_the_first_is_the_best(parts: tuple[Tensor, Tensor]) -> None:
+    trained = trainer(parts)
+    trained.losses.copy_(torch.tensor([[0.3, 0.3], [0.2, 0.1], [0.1, 0.1]]))
+    trained.epochs_done.fill_(3)
+    assert trained.best.epoch == 2
 
 
 def test_patience_zero_never_stops(parts: tuple[Tensor, Tensor]) -> None:
