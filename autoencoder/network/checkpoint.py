@@ -35,7 +35,7 @@ class Checkpoints:
     def __init__(self, directory: Path, lineage: Mapping[str, Any]) -> None:
         self.directory = directory
         self.lineage: dict[str, Any] = json.loads(json.dumps(lineage))
-        name = hashlib.sha256(json.dumps(self.lineage, sort_keys=True).encode()).hexdigest()
+        name = hashlib.sha256(json.dumps(self.lineage).encode()).hexdigest()
         self.path = directory / f"{name[:12]}.safetensors"
 
     def save(self, state: Mapping[str, Tensor], epoch: int) -> None:

@@ -62,7 +62,7 @@ def test_a_container_s_quota_bounds_the_cores(
     monkeypatch.setattr(threads, "_CGROUPS", tmp_path)
     monkeypatch.setattr(threads, "_OWN_CGROUPS", tmp_path / "own")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
     assert available_cores() == cores
 
 
