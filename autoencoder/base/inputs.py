@@ -27,7 +27,7 @@ class Inputs:
 
     params: Params
     paths: tuple[Path, ...]
-    files: dict[Path, Signature]
+    files: dict[str, Signature]
     code: dict[str, str]
 
     @classmethod
@@ -71,10 +71,12 @@ class Inputs:
             )
 
 
-def _walk(path: Path) -> Iterator[tuple[Path, Signature]]:
-    """Yield each regular file at or below a path, with its signature."""
-    inside = (Path(root, name) for root, _, names in os.walk(path) for name in names)
-    for file in inside if path.is_dir() else [path]:
+def _walk(path: Path) -> Iterator[tuple[str, Signature]]:
+    """Yield the name of each regular file at or below a path, with its signature."""
+    # Not as paths, which take several times the memory: there may be 70,000 pictures.
+    inside = (f"{root}/{name}" for root, _, names in os.walk(path) for name in names)
+    for name in inside if path.is_dir() else [str(path)]:
+        file = Path(name)
         if file.is_file():
             status = file.stat()
-            yield file, (status.st_size, status.st_mtime_ns, status.st_ino)
+            yield name, (status.st_size, status.st_mtime_ns, status.st_ino)
