@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own docu
 from helpers.digits import Digits
 from helpers.networks import parameters
 from numpy.typing import NDArray
+from torch import Tensor
 
 from autoencoder.base.errors import UserError
 from autoencoder.data import table
@@ -19,6 +20,7 @@ from autoencoder.network.metrics import (
     score,
 )
 from autoencoder.network.model import Autoencoder, to_unit_range
+from autoencoder.network.probe import probe_accuracy
 from autoencoder.network.trainer import Trainer, build_network
 
 Images = NDArray[np.uint8]
@@ -115,3 +117,16 @@ def test_the_probe_needs_two_classes_in_both_tables(
     assert "have no label in common" in caplog.text
     both = probe_accuracies(model, pca, labelled(train), labelled(test))
     assert list(both) == ["probe_accuracy", "probe_accuracy_pca"]
+
+
+def test_the_probe_of_pca_has_codes_of_the_model_s_size(train: Images, test: Images) -> None:
+    model = build_network(torch.from_numpy(train), parameters(z_size=8))
+    pca = principal_components(train)
+
+    def codes(images: Images) -> list[Tensor]:
+        return [torch.from_numpy((images / 255 - pca.mean) @ pca.components[:, :8])]
+
+    labels = labelled(train).labels, labelled(test).labels
+    expected = probe_accuracy(codes(train), labels[0], codes(test), labels[1])
+    found = probe_accuracies(model, pca, labelled(train), labelled(test))
+    assert found["probe_accuracy_pca"] == expected
