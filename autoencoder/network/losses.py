@@ -1,8 +1,8 @@
 """The losses of each epoch, and their file: CSV with the columns epoch, train and validation."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -31,11 +31,10 @@ class Epoch:
         return f"BCE {self.train:.5f}, validation {self.validation:.5f}"
 
 
-def write_losses(path: Path, history: Iterable[Epoch]) -> None:
+def write_losses(path: Path, history: Sequence[Epoch]) -> None:
     """Write the loss of each epoch."""
     with atomic_write(path) as partial:
-        losses = pd.DataFrame([asdict(epoch) for epoch in history])
-        losses.to_csv(partial, index=False, float_format="%.6f")
+        pd.DataFrame(history).to_csv(partial, index=False, float_format="%.6f")
 
 
 def read_losses(path: Path) -> pd.DataFrame:
