@@ -56,10 +56,9 @@ class RawDirectory:
         if not self.path.is_symlink():
             for partial in self.path.rglob(PARTIAL_PATTERN):  # of a killed process
                 partial.unlink()
-            for directory in sorted(self.path.rglob("*/"), reverse=True):
-                is_own = directory.is_dir() and not directory.is_symlink()
-                if is_own and not any(directory.iterdir()):
-                    directory.rmdir()
+            for path in sorted(self.path.rglob("*"), reverse=True):
+                with suppress(OSError):  # not an empty directory
+                    path.rmdir()
 
     def _extra_files(self, expected: Collection[Path]) -> list[Path]:
         files = {path for path in _walk(self.path, set()) if not path.match(PARTIAL_PATTERN)}
