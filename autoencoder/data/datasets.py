@@ -188,8 +188,9 @@ DATASETS = {
 
 def is_published(path: Path) -> bool:
     """Tell whether a file is one of a published data set, by its name and digest."""
-    digests = {dataset.digests.get(path.name) for dataset in DATASETS.values()} - {None}
-    return path.is_file() and any(has_digest(path, str(digest)) for digest in digests)
+    name = path.name
+    known = {data.digests[name] for data in DATASETS.values() if name in data.digests}
+    return path.is_file() and any(has_digest(path, digest) for digest in known)
 
 
 def has_digest(path: Path, expected: str) -> bool:

@@ -110,9 +110,8 @@ class RawDirectory:
         }
 
     def _is_linked(self, path: Path) -> bool:
-        inside = path.relative_to(self.path)
-        places = [self.path, *(self.path / part for part in reversed(inside.parents))]
-        return any(place.is_symlink() for place in [*places, path])
+        above = [place for place in path.parents if place.is_relative_to(self.path)]
+        return any(place.is_symlink() for place in [path, *above])
 
 
 def _walk(directory: Path, seen: set[Path]) -> Iterator[Path]:
