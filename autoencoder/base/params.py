@@ -35,7 +35,12 @@ def _check_address(value: str) -> str:
     scheme, separator, rest = value.partition(":/")
     host = "" if scheme == "file" else rest.removeprefix("/").partition("/")[0]
     if "@" in host or "?" in rest:
-        raise PydanticCustomError(_SECRET, "secret")
+        raise PydanticCustomError(
+            _SECRET,
+            "contains @ or ?, and so perhaps a password or token, which would be shared with "
+            "params.yaml: expected an address without; ~/.netrc and fsspec's configuration are the "
+            "places for them",
+        )
     if not (separator and scheme.isascii() and scheme.isalnum() and value.isprintable()):
         raise ValueError("an address such as https://…, file:///… or s3://…")
     return value
@@ -171,12 +176,8 @@ def _short(value: object) -> str:
 def _explain(error: Any) -> str:
     """Turn one of pydantic's errors into a phrase."""
     name = ".".join(str(part) for part in error["loc"])
-    if error["type"] == _SECRET:
-        return (
-            f"{name} contains @ or ?, and so perhaps a password or token, which would be shared "
-            "with params.yaml: expected an address without; ~/.netrc and fsspec's configuration "
-            "are the places for them"
-        )
+    if error["type"] == _SECRET:  # the value is not shown
+        return f"{name} {error['msg']}"
     if error["type"] == "missing":
         return f"{name} is missing"
     if error["type"] in ("extra_forbidden", "invalid_key"):
