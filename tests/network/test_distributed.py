@@ -95,17 +95,14 @@ def test_restarted_processes_read_nothing_of_killed_ones() -> None:
     assert [part.get("address") for part in restarted] == 3 * [b"new"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "values"),
     [
-        pytest.param(2, {"noise": 0.5}, marks=pytest.mark.slow),
-        pytest.param(2, {"batch_size": 64}, marks=pytest.mark.slow),
-        pytest.param(3, {"batch_size": 64}, marks=pytest.mark.slow),
-        pytest.param(
-            3,
-            {"noise": 0.5, "activation": "tanh", "learning_rate": 1e-3},
-            marks=pytest.mark.slow,
-        ),
+        (2, {"noise": 0.5}),
+        (2, {"batch_size": 64}),
+        (3, {"batch_size": 64}),
+        (3, {"noise": 0.5, "activation": "tanh", "learning_rate": 1e-3}),
     ],
 )
 def test_the_losses_are_those_of_one_process(
