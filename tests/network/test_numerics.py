@@ -128,6 +128,7 @@ print(os.environ["OMP_NUM_THREADS"])
         project.environment |= {"PYTHONPATH": str(fresh.root), **variables}
         outputs.append(project.run("python", "-m", "stages.probe"))
     assert outputs[0] == outputs[1]
+    assert outputs[0].splitlines()[0].endswith(" ieee")
     assert "\n0.0\n['OMP_DYNAMIC', 'OMP_NUM_THREADS']\n" in outputs[0]
     assert outputs[0].splitlines()[-1] == "2"
 
