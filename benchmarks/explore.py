@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from autoencoder.base.errors import UserError
 from benchmarks import measuring
 from benchmarks.measuring import DATA, MODEL, Row, UnavailableError
-from tools.screenshots import NO_CHROMIUM, chromium, chromium_path
 
 # Times 300 calls, since the first ones are interpreted; the median leaves them out.
 DECODE_TIMES = """() => {
@@ -19,8 +19,13 @@ DECODE_TIMES = """() => {
 
 def measure() -> Iterator[Row]:
     """Time decodes, which must follow a slider at once."""
-    if chromium_path() is None:
-        raise UnavailableError(NO_CHROMIUM)
+    try:
+        # Not among the imports: the other benchmarks do without playwright.
+        from tools.screenshots import chromium, chromium_path
+
+        chromium_path()
+    except (ImportError, UserError) as error:
+        raise UnavailableError(str(error)) from error
     with measuring.workspace(DATA, MODEL.parent) as directory, chromium() as browser:
         measuring.run_program(directory, "python", "-m", "tools.explore", "--out", "page.html")
         tab = browser.new_context(offline=True).new_page()

@@ -101,11 +101,12 @@ def peak_command(*command: str | Path) -> list[str]:
 def run_program(directory: Path, *command: str | Path) -> Run:
     """Run a program of this checkout in a directory; a failure is a UserError."""
     lines: list[tuple[float, str]] = []
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     start = time.perf_counter()
     with subprocess.Popen(
         peak_command(*command),
         cwd=directory,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

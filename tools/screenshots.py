@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from autoencoder.base.cli import make_parser, run
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 from autoencoder.base.files import atomic_write, file_digest
 from autoencoder.data import table
 from autoencoder.network.model import Autoencoder, training_noise
@@ -30,36 +31,27 @@ REVIEW = Path("review/index.html")
 REVIEW_SOURCES = ("tools/review/review.html", "tools/review/report.py", "metrics/test.json")
 RECORD = "screenshots.json"
 
-NO_CHROMIUM = "no Chromium on PATH (Debian: apt-get install chromium libatomic1)"
-
-WIDTH, HEIGHT = 1180, 1600  # of the window, in which all that is drawn or pointed at is visible
-REVIEW_WIDTH = 900
+WIDTH, REVIEW_WIDTH = 1180, 900
+HEIGHT = 1600  # of the window, in which all that is drawn or pointed at is visible
 MARGIN = 16  # above and below what is shown
 # A three, as shares of the drawing pad.
-STROKE = [
-    *[(0.3, 0.27), (0.45, 0.17), (0.65, 0.25), (0.68, 0.36), (0.5, 0.48)],
-    *[(0.68, 0.58), (0.7, 0.7), (0.58, 0.82), (0.4, 0.82), (0.3, 0.72)],
-]
+STROKE_X = (0.3, 0.45, 0.65, 0.68, 0.5, 0.68, 0.7, 0.58, 0.4, 0.3)
+STROKE_Y = (0.27, 0.17, 0.25, 0.36, 0.48, 0.58, 0.7, 0.82, 0.82, 0.72)
 POINTED_AT = 30  # which dot of the map shows its image
 
 
-def chromium_path() -> str | None:
-    """Return the path of Chromium, if there is one."""
-    return shutil.which("chromium") or shutil.which("google-chrome")
+def chromium_path() -> str:
+    """Return the path of Chromium; a UserError if there is none."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        raise UserError("no Chromium on PATH (Debian: apt-get install chromium libatomic1)")
+    return path
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start Chromium without a window.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
+    """Start Chromium without a window."""
     path = chromium_path()
-    if path is None:
-        raise UserError(NO_CHROMIUM)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
@@ -71,12 +63,14 @@ def draw_three(page: Page) -> None:
     box = page.locator("#pad").bounding_box()
     if box is None:
         raise RuntimeError("the drawing pad is not visible")
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in STROKE]
-    start_x, start_y = points[0]
-    page.mouse.move(start_x, start_y)
+    first, *others = (
+        (box["x"] + x * box["width"], box["y"] + y * box["height"])
+        for x, y in zip(STROKE_X, STROKE_Y, strict=True)
+    )
+    page.mouse.move(*first)
     page.mouse.down()
-    for x, y in points[1:]:
-        page.mouse.move(x, y)
+    for point in others:
+        page.mouse.move(*point)
     page.mouse.up()
     page.mouse.move(0, 0)
 
@@ -105,44 +99,50 @@ SHOTS = {
     "explore-map.png": (point_at_the_map, "#map-title", (".two",)),
 }
 
-
 # Of a review, what README shows.
 REVIEW_SHOWN = ("h1", ".verdict", "#metrics", ".drawn:nth-of-type(2)")
 
 
-def set_font(page: Page) -> None:
-    """Use the same font everywhere, so that screenshots have the same size."""
+@contextmanager
+def opened(
+    browser: Browser, file: Path, width: int, scheme: Literal["light", "dark"]
+) -> Iterator[Page]:
+    """Open a page, with the same font everywhere, so that screenshots have the same size."""
+    context = browser.new_context(
+        viewport={"width": width, "height": HEIGHT},
+        color_scheme=scheme,
+        reduced_motion="reduce",
+        offline=True,
+    )
+    page = context.new_page()
+    page.goto(file.resolve().as_uri())
     fonts = Path(mpl.get_data_path()) / "fonts/ttf"
     style = "* { font-family: Shown !important; }"
-    for weight, file in (("normal", "DejaVuSans.ttf"), ("bold", "DejaVuSans-Bold.ttf")):
-        source = f"url({(fonts / file).as_uri()})"
+    for weight, name in (("normal", "DejaVuSans.ttf"), ("bold", "DejaVuSans-Bold.ttf")):
+        source = f"url({(fonts / name).as_uri()})"
         style += f"@font-face {{ font-family: Shown; font-weight: {weight}; src: {source}; }}"
     page.add_style_tag(content=style)
     page.evaluate("document.fonts.ready.then(() => true)")
+    yield page
+    context.close()
 
 
 def take_review(browser: Browser, page_file: Path, directory: Path) -> dict[str, str]:
     """Take the screenshots of the main parts of a review, light and dark; return their text."""
     texts = {}
     for scheme in ("light", "dark"):
-        context = browser.new_context(
-            viewport={"width": REVIEW_WIDTH, "height": HEIGHT}, color_scheme=scheme, offline=True
-        )
-        page = context.new_page()
-        page.goto(page_file.resolve().as_uri())
-        set_font(page)
-        page.evaluate(
-            """shown => {
-                for (const element of document.querySelectorAll("body > *"))
-                    if (!shown.some(selector => element.matches(selector))) element.remove();
-            }""",
-            list(REVIEW_SHOWN),
-        )
-        name = f"review-{scheme}.png"
-        texts[name] = " ".join(page.locator("body").inner_text().split())
-        with atomic_write(directory / name) as partial:
-            partial.write_bytes(page.locator("body").screenshot())
-        context.close()
+        with opened(browser, page_file, REVIEW_WIDTH, scheme) as page:
+            page.evaluate(
+                """shown => {
+                    for (const element of document.querySelectorAll("body > *"))
+                        if (!shown.some(selector => element.matches(selector))) element.remove();
+                }""",
+                list(REVIEW_SHOWN),
+            )
+            name, body = f"review-{scheme}.png", page.locator("body")
+            texts[name] = one_line(body.inner_text())
+            with atomic_write(directory / name) as partial:
+                partial.write_bytes(body.screenshot())
     return texts
 
 
@@ -150,34 +150,23 @@ def take(browser: Browser, page_file: Path, directory: Path) -> dict[str, str]:
     """Take the screenshots of a page of `make explore`; return the text in each one."""
     texts = {}
     for name, (act, first, shown) in SHOTS.items():
-        context = browser.new_context(
-            viewport={"width": WIDTH, "height": HEIGHT},
-            color_scheme="light",
-            reduced_motion="reduce",
-            offline=True,
-        )
-        page = context.new_page()
-        page.goto(page_file.resolve().as_uri())
-        set_font(page)
-        page.wait_for_function("window.autoencoder")
-        page.locator(shown[-1]).scroll_into_view_if_needed()
-        act(page)
-        page.wait_for_function("endsLeft === 0")
-        texts[name] = " ".join(
-            word for selector in shown for word in page.locator(selector).inner_text().split()
-        )
-        edges = """([first, last]) => [
-            scrollY + document.querySelector(first).getBoundingClientRect().top,
-            scrollY + document.querySelector(last).getBoundingClientRect().bottom,
-        ]"""
-        top, bottom = page.evaluate(edges, [first, shown[-1]])
-        height = bottom - top + 2 * MARGIN
-        picture = page.screenshot(
-            full_page=True, clip={"x": 0, "y": top - MARGIN, "width": WIDTH, "height": height}
-        )
-        with atomic_write(directory / name) as partial:
-            partial.write_bytes(picture)
-        context.close()
+        with opened(browser, page_file, WIDTH, "light") as page:
+            page.wait_for_function("window.autoencoder")
+            page.locator(shown[-1]).scroll_into_view_if_needed()
+            act(page)
+            page.wait_for_function("endsLeft === 0")
+            texts[name] = one_line(" ".join(page.locator(part).inner_text() for part in shown))
+            edges = """([first, last]) => [
+                scrollY + document.querySelector(first).getBoundingClientRect().top,
+                scrollY + document.querySelector(last).getBoundingClientRect().bottom,
+            ]"""
+            top, bottom = page.evaluate(edges, [first, shown[-1]])
+            height = bottom - top + 2 * MARGIN
+            picture = page.screenshot(
+                full_page=True, clip={"x": 0, "y": top - MARGIN, "width": WIDTH, "height": height}
+            )
+            with atomic_write(directory / name) as partial:
+                partial.write_bytes(picture)
     return texts
 
 

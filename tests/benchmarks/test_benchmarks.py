@@ -104,3 +104,25 @@ for mib in (1, 100):
     small, large = map(float, project.run(sys.executable, "-c", code).split())
     assert small < 50
     assert 95 < large - small < 105
+
+
+def test_a_benchmark_needs_only_its_own_packages(ran: Project) -> None:
+    without = "import sys; sys.modules['playwright'] = None\n" + SMALL
+    arguments = ["anomaly", "--other", "nowhere.csv"]
+    output = ran.run(sys.executable, "-c", without, *arguments, status=1)
+    assert output == "error: nowhere.csv: no such file, expected a table of images\n"
+    output = ran.run(sys.executable, "-c", without, "explore", status=1)
+    assert re.fullmatch("error: .*playwright.*\n", output)
+
+
+def test_programs_find_the_checkout_before_the_user_s_packages(ran: Project) -> None:
+    user = Project(ran.root)
+    user.environment["PYTHONPATH"] = "packages"
+    code = """\
+import sys
+from pathlib import Path
+from benchmarks.measuring import run_program
+program = "import os; print(os.environ['PYTHONPATH'])"
+print(run_program(Path(), sys.executable, "-c", program).lines[0][1])
+"""
+    assert user.run(sys.executable, "-c", code) == f"{ran.root}:packages\n"
