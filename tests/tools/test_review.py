@@ -660,6 +660,8 @@ def test_the_page_prints_black_on_white(page: Page) -> None:
 
 def test_the_page_fits_its_window(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    fits = "element => element.scrollWidth <= element.clientWidth"
+    assert page.locator("#metrics .scroll").evaluate(fits)
 
 
 def test_every_picture_is_drawn_and_has_its_text(page: Page) -> None:
