@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from autoencoder.base.cli import make_parser, refuse_overwriting, run
 from autoencoder.base.errors import UserError
-from autoencoder.base.files import atomic_write
 from autoencoder.data import table
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder, to_unit_range, training_noise
 from autoencoder.plots import CODE_COLOURS, code_grid
-from tools.templates import environment
+from tools.templates import write_page
 
 log = logging.getLogger(__name__)
 
@@ -34,42 +33,32 @@ WORST_IMAGES = 16
 
 # Codes in which each number is changed to find out how much it matters.
 EFFECT_CODES = 16
-NUMBERS_AT_A_TIME = 32  # bounds the memory
 # Percentiles of the test codes: the usual low and high value of a number.
 LOW, HIGH = 5, 95
 
 
 def affine_layers(model: Autoencoder) -> list[dict[str, Any]]:
-    """Return the linear layers, ``y = W x + b``, as JSON values.
+    """Return the linear layers, ``y = W x + b``, encoder first, as JSON values.
 
-    Returns
-    -------
-    list of dict
-        For each layer, encoder first: inputs, outputs, and in base64, little-endian, weights
-        (float16, one row per output) and bias (float32).
-
-    Raises
-    ------
-    UserError
-        If a weight is beyond the range of float16.
+    Each has inputs, outputs, and in base64, little-endian, weights (float16, one row per output)
+    and bias (float32). A UserError if a weight is beyond the range of float16.
     """
     layers = []
     for layer in model.modules():
         if not isinstance(layer, torch.nn.Linear):
             continue
-        weights = layer.weight.detach().numpy().astype(np.float64)
-        if np.abs(weights).max() > np.finfo(np.float16).max:
+        weights, bias = (parameter.detach().numpy() for parameter in (layer.weight, layer.bias))
+        largest, limit = np.abs(weights).max(), np.finfo(np.float16).max
+        if largest > limit:
             raise UserError(
-                f"the model has a weight of {np.abs(weights).max():.3g}, expected at most "
-                f"{np.finfo(np.float16).max:.0f}; train with a lower learning_rate"
+                f"the model has a weight of {largest:.3g}, expected at most {limit:.0f}; "
+                "train with a lower learning_rate"
             )
-        rounded = weights.astype("<f2")
-        bias = layer.bias.detach().numpy().astype(np.float64)
         layers.append(
             {
                 "inputs": layer.in_features,
                 "outputs": layer.out_features,
-                "weights": _base64(rounded.tobytes()),
+                "weights": _base64(weights.astype("<f2").tobytes()),
                 "bias": _base64(bias.astype("<f4").tobytes()),
             }
         )
@@ -85,54 +74,24 @@ def effects(
 ) -> NDArray[np.float64]:
     """Measure how much each number of the code changes the image.
 
-    Parameters
-    ----------
-    model : Autoencoder
-    codes : float32 array of shape (n, z_size)
-        The codes in which one number at a time is changed.
-    low, high : float32 arrays of shape (z_size,)
-        The two values that each number is set to.
-
-    Returns
-    -------
-    float64 array of shape (z_size,)
-        Root mean square of the difference between the two images, grey values in 0..1, over
-        pixels and codes.
+    In `codes`, (n, z_size), one number at a time is set to its value in `low` and in `high`, both
+    (z_size,). Returns the root mean square of the difference between the two images, grey values in
+    0..1, over pixels and codes: (z_size,).
     """
-    first, *rest = model.decoder.children()
-    others = torch.nn.Sequential(*rest)
-    z = torch.from_numpy(codes)
-    hidden, columns = first(z), model.get_parameter("decoder.0.weight").T
+    count = len(codes)
     found = np.empty(model.z_size)
-    for start in range(0, model.z_size, NUMBERS_AT_A_TIME):
-        some = slice(start, start + NUMBERS_AT_A_TIME)
-        at_low, at_high = (
-            # Changing a number moves the first layer's output along one column of the weights.
-            torch.sigmoid(
-                others(
-                    hidden
-                    + (torch.from_numpy(value[some])[:, None] - z.T[some])[:, :, None]
-                    * columns[some, None]
-                )
-            )
-            for value in (low, high)
-        )
-        found[some] = (at_high - at_low).square().mean((1, 2)).sqrt().numpy()
+    for number, values in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
+        changed = torch.from_numpy(codes).repeat(2, 1)
+        changed[:count, number], changed[count:, number] = values
+        at_low, at_high = model.decode(changed).split(count)
+        found[number] = (at_high - at_low).square().mean().sqrt()
     return found
 
 
 def principal_components(codes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Compute the two directions in which codes vary most.
+    """Compute the two directions in which codes, (n, z_size), vary most: (2, z_size).
 
-    Parameters
-    ----------
-    codes : float32 array of shape (n, z_size)
-
-    Returns
-    -------
-    float32 array of shape (2, z_size)
-        Unit vectors, whose largest element is positive; zeros where the codes have fewer
-        dimensions.
+    Unit vectors, whose largest element is positive; zeros where the codes have fewer dimensions.
     """
     _, _, directions = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
     components = np.zeros((2, codes.shape[1]), np.float32)
@@ -146,13 +105,9 @@ def choose_rows(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Choose the test images that the page shows.
 
-    Returns
-    -------
-    rows : int array
-        At most `MAP_IMAGES` rows for the map, a few of each class among them, in the order of the
-        table; then those with the worst reconstructions that are not among these.
-    worst : int array
-        Where in `rows` the worst reconstructions are, the worst one first.
+    Returns their rows in the table: at most `MAP_IMAGES` for the map, a few of each class among
+    them, in the order of the table, then those with the worst reconstructions that are not among
+    these; and where in these rows the worst reconstructions are, the worst one first.
     """
     shuffled = pd.Series(labels).sample(frac=1, random_state=0)
     of_class = shuffled.groupby(shuffled).cumcount().clip(upper=IMAGES_PER_CLASS)
@@ -162,30 +117,13 @@ def choose_rows(
     return rows, np.array([int(np.flatnonzero(rows == row)[0]) for row in worst])
 
 
-def code_colours() -> bytes:
-    """Return the colours of the code in the plots: red, green and blue of 256 values, 0 to 1."""
-    return mpl.colormaps[CODE_COLOURS](np.arange(256), bytes=True)[:, :3].tobytes()
-
-
 def page_facts(
     model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8], noise: float
 ) -> dict[str, Any]:
-    """Compute what the page shows.
+    """Compute what the page shows, the variables of explore.html.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        On the CPU.
-    labels : str array of shape (n,)
-    images : uint8 array of shape (n, 784)
-        The test images.
-    noise : float
-        The noise that the network was trained with, 0..1.
-
-    Returns
-    -------
-    dict
-        The variables of explore.html.
+    Labels, (n,), and images, uint8 (n, 784), are those of the test table; noise is what the network
+    was trained with, 0..1.
     """
     pixels = torch.from_numpy(images)
     bce = per_image_losses(model, pixels)[0].numpy()
@@ -206,18 +144,16 @@ def page_facts(
     classes = table.in_order(set(labels.tolist()))
     numbers = {name: number for number, name in enumerate(classes)}
     layers = affine_layers(model)
+    colours = mpl.colormaps[CODE_COLOURS](np.arange(256), bytes=True)
     return {
         "z_size": model.z_size,
         "sizes": [layers[0]["inputs"], *(layer["outputs"] for layer in layers)],
-        "activation": model.activation,
-        "noise": noise,
         "test_images": len(images),
         "test_bce": float(bce.mean()),
         "sliders": [
             {"number": int(i), "low": round(float(low[i]), 4), "high": round(float(high[i]), 4)}
             for i in order
         ],
-        "shown_sliders": SHOWN_SLIDERS,
         "data": {
             "activation": model.activation,
             "layers": layers,
@@ -232,7 +168,7 @@ def page_facts(
             "mean": _base64(mean.astype("<f4").tobytes()),
             "components": _base64(components.astype("<f4").tobytes()),
             "codeGrid": code_grid(model.z_size).tolist(),
-            "colours": _base64(code_colours()),
+            "colours": _base64(colours[:, :3].tobytes()),
             "shownSliders": SHOWN_SLIDERS,
             "images": _base64(zlib.compress(images[rows].tobytes(), level=9)),
         },
@@ -241,9 +177,7 @@ def page_facts(
 
 def write(path: Path, facts: dict[str, Any]) -> None:
     """Write the page of what `page_facts` returns."""
-    page = environment(Path(__file__).parent).get_template("explore.html").render(facts)
-    with atomic_write(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+    write_page(path, Path(__file__).with_suffix(".html"), facts)
 
 
 def _base64(content: bytes) -> str:

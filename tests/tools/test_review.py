@@ -25,6 +25,7 @@ from tools.review.compare import Change, compare, verdict
 from tools.review.report import markdown
 from tools.review.run import Run
 from tools.review.seed_noise import BETTER, conditions, seed_noise, student_t
+from tools.templates import write_page
 
 
 def change(
@@ -92,8 +93,13 @@ def test_a_metric_that_is_worse_outweighs_one_that_is_better() -> None:
 
 
 CONDITIONS = {
-    **{"z_size": "32", "hidden_sizes": "[512, 256]", "noise": "0.0", "activation": "sigmoid"},
-    **{"dataset": "mnist", "train_md5": "a" * 32, "test_md5": "1" * 32},
+    "z_size": "32",
+    "hidden_sizes": "[512, 256]",
+    "noise": "0.0",
+    "activation": "sigmoid",
+    "dataset": "mnist",
+    "train_md5": "a" * 32,
+    "test_md5": "1" * 32,
 }
 
 
@@ -150,8 +156,12 @@ def test_noise_belongs_to_the_parameters_and_data(name: str) -> None:
 def test_conditions_are_equal_whatever_is_between() -> None:
     """A record in JSON, a table in CSV: lists, numbers and names that look like numbers."""
     parameters = {
-        **{"seed": 3, "z_size": 32, "hidden_sizes": [512, 256], "learning_rate": 1e-05},
-        **{"noise": 0.0, "activation": "sigmoid"},
+        "seed": 3,
+        "z_size": 32,
+        "hidden_sizes": [512, 256],
+        "learning_rate": 1e-05,
+        "noise": 0.0,
+        "activation": "sigmoid",
     }
     record = {"parameters": parameters, "train_md5": "1e5" + "0" * 29, "test_md5": "0" * 32}
     measured = conditions(json.loads(json.dumps(record)), "NA")
@@ -173,7 +183,15 @@ def test_text_is_text_in_markdown() -> None:
     assert html.unescape(escaped.replace("<!-- -->", "")) == text
     assert "&#64;<!-- -->team &#35;<!-- -->1" in escaped
     assert markdown("z_size") == "z_size"
-    assert markdown(None) == "—"
+
+
+@pytest.mark.parametrize("name", ["page.html", "page.md"])
+def test_what_is_missing_is_a_dash(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(
+        "{{ nothing }} {{ nothing | number('%.1f') }} {{ half | number('%.1f') }}"
+    )
+    write_page(tmp_path / "out", tmp_path / name, {"nothing": None, "half": 0.5})
+    assert (tmp_path / "out").read_text() == "— — 0.5"
 
 
 def result(name: str, test: str = "a", **metrics: float) -> Run:

@@ -9,14 +9,12 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.style
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from autoencoder.base.files import atomic_write
 from autoencoder.plots import frame_losses
 from tools.review.compare import Change
 from tools.review.run import PICTURES, Run
-from tools.templates import environment
+from tools.templates import write_page
 
 # Placeholders in the figures for the colours of the page, in its light or dark scheme. Where the
 # styles of the page are blocked, colours follow that stand out on white and on black.
@@ -32,10 +30,17 @@ STYLE: Any = {
         ["text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"], TEXT
     ),
     **dict.fromkeys(["axes.edgecolor", "grid.color", "xtick.color", "ytick.color"], LINE),
-    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True},
-    **{"axes.grid.axis": "y", "axes.axisbelow": True, "legend.frameon": False},
-    **{"figure.constrained_layout.use": True, "figure.figsize": (5.4, 3.6)},
-    **{"svg.fonttype": "none", "svg.hashsalt": "review", "text.parse_math": False},
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "figure.figsize": (5.4, 3.6),
+    "svg.fonttype": "none",
+    "svg.hashsalt": "review",
+    "text.parse_math": False,
 }
 
 
@@ -83,12 +88,7 @@ def svg(figure: Figure, name: str) -> str:
     """Render a figure as an SVG element in the colours of the page.
 
     It has presentation attributes in place of styles, which a content security policy may block.
-
-    Parameters
-    ----------
-    figure : Figure
-    name : str
-        Prefix of the ids in it, because several figures share the page.
+    The ids in it begin with `name`, because several figures share the page.
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(["Creator", "Date", "Format", "Type"])
@@ -125,9 +125,7 @@ def changed_inputs(base: Run, current: Run) -> list[tuple[str, Any, Any]]:
 
 def markdown(value: object) -> object:
     """Escape text so that Markdown shows it as it is, without markup, links or mentions."""
-    if value is None:
-        return "—"
-    if isinstance(value, Markup) or not isinstance(value, str):
+    if not isinstance(value, str):
         return value
     special = r"[\\`*\[\]<>|~@#&$]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])|:(?=//)|(?<=www)\."
     escaped = re.sub(special, lambda match: f"&#{ord(match[0])};", value)
@@ -142,17 +140,7 @@ def write(
     changes: list[Change],
     verdict: tuple[str, str],
 ) -> None:
-    """Write the page, index.html, and the summary, review.md.
-
-    Parameters
-    ----------
-    directory : Path
-        Where to write them; created if it is missing.
-    base, current : Run
-    changes : list of Change
-    verdict : tuple of str
-        As `compare.verdict` returns it.
-    """
+    """Write the page, index.html, and the summary, review.md, with what `compare.verdict` says."""
     with mpl.style.context(["default", STYLE]):
         losses = svg(draw_losses(base, current), "losses")
         classes = svg(draw_classes(base, current), "classes")
@@ -174,14 +162,6 @@ def write(
             if path in run.pictures
         ],
     }
-    templates = environment(Path(__file__).parent)
-    templates.filters["number"] = lambda value, form: (
-        None if value is None else Markup("{}").format(form % value)
-    )
-    for template, out, shown in (
-        ("review.html", "index.html", lambda value: "—" if value is None else value),
-        ("review.md", "review.md", markdown),
-    ):
-        text = templates.overlay(finalize=shown).get_template(template).render(facts)
-        with atomic_write(directory / out) as partial:
-            partial.write_text(text, encoding="utf-8")
+    here = Path(__file__)
+    write_page(directory / "index.html", here.with_name("review.html"), facts)
+    write_page(directory / "review.md", here.with_name("review.md"), facts, markdown)
