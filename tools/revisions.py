@@ -2,24 +2,17 @@
 
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from dvc.api import DVCFileSystem
 from dvc.repo import Repo
 from dvc.scm import RevError, resolve_rev
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 
 
 def git(*arguments: str) -> str:
-    """Run a git query in the current directory and return its output without the line end.
-
-    Raises
-    ------
-    UserError
-        If it fails.
-    """
+    """Run git in the current directory and return its output; a failure is a UserError."""
     result = subprocess.run(
         ["git", *arguments],
         capture_output=True,
@@ -29,7 +22,7 @@ def git(*arguments: str) -> str:
         env={**os.environ, "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"},
     )
     if result.returncode:
-        reason = " ".join(result.stderr.split()) or f"exit status {result.returncode}"
+        reason = one_line(result.stderr) or f"exit status {result.returncode}"
         raise UserError(f"`git {' '.join(arguments)}` failed: {reason}")
     return result.stdout.removesuffix("\n")
 
@@ -37,11 +30,8 @@ def git(*arguments: str) -> str:
 def resolve(revision: str) -> str:
     """Return the commit of a revision or experiment.
 
-    Raises
-    ------
-    UserError
-        If there is no such commit, or this clone lacks some of its files: DVC would wait for them
-        for ever.
+    A UserError if there is no such commit, or if this clone lacks some of its files, for which DVC
+    would wait for ever.
     """
     if not revision.strip():
         raise UserError("the revision is empty, expected a branch, tag, commit or experiment")
@@ -53,13 +43,10 @@ def resolve(revision: str) -> str:
                 f"unknown Git revision '{revision}', expected a branch, tag, commit or experiment "
                 "in this clone; `git fetch origin NAME:NAME` adds a branch of the remote"
             ) from error
-    try:
-        commit = git("rev-parse", "--verify", f"{digest}^{{commit}}")
-    except UserError as error:
-        kind = git("cat-file", "-t", digest)
-        raise UserError(
-            f"{revision}: a {kind}, expected a branch, tag, commit or experiment"
-        ) from error
+    commit = git("rev-parse", "--verify", f"{digest}^{{}}")  # of a tag, what it names
+    kind = git("cat-file", "-t", commit)
+    if kind != "commit":
+        raise UserError(f"{revision}: a {kind}, expected a branch, tag, commit or experiment")
     if "?" in git("rev-list", "--objects", "--no-object-names", "--missing=print", "-1", commit):
         raise UserError(
             f"{revision}: some of its files are not in this clone, which is a partial one; "
@@ -68,44 +55,30 @@ def resolve(revision: str) -> str:
     return commit
 
 
-def export(revision: str, path: Path, directory: Path) -> None:
-    """Copy a file or directory of a revision, also one that DVC keeps, to the same path elsewhere.
+class Files:
+    """The files of a revision or experiment, also those that DVC keeps; None is the workspace.
 
-    Raises
-    ------
-    FileNotFoundError
-        If the revision has no such path, or DVC has it neither in its cache nor in a remote.
+    Making it raises a UserError as `resolve` does. Its methods raise a FileNotFoundError if the
+    revision has no such path, or DVC has it neither in its cache nor in a remote.
     """
-    files = DVCFileSystem(rev=resolve(revision))
-    prefix = git("rev-parse", "--show-prefix")
-    names = files.find(f"{prefix}{path.as_posix()}")
-    if not names:
-        raise FileNotFoundError(path)
-    for name in names:
-        target = directory / name.removeprefix(prefix)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        files.get_file(name, str(target))
 
+    def __init__(self, revision: str | None) -> None:
+        self.commit = None if revision is None else resolve(revision)
+        self._files = DVCFileSystem(rev=self.commit)
+        # Of a revision, DVC's paths start at the root of the git repository.
+        self._prefix = "" if revision is None else git("rev-parse", "--show-prefix")
 
-def reader(revision: str | None) -> Callable[[str], bytes]:
-    """Return a function that reads a file of a revision or experiment, also one that DVC keeps.
-
-    Parameters
-    ----------
-    revision : str or None
-        None for the workspace.
-
-    Raises
-    ------
-    UserError
-        If there is no such revision in this clone, see `resolve`.
-    """
-    files = DVCFileSystem(rev=None if revision is None else resolve(revision))
-    # Of a revision, DVC's paths start at the root of the git repository.
-    prefix = "" if revision is None else git("rev-parse", "--show-prefix")
-
-    def read(path: str) -> bytes:
-        content: bytes = files.read_bytes(prefix + path)
+    def read(self, path: str | Path) -> bytes:
+        """Read a file."""
+        content: bytes = self._files.read_bytes(f"{self._prefix}{path}")
         return content
 
-    return read
+    def copy(self, path: str | Path, directory: Path) -> None:
+        """Copy a file or directory to the same path in another directory."""
+        names = self._files.find(f"{self._prefix}{path}")
+        if not names:
+            raise FileNotFoundError(path)
+        for name in names:
+            target = directory / name.removeprefix(self._prefix)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._files.get_file(name, str(target))

@@ -24,25 +24,18 @@ from autoencoder.base.params import FILE, Params, parse_params, validate_params
 from autoencoder.plots import save
 from tools.review.run import METRICS, RECORD, read_parameters
 from tools.review.seed_noise import column_text, conditions
-from tools.revisions import git, reader, resolve
+from tools.revisions import Files, git, resolve
 from tools.sweep_plot import draw
 
 DIRECTORY = Path("sweeps")
 
 POLL_S = 10  # between two queries of the queue
-WORKERLESS_S = (
-    90  # no worker has answered for this long: they have died, are not just starting or busy
-)
+# No worker has answered for this long: they have died, are not just starting or busy.
+WORKERLESS_S = 90
 
 
 def dvc(*arguments: str) -> str:
-    """Run a DVC command and return its output.
-
-    Raises
-    ------
-    UserError
-        If it fails.
-    """
+    """Run a DVC command and return its output; a failure is a UserError."""
     # A file, not a pipe: the workers that `dvc queue start` starts would keep a pipe open.
     with tempfile.TemporaryFile("w+") as file:
         command = [sys.executable, "-m", "dvc", *arguments]
@@ -66,11 +59,8 @@ def queue() -> tuple[list[str], int]:
 def check_repository() -> None:
     """Check that experiments can be queued and their results found.
 
-    Raises
-    ------
-    UserError
-        If the clone is shallow or lacks files of HEAD, or other experiments are queued, which would
-        run, too.
+    A UserError if the clone is shallow or lacks files of HEAD, or other experiments are queued,
+    which would run, too.
     """
     resolve("HEAD")
     if git("rev-parse", "--is-shallow-repository") == "true":
@@ -89,10 +79,7 @@ def check_repository() -> None:
 def wait(experiments: list[str]) -> None:
     """Wait until none of the experiments is queued or running, with a progress bar.
 
-    Raises
-    ------
-    UserError
-        On Ctrl-C, or if no worker is left to run them.
+    A UserError on Ctrl-C, or if no worker is left to run them.
     """
     left = experiments
     last_active = time.monotonic()
@@ -121,25 +108,11 @@ def wait(experiments: list[str]) -> None:
 
 
 def parse_values(name: str, text: str) -> list[Any]:
-    """Parse the values of a parameter, and validate params.yaml with each of them.
+    """Parse the values of a parameter, validate params.yaml with each, and return each once.
 
-    Parameters
-    ----------
-    name : str
-        The parameter.
-    text : str
-        Values in YAML, separated by commas: ``8, 16``, or ``[512, 256], [256]`` for lists. DVC's
-        ``range(8, 17, 8)``, integers from 8 to below 17 in steps of 8, stands for its numbers.
-
-    Returns
-    -------
-    list
-        The values as validated, each once.
-
-    Raises
-    ------
-    UserError
-        If there is no value, or one is not valid.
+    `text` is YAML, separated by commas: ``8, 16``, or ``[512, 256], [256]`` for lists. DVC's
+    ``range(8, 17, 8)``, integers from 8 to below 17 in steps of 8, stands for its numbers. A
+    UserError if there is no value, or one is not valid.
     """
     try:
         expanded = re.sub(r"(?<![^,\s])range\(([^()]*)\)(?![^,\s])", _expand_range, text)
@@ -178,24 +151,17 @@ def override(value: Any) -> str:
 
 
 def scores(name: str, experiment: str) -> dict[str, Any]:
-    """Read the metrics of an experiment, and how it was made.
+    """Read the parameter `name` of an experiment, its metrics, and its other `conditions`.
 
-    Returns
-    -------
-    dict of str to value
-        The value of the parameter `name`, each metric, and the `conditions`.
-
-    Raises
-    ------
-    UserError
-        If it did not finish.
+    A UserError or OSError if it did not finish.
     """
-    read = reader(resolve(experiment))
-    params = read_parameters(read)
-    made = conditions(json.loads(read(RECORD)), params["dataset"])
+    files = Files(experiment)
+    params = read_parameters(files)
+    made = conditions(json.loads(files.read(RECORD)), params["dataset"])
+    made.pop(name, None)  # the first column
     value = params[name]
     cell = column_text(value) if isinstance(value, list) else value
-    return {name: cell, **json.loads(read(METRICS)), **{n: made[n] for n in made if n != name}}
+    return {name: cell, **json.loads(files.read(METRICS)), **made}
 
 
 def has_more_values(path: Path, table: pd.DataFrame) -> bool:

@@ -11,11 +11,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
@@ -25,54 +26,30 @@ from autoencoder.base.errors import UserError
 from autoencoder.network.model import Autoencoder
 from tools.review.run import INCOMING, METRICS, RECORD, read_parameters
 from tools.review.seed_noise import GATED, conditions, read_seeds, seed_noise
-from tools.revisions import export, git, reader
+from tools.revisions import Files, git
 
 MODEL = "models/autoencoder.safetensors"
+LOCK = "dvc.lock"
 
 
-@dataclass(frozen=True)
-class Output:
-    """An output of a stage, with its digests in two runs.
+def outputs(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> pd.DataFrame:
+    """Compare the outputs of two runs of the same dvc.yaml, given their dvc.lock files.
 
-    Attributes
-    ----------
-    everywhere : bool
-        Whether it must be identical on every machine: training starts from it.
-    """
-
-    stage: str
-    path: str
-    recorded: str
-    found: str
-    everywhere: bool
-
-    @property
-    def same(self) -> bool:
-        """Whether both runs wrote the same bytes."""
-        return self.recorded == self.found
-
-    def __str__(self) -> str:
-        word = "same" if self.same else "different"
-        return f"{self.stage:14}{self.path:34}{self.recorded:38}{self.found:38}{word}"
-
-
-def outputs(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[Output]:
-    """Pair the outputs of two runs of the same dvc.yaml.
-
-    Parameters
-    ----------
-    recorded, found : mapping
-        The contents of their dvc.lock files.
+    Columns stage, output, recorded and found (the digests), everywhere (whether it must be
+    identical on every machine: training starts from it), and result, same or different.
     """
     stages = recorded["stages"]
     before_training = upstream("train", stages)
-    return [
-        Output(stage, before["path"], before["md5"], after["md5"], stage in before_training)
+    rows = [
+        (stage, before["path"], before["md5"], after["md5"], stage in before_training)
         for stage, entry in stages.items()
         for before, after in zip(
             entry.get("outs", []), found["stages"][stage].get("outs", []), strict=True
         )
     ]
+    table = pd.DataFrame(rows, columns=["stage", "output", "recorded", "found", "everywhere"])
+    same = table["recorded"] == table["found"]
+    return table.assign(result=same.map({True: "same", False: "different"}))
 
 
 def upstream(name: str, stages: Mapping[str, Any]) -> set[str]:
@@ -92,18 +69,13 @@ def overlap(path: Path, other: Path) -> bool:
     return path.is_relative_to(other) or other.is_relative_to(path)
 
 
-def bring_user_data(clone: Path) -> None:
+def bring_user_data(committed: Files, dataset: Path, clone: Path) -> None:
     """Copy the user's data into a clone of this project, because they are not in git.
 
     What `dvc add` or `dvc import` tracks comes from DVC's cache or a remote, anything else from the
-    workspace. The run needs no other data in data/incoming: the clone forgets that DVC tracks them.
-
-    Raises
-    ------
-    UserError
-        If data are in none of these places.
+    workspace; a UserError if data are in none of these. The run needs no other data in
+    data/incoming: the clone forgets that DVC tracks them.
     """
-    dataset = Path(read_parameters(reader("HEAD"))["dataset"])
     tracked = []
     with Repo(str(clone)) as repo:
         for stage in repo.index.stages:
@@ -116,7 +88,7 @@ def bring_user_data(clone: Path) -> None:
                 Path(stage.path).unlink()
     for path in tracked:
         try:
-            export("HEAD", path, clone)
+            committed.copy(path, clone)
         except FileNotFoundError:
             copy_missing(path, clone / path)
     if dataset.is_relative_to(INCOMING) and not any(map(dataset.is_relative_to, tracked)):
@@ -124,13 +96,7 @@ def bring_user_data(clone: Path) -> None:
 
 
 def copy_missing(source: Path, target: Path) -> None:
-    """Copy a file or directory of the workspace, except for files that the target has.
-
-    Raises
-    ------
-    UserError
-        If it is not there.
-    """
+    """Copy a file or directory of the workspace, except for files that the target has."""
     if not source.exists():
         raise UserError(
             f"{source}: neither here nor in DVC's cache or remote, expected the data of the run to "
@@ -153,20 +119,13 @@ def copy_missing(source: Path, target: Path) -> None:
 def distances(recorded: Path, found: Path) -> Iterator[str]:
     """Describe how far apart the models and scores of two runs are, and how they were made.
 
-    Parameters
-    ----------
-    recorded, found : Path
-        Directories with the metrics and the model; the recorded model may be missing.
+    Each is a directory with the metrics and the model; the recorded model may be missing.
     """
-    scores = [json.loads((root / METRICS).read_text()) for root in (recorded, found)]
-    for name, before in scores[0].items():
-        if before != (after := scores[1][name]):
-            yield f"{name}: {before} recorded, {after} found"
-    made = [json.loads((root / RECORD).read_text()) for root in (recorded, found)]
-    for fact in made[0] | made[1]:
-        before, after = (one.get(fact) for one in made)
-        if before != after:
-            yield f"{fact}: {before} recorded, {after} here"
+    for file, where in ((METRICS, "found"), (RECORD, "here")):
+        before, after = (json.loads((root / file).read_text()) for root in (recorded, found))
+        for name in before | after:
+            if before.get(name) != after.get(name):
+                yield f"{name}: {before.get(name)} recorded, {after.get(name)} {where}"
     if not (recorded / MODEL).exists():
         yield "weights: the recorded model is missing here; `dvc pull` downloads it from a remote"
         return
@@ -179,30 +138,20 @@ def distances(recorded: Path, found: Path) -> Iterator[str]:
 
 
 def judge(
-    table: Iterable[Output],
+    table: pd.DataFrame,
     recorded: Mapping[str, float],
     found: Mapping[str, float],
     noise: Mapping[str, float],
 ) -> str:
-    """Explain in one line what the differences mean.
+    """Explain in one line what the differences mean, given the `outputs` and metrics of two runs.
 
-    Parameters
-    ----------
-    table : iterable of Output
-    recorded, found : mapping of str to float
-        The metrics of the two runs.
-    noise : mapping of str to float
-        Seed noise of the metrics; if it is empty, those of the gate must be equal.
-
-    Raises
-    ------
-    UserError
-        If they are larger than rounding.
+    A UserError if they are larger than rounding: than the seed noise of the metrics or, if that has
+    not been measured, than 0.
     """
-    different = [output for output in table if not output.same]
-    if wrong := [output.path for output in different if output.everywhere]:
+    different = table[table["result"] == "different"]
+    if wrong := list(different.loc[different["everywhere"], "output"]):
         raise UserError(
-            f"{', '.join(wrong)}: differs from dvc.lock although it must match on every machine"
+            f"{', '.join(wrong)}: differs from {LOCK} although it must match on every machine"
         )
     if far := [name for name in GATED if abs(found[name] - recorded[name]) > noise.get(name, 0)]:
         raise UserError(
@@ -212,7 +161,7 @@ def judge(
             else f"{', '.join(far)}: differs from the recorded value, and seed noise has not been "
             "measured with these parameters and data"
         )
-    if different:
+    if len(different):
         return (
             "matches up to rounding, which depends on processor and packages: "
             "the scores are within the seed noise"
@@ -220,45 +169,30 @@ def judge(
     return "identical bytes in every output"
 
 
-def call(*command: str) -> None:
-    """Run a command.
-
-    Raises
-    ------
-    UserError
-        If it fails.
-    """
-    if subprocess.run(command, check=False).returncode:
-        raise UserError(f"`{' '.join(command)}` failed, see above")
-
-
 def main() -> None:
     """Clone, run, compare, print."""
     make_parser(__doc__).parse_args()
+    committed = Files("HEAD")
+    dataset = read_parameters(committed)["dataset"]
     with tempfile.TemporaryDirectory() as directory:
         recorded, clone = Path(directory) / "recorded", Path(directory) / "clone"
         found = clone / git("rev-parse", "--show-prefix")
-        call("git", "clone", "--quiet", git("rev-parse", "--show-toplevel"), str(clone))
-        bring_user_data(found)
-        call(sys.executable, "-m", "dvc", "--cd", str(found), "repro", "--force", "--no-run-cache")
-        read_committed = reader("HEAD")
-        for name in ("dvc.lock", METRICS, RECORD, MODEL):
-            (recorded / name).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                (recorded / name).write_bytes(read_committed(name))
-            except FileNotFoundError:
-                if name != MODEL:
-                    raise
-        locks = [yaml.safe_load((root / "dvc.lock").read_text()) for root in (recorded, found)]
+        git("clone", "--quiet", git("rev-parse", "--show-toplevel"), str(clone))
+        bring_user_data(committed, Path(dataset), found)
+        repro = [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"]
+        if subprocess.run(repro, cwd=found, check=False).returncode:
+            raise UserError("`dvc repro` failed in a fresh clone, see above")
+        for name in (LOCK, METRICS, RECORD):
+            committed.copy(name, recorded)
+        with suppress(FileNotFoundError):
+            committed.copy(MODEL, recorded)
+        locks = [yaml.safe_load((root / LOCK).read_text()) for root in (recorded, found)]
         table = outputs(*locks)
-        print(f"\n{'stage':14}{'output':34}{'recorded':38}{'found':38}")
-        for output in table:
-            print(output)
-        if not all(output.same for output in table):
+        print("", table.drop(columns="everywhere").to_string(index=False), sep="\n")
+        if (table["result"] == "different").any():
             print(*distances(recorded, found), sep="\n", flush=True)
         record = json.loads((recorded / RECORD).read_text())
-        dataset = read_parameters(read_committed)["dataset"]
-        noise = seed_noise(read_seeds("HEAD"), conditions(record, dataset))
+        noise = seed_noise(read_seeds(committed), conditions(record, dataset))
         scores = [json.loads((root / METRICS).read_text()) for root in (recorded, found)]
         print(judge(table, scores[0], scores[1], noise))
 

@@ -54,11 +54,10 @@ def test_training_starts_from_the_same_bytes_everywhere() -> None:
 
 
 def test_outputs_of_two_runs_are_paired() -> None:
-    fetch, train = outputs(lock("a", "b"), lock("a", "c"))
-    assert (fetch.path, fetch.same, fetch.everywhere) == ("data/raw", True, True)
-    assert (train.path, train.same, train.everywhere) == ("model", False, False)
-    assert str(fetch).endswith(" same")
-    assert str(train).endswith(" different")
+    table = outputs(lock("a", "b"), lock("a", "c")).set_index("output")
+    assert list(table.index) == ["data/raw", "model"]
+    assert list(table["result"]) == ["same", "different"]
+    assert list(table["everywhere"]) == [True, False]
 
 
 def test_differences_are_judged_by_what_may_differ() -> None:

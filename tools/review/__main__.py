@@ -18,6 +18,7 @@ from tools.review import report
 from tools.review.compare import compare, verdict
 from tools.review.run import WORKSPACE, Run
 from tools.review.seed_noise import BETTER, read_seeds
+from tools.revisions import Files
 
 # Exit statuses. Python itself ends with 1, 2 or 120, make with 2, a shell with 1, 2 or at least
 # 126. "Worse" is none of these, or a program that cannot start would count as a judgement.
@@ -68,9 +69,10 @@ def main() -> int:
         out = arguments.out
         if not out.is_dir() and (out.exists() or out.is_symlink()):
             raise UserError(f"{out}: not a directory, expected one for the report")
-        base, current = Run.read(arguments.base, arguments.base), Run.read(WORKSPACE)
+        files = Files(arguments.base)
+        base, current = Run.read(arguments.base, files), Run.read(WORKSPACE, Files(None))
         allowed = {metric: n for given in arguments.tolerance for metric, n in given.items()}
-        changes = compare(base, current, read_seeds(arguments.base), allowed)
+        changes = compare(base, current, read_seeds(files), allowed)
         judged = verdict(changes)
         report.write(out, base, current, changes, judged)
         print(judged[1])

@@ -20,8 +20,7 @@ class Change:
     base, current : float or None
         None if that run lacks the metric.
     noise : float or None
-        Seed noise: how far apart two runs that differ only in their seeds may be. None if it has
-        not been measured.
+        Its seed noise; None if that has not been measured.
     tolerance : float or None
         How much worse it may get; None if it cannot fail the gate.
     """
@@ -78,18 +77,9 @@ def compare(
 ) -> list[Change]:
     """Compare each metric.
 
-    Parameters
-    ----------
-    base, current : Run
-    seeds : DataFrame
-        The base's table of measured seeds, so that a change cannot loosen its own gate.
-    tolerances : mapping of str to float
-        How much worse a metric may get, if not by the seed noise.
-
-    Raises
-    ------
-    UserError
-        If the test images differ, or a metric of the gate has no tolerance or is missing.
+    `seeds` is the base's table of measured seeds, so that a change cannot loosen its own gate;
+    `tolerances` say how much worse a metric may get, if not by the seed noise. A UserError if the
+    test images differ, or a metric of the gate has no tolerance or is missing.
     """
     if base.record["test_md5"] != current.record["test_md5"]:
         raise UserError(
@@ -127,31 +117,17 @@ def compare(
 
 
 def verdict(changes: list[Change]) -> tuple[str, str]:
-    """Judge a comparison.
-
-    Returns
-    -------
-    word : str
-        better, worse or even.
-    line : str
-        The reason, with the numbers.
-    """
-    bce = next((change for change in changes if change.metric == "bce"), changes[0])
-    measured = bce.noise is not None
-    note = (
-        ""
-        if measured
-        else f" Seed noise has not been measured with these parameters and data: {MEASURE}."
-    )
+    """Judge a comparison: better, worse or even, and a line with the reason and the numbers."""
+    bce = next(change for change in changes if change.metric == "bce")
+    if bce.noise is None:
+        bound = f"the tolerance of {bce.tolerance:.5f}"
+        note = f" Seed noise has not been measured with these parameters and data: {MEASURE}."
+    else:
+        bound, note = f"the seed noise of {bce.noise:.5f}", ""
     failing = [change for change in changes if change.fails]
     if failing:
         reasons = (f"{change}, tolerance {change.tolerance:.5f}" for change in failing)
         return "worse", f"Worse: {'; '.join(reasons)}.{note}"
-    bound = (
-        f"the seed noise of {bce.noise:.5f}"
-        if measured
-        else f"the tolerance of {bce.tolerance:.5f}"
-    )
     match bce.verdict:
         case "better":
             return "better", f"Better: {bce}, beyond {bound}.{note}"

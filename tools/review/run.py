@@ -3,7 +3,6 @@
 import io
 import json
 import math
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from autoencoder.base.modules import module_digest
 from autoencoder.base.provenance import differences
 from autoencoder.data.names import is_visible
 from tools.review.seed_noise import BETTER, GATED, conditions
-from tools.revisions import reader, resolve
+from tools.revisions import Files
 
 TRAIN = "data/train.csv"
 TEST = "data/test.csv"
@@ -41,17 +40,13 @@ PICTURES = {
 WORKSPACE = "workspace"  # the name of the run that is not a revision
 
 
-def read_parameters(read: Callable[[str], bytes]) -> dict[str, Any]:
+def read_parameters(files: Files) -> dict[str, Any]:
     """Read all parameters of a run, as validated, so that equal values are equal.
 
     Those of code with other parameters, such as a base from before one was added, are as they are.
-
-    Raises
-    ------
-    UserError
-        If params.yaml is not a YAML mapping.
+    A UserError if params.yaml is not a YAML mapping.
     """
-    values = params.parse_params(read(str(params.FILE)))
+    values = params.parse_params(files.read(params.FILE))
     try:
         return params.validate_params(values).model_dump(mode="json")
     except UserError:
@@ -64,9 +59,6 @@ class Run:
 
     Attributes
     ----------
-    name : str
-        Name for the reader.
-    params, metrics : dict
     losses : DataFrame
         Columns epoch, train and validation.
     classes : Series
@@ -91,40 +83,37 @@ class Run:
         return conditions(self.record, self.params["dataset"])
 
     @classmethod
-    def read(cls, name: str, revision: str | None = None) -> "Run":
-        """Read a revision or experiment through DVC; None is the workspace.
+    def read(cls, name: str, files: Files) -> "Run":
+        """Read a run, and check that its results belong to its parameters, code and data.
 
-        Raises
-        ------
-        UserError
-            If there is no such revision, a stage is frozen or changed since it was run, its results
-            were made from other parameters, code or tables, bce, mse or a plot is missing, or a
-            metric is not a finite number.
+        A UserError if a stage is frozen or changed since it was run, its results were made from
+        other parameters, code or tables, bce, mse or a plot is missing, or a metric is not a finite
+        number.
         """
-        commit = None if revision is None else resolve(revision)
-        read = reader(commit)
         try:
-            values = read_parameters(read)
-            with Repo() as repo, switch(repo, commit) if commit else nullcontext():
+            values = read_parameters(files)
+            with Repo() as repo, switch(repo, files.commit) if files.commit else nullcontext():
                 check_stages(repo, name, str(values["dataset"]))
-            lock = yaml.safe_load(read("dvc.lock"))
-            metrics = json.loads(read(METRICS))
-            losses = pd.read_csv(io.BytesIO(read("plots/loss.csv")))
+            stages = yaml.safe_load(files.read("dvc.lock"))["stages"]
+            metrics = json.loads(files.read(METRICS))
+            losses = pd.read_csv(io.BytesIO(files.read("plots/loss.csv")))
             classes = pd.read_csv(
-                io.BytesIO(read("plots/classes.csv")), dtype={"label": str}, keep_default_na=False
+                io.BytesIO(files.read("plots/classes.csv")),
+                dtype={"label": str},
+                keep_default_na=False,
             )
-            drawn = {out["path"] for out in lock["stages"]["sanity_check"]["outs"]}
+            drawn = {out["path"] for out in stages["sanity_check"]["outs"]}
             run = cls(
                 name,
                 values,
                 {metric: metrics[metric] for metric in BETTER if metric in metrics},
                 losses[["epoch", "train", "validation"]],
                 classes.set_index("label")["bce"],
-                {path: read(path) for path in PICTURES if path in drawn},
-                json.loads(read(RECORD)),
+                {path: files.read(path) for path in PICTURES if path in drawn},
+                json.loads(files.read(RECORD)),
             )
-            tables = {out["path"]: out["md5"] for out in lock["stages"]["convert"]["outs"]}
-            code = {module: module_digest(read(module)) for module in run.record["code"]}
+            tables = {out["path"]: out["md5"] for out in stages["convert"]["outs"]}
+            code = {module: module_digest(files.read(module)) for module in run.record["code"]}
             found = differences(run.record, values, tables[TRAIN], code)
             if run.record["test_md5"] != tables[TEST]:
                 found.append("the test table was different")
@@ -150,22 +139,10 @@ class Run:
 def check_stages(repo: Repo, name: str, dataset: str) -> None:
     """Check that the results of a revision were made by its parameters, code and data.
 
-    Files that DVC keeps may be missing, as in a clone without a remote. What `dvc add`, `dvc
-    import` and `dvc import-url` track counts where a stage reads it.
-
-    Parameters
-    ----------
-    repo : Repo
-        Open at the revision.
-    name : str
-        Its name for messages.
-    dataset : str
-        Its parameter of this name.
-
-    Raises
-    ------
-    UserError
-        If a stage is frozen, or changed since it was run.
+    `repo` is open at the revision called `name`, whose parameter is `dataset`. Files that DVC keeps
+    may be missing, as in a clone without a remote. What `dvc add`, `dvc import` and `dvc
+    import-url` track counts where a stage reads it. A UserError if a stage is frozen, or changed
+    since it was run.
     """
     stages = [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
     if frozen := [stage.name for stage in stages if stage.frozen]:

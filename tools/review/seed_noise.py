@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from autoencoder.base.errors import UserError
-from tools.revisions import reader
+from tools.revisions import Files
 
 # The sign of an improvement; 0 for metrics that describe the data and the baselines.
 BETTER = {
@@ -35,18 +36,9 @@ MEASURE = "`make sweep PARAM=seed VALUES=0,1,2,3,4`"
 def conditions(record: Mapping[str, Any], dataset: str) -> dict[str, str]:
     """Return what seed noise depends on: the training parameters but the seed, and the data.
 
-    Parameters
-    ----------
-    record : mapping
-        The run's metrics/provenance.json, in which parameters are as validated: equal values are
-        equal texts, whatever their spelling in params.yaml.
-    dataset : str
-        Its parameter of this name.
-
-    Returns
-    -------
-    dict of str to str
-        By column of a sweep's table; lists and numbers as JSON.
+    `record` is the run's metrics/provenance.json, in which parameters are as validated: equal
+    values are equal texts, whatever their spelling in params.yaml. The result has the names of the
+    columns of a sweep's table; lists and numbers are JSON.
     """
     values = {name: value for name, value in record["parameters"].items() if name != "seed"}
     values |= {"dataset": dataset}
@@ -59,16 +51,13 @@ def column_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def read_seeds(revision: str | None) -> pd.DataFrame:
-    """Read the table of measured seeds of a revision, as text; without rows if it has none.
+def read_seeds(files: Files) -> pd.DataFrame:
+    """Read the table of measured seeds, as text; without rows if there is none.
 
-    Raises
-    ------
-    UserError
-        If it is not a table.
+    A UserError if it is not a table.
     """
     try:
-        content = reader(revision)(SEEDS)
+        content = files.read(SEEDS)
     except FileNotFoundError:
         return pd.DataFrame()
     try:
@@ -78,19 +67,9 @@ def read_seeds(revision: str | None) -> pd.DataFrame:
 
 
 def seed_noise(seeds: pd.DataFrame, measured: Mapping[str, str]) -> dict[str, float]:
-    """Return the `noise_of` the seeds that were measured under certain conditions.
+    """Return the `noise_of` the seeds that were measured under the conditions `measured`.
 
-    Parameters
-    ----------
-    seeds : DataFrame
-        The table that `tools.sweep` wrote for the parameter seed, as `read_seeds` returns it.
-    measured : mapping of str to str
-        The `conditions`.
-
-    Returns
-    -------
-    dict of str to float
-        Empty if there are fewer than two such seeds.
+    Empty if there are fewer than two such seeds.
     """
     if other_conditions(seeds, measured):
         return {}
@@ -99,21 +78,11 @@ def seed_noise(seeds: pd.DataFrame, measured: Mapping[str, str]) -> dict[str, fl
 
 
 def noise_of(rows: pd.DataFrame) -> dict[str, float]:
-    """Compute the seed noise of each metric: how far apart two runs with different seeds may be.
+    """Compute the seed noise of each metric from at least two runs that differ only in their seeds.
 
-    With a probability of 95 %, two runs that differ only in their seeds are at most this far apart:
-    Student's t for the number of measured seeds, times the square root of 2 for a difference, times
-    the standard deviation.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        The metrics of at least two runs that differ only in their seeds.
-
-    Raises
-    ------
-    UserError
-        If bce or mse is missing or not a number.
+    With a probability of 95 %, two such runs are at most this far apart: Student's t for the number
+    of measured seeds, times the square root of 2 for a difference, times the standard deviation.
+    A UserError if bce or mse is missing or not a number.
     """
     factor = student_t(len(rows) - 1) * math.sqrt(2)
     noise = {}
@@ -141,21 +110,10 @@ def other_conditions(seeds: pd.DataFrame, measured: Mapping[str, str]) -> list[s
 def student_t(freedom: int) -> float:
     """Return how many standard errors from the mean 95 % of Student's t distribution reach.
 
-    The probability of a distance for an integer number of degrees of freedom is a finite sum:
-    Abramowitz and Stegun, "Handbook of mathematical functions", 26.7.3 and 26.7.4.
+    With n degrees of freedom, the density of θ in t = √n tan θ is proportional to the power n - 1
+    of cos θ, which is summed up here.
     """
-
-    def probability(angle: float) -> float:
-        cosine, odd = math.cos(angle), freedom % 2
-        term, total = (cosine if odd else 1.0), 0.0
-        for power in range(odd, freedom - 1, 2):
-            total += term
-            term *= cosine**2 * (power + 1) / (power + 2)
-        total *= math.sin(angle)
-        return 2 / math.pi * (angle + total) if odd else total
-
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if probability(middle) < 0.95 else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
+    angles, step = np.linspace(0, math.pi / 2, 100_001, retstep=True)
+    probability = np.cumsum(np.cos(angles[1:] - step / 2) ** (freedom - 1))
+    angle = np.interp(0.95 * probability[-1], probability, angles[1:])
+    return math.sqrt(freedom) * math.tan(angle)
