@@ -30,6 +30,7 @@ from tools.images import ModelAndImages
 
 log = logging.getLogger(__name__)
 
+# Grey values, 0 black to 255 white; shape (n, 784).
 Images = NDArray[np.uint8]
 
 MAX_IMAGES = 400  # in a picture
@@ -37,38 +38,17 @@ SCALE = 2  # pixels of the picture per pixel of an image
 GRID_GREY = 96  # between the images
 
 
-def reconstruct(model: Autoencoder, images: Images) -> tuple[Images, NDArray[np.float64]]:
-    """Reconstruct and score images.
-
-    Parameters
-    ----------
-    model : Autoencoder
-        On the CPU.
-    images : uint8 array of shape (n, 784)
-        Grey values, 0 black to 255 white.
-
-    Returns
-    -------
-    reconstructions : uint8 array of shape (n, 784)
-        Grey values, rounded.
-    bce : float64 array of shape (n,)
-        Binary cross-entropy of each image and its unrounded reconstruction, natural logarithm, mean
-        over pixels.
-    """
-    pixels = torch.from_numpy(images)
-    with torch.no_grad():
-        reconstructions = model.decode(model.encode(to_unit_range(pixels)))
-    bce, _ = per_image_losses(model, pixels)
-    return (255 * reconstructions).round().to(torch.uint8).numpy(), bce.numpy()
+def score(model: Autoencoder, images: Images) -> pd.DataFrame:
+    """Compute bce, natural logarithm, mean over pixels, and bce_excess of each image."""
+    bce = per_image_losses(model, torch.from_numpy(images))[0].numpy()
+    return pd.DataFrame({"bce": bce, "bce_excess": bce - per_image_entropies(images)})
 
 
-def reference_scores(model: Autoencoder, chunks: Iterable[table.Chunk]) -> NDArray[np.float64]:
-    """Compute the bce_excess of the images to compare scores with, in ascending order."""
-    excesses = [
-        per_image_losses(model, torch.from_numpy(images))[0].numpy() - per_image_entropies(images)
-        for _, images in chunks
-    ]
-    return np.sort(np.concatenate(excesses))
+@torch.no_grad()
+def reconstruct(model: Autoencoder, images: Images) -> Images:
+    """Reconstruct images."""
+    reconstructions = model.decode(model.encode(to_unit_range(torch.from_numpy(images))))
+    return (255 * reconstructions).round().to(torch.uint8).numpy()
 
 
 def iter_reconstructions(
@@ -77,48 +57,25 @@ def iter_reconstructions(
     scores: TextIO,
     reference: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[NDArray[np.str_], Images, Images]]:
-    """Reconstruct images chunk by chunk, and write their scores.
+    """Yield labels, images and reconstructions chunk by chunk, and write the scores.
 
-    Parameters
-    ----------
-    model : Autoencoder
-    chunks : iterable of (str array of shape (n,), uint8 array of shape (n, 784))
-        Labels and images.
-    scores : text file
-        Receives CSV: label, bce, bce_excess and, with a reference, percentile.
-    reference : float64 array, ascending, optional
-        What `reference_scores` returns. The percentile of an image is the share of reference images
-        with a lower bce_excess, 0..100.
-
-    Yields
-    ------
-    labels, images, reconstructions
+    These are CSV: label, bce, bce_excess and, given a reference, the percentile of each image: the
+    share of a reference, the bce_excess of other images in ascending order, that is lower, 0..100.
     """
     header = True
     for labels, images in chunks:
-        reconstructions, bce = reconstruct(model, images)
-        excess = bce - per_image_entropies(images)
-        rows = pd.DataFrame({"bce": bce, "bce_excess": excess}, pd.Index(labels, name="label"))
+        rows = score(model, images).set_axis(pd.Index(labels, name="label"))
         if reference is not None:
-            rows["percentile"] = 100 * np.searchsorted(reference, excess) / len(reference)
+            below = np.searchsorted(reference, rows["bce_excess"])
+            rows["percentile"] = 100 * below / len(reference)
         # Computed in float32; nine digits distinguish any two of these values.
         rows.to_csv(scores, header=header, float_format="%.9g")
         header = False
-        yield labels, images, reconstructions
+        yield labels, images, reconstruct(model, images)
 
 
-def image_grid(images: Images, reconstructions: Images) -> Images:
-    """Arrange pairs of an image and its reconstruction in rows.
-
-    Parameters
-    ----------
-    images, reconstructions : uint8 arrays of shape (n, 784)
-
-    Returns
-    -------
-    uint8 array of shape (h, w)
-        A roughly square picture.
-    """
+def image_grid(images: Images, reconstructions: Images) -> NDArray[np.uint8]:
+    """Arrange pairs of an image and its reconstruction in rows: a roughly square picture."""
     left, right = (part.reshape(-1, table.SIDE, table.SIDE) for part in (images, reconstructions))
     line = np.full((len(images), table.SIDE, 1), GRID_GREY, np.uint8)
     columns = math.ceil(math.sqrt(len(images) / 2))
@@ -134,13 +91,7 @@ def image_grid(images: Images, reconstructions: Images) -> Images:
 
 
 def draw(path: Path, pairs: Iterable[tuple[Images, Images]]) -> None:
-    """Write a PNG of images next to their reconstructions.
-
-    Raises
-    ------
-    UserError
-        If there are more than `MAX_IMAGES`.
-    """
+    """Write a PNG of images next to their reconstructions, of at most `MAX_IMAGES`."""
     shown: list[tuple[Images, Images]] = []
     for pair in pairs:
         shown.append(pair)
@@ -182,12 +133,12 @@ def main(paths: Paths, _: Inputs) -> None:
     model, images = paths.load()
     reference = None
     if paths.reference is not None:
-        reference = reference_scores(model, iter_images(paths.reference))
+        excesses = [score(model, some)["bce_excess"] for _, some in iter_images(paths.reference)]
+        reference = np.sort(np.concatenate(excesses))
     with atomic_write(paths.scores) as partial, partial.open("w", encoding="utf-8") as file:
         results = iter_reconstructions(model, images, file, reference)
         if suffix == ".csv":
-            reconstructions = ((labels, made) for labels, _, made in results)
-            table.write(paths.reconstructions, reconstructions)
+            table.write(paths.reconstructions, ((labels, made) for labels, _, made in results))
         else:
             draw(paths.reconstructions, ((images, made) for _, images, made in results))
     log.info("%s, %s", paths.reconstructions, paths.scores)

@@ -38,16 +38,11 @@ PANELS = (
 
 @default_style()
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw the scores of a sweep.
+    """Draw the scores of a sweep: a table with the parameter in its first column.
 
     Numbers are on an axis and joined by lines. Seeds are dots around their mean, in a band as wide
     as the seed noise. Other values are dots, the best one first. A baseline far from all scores,
     which would flatten them, is given in words.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The parameter in the first column, then the metrics and the data.
     """
     name = str(table.columns[0])
     height = 3.8
