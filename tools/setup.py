@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 LOCK = Path(__file__).resolve().parent.parent / "requirements.lock"
+STAMP = ".ready"
 # PyTorch has wheels for these.
 OLDEST, NEWEST = (3, 11), (3, 14)
 # What a virtual environment contains at its top; with anything else in it, it is not deleted.
@@ -34,8 +35,7 @@ CONTENTS = {
     "etc",
     "man",
     "pyvenv.cfg",
-    ".ready",
-    ".ready.partial",
+    STAMP,
     ".gitignore",
     ".lock",
     "CACHEDIR.TAG",
@@ -54,7 +54,7 @@ DOWNLOADS = {
     "timeout": ["UV_HTTP_TIMEOUT"],
     "default-timeout": ["UV_HTTP_TIMEOUT"],
     "retries": ["UV_HTTP_RETRIES"],
-    "no-cache-dir": [],
+    "no-cache-dir": ["UV_NO_CACHE"],
     "cache-dir": [],
     "keyring-provider": [],
 }
@@ -106,8 +106,8 @@ def main() -> None:
 
 
 def set_up(venv: Path, this_python: bool) -> None:
-    """Create or update the environment; the stamp is written last."""
-    if not is_usable(venv, this_python):
+    """Create or update the environment; the digest of the lock is recorded last."""
+    if not usable_stamp(venv, this_python):
         check_python()
     try:
         venv.mkdir(parents=True, exist_ok=True)
@@ -128,18 +128,16 @@ def set_up(venv: Path, this_python: bool) -> None:
         if name not in PYTHON_VARIABLES and (not name.startswith("UV_") or name in KEPT_OF_UV)
     }
     digest = lock_digest()
-    if not is_usable(venv, this_python):
+    if not usable_stamp(venv, this_python):
         create(venv, environment)
     print(f"installing {LOCK.name} into {venv}", flush=True)
     stamp = {"location": str(venv), "python": python_version(venv)}
     # If this fails, the environment can still be updated later.
-    write_stamp(venv, stamp)
+    (venv / STAMP).write_text(json.dumps(stamp))
     install(venv, environment)
-    check = run([python(venv), "-I", "-c", CHECK], environment)
-    if check.returncode:
-        message = (check.stderr.strip() or f"exit status {check.returncode}").splitlines()[-1]
-        sys.exit(f"set-up failed: dvc and torch cannot be imported from {venv}: {message}")
-    write_stamp(venv, {**stamp, "lock": digest})
+    what = f"dvc and torch cannot be imported from {venv}"
+    run_or_exit(what, [python(venv), "-I", "-c", CHECK], environment)
+    (venv / STAMP).write_text(json.dumps({**stamp, "lock": digest}))
 
 
 def check_python() -> None:
@@ -177,35 +175,24 @@ def lock_digest() -> str:
     return hashlib.sha256(LOCK.read_bytes()).hexdigest()
 
 
-def read_stamp(venv: Path) -> "dict[str, str | None]":
-    """Return what the last set-up left, or nothing."""
+def usable_stamp(venv: Path, this_python: bool) -> "dict[str, str]":
+    """Return what the last set-up recorded: location, Python and, if it succeeded, the lock.
+
+    Nothing unless the environment was created here, and its Python is still the same and works.
+    """
     try:
-        stamp = json.loads((venv / ".ready").read_text())
-    except (OSError, ValueError):
+        stamp = json.loads((venv / STAMP).read_text())
+        made = (stamp["location"], stamp["python"])
+    except (OSError, ValueError, LookupError, TypeError):
         return {}
-    return stamp if isinstance(stamp, dict) else {}
-
-
-def write_stamp(venv: Path, stamp: "dict[str, str | None]") -> None:
-    """Record the state of the environment."""
-    partial = venv / ".ready.partial"
-    partial.write_text(json.dumps(stamp))
-    partial.replace(venv / ".ready")
-
-
-def is_usable(venv: Path, this_python: bool) -> bool:
-    """Tell whether the environment was created here and its Python is still the same and works."""
-    stamp = read_stamp(venv)
-    if not stamp or stamp.get("location") != str(venv):
-        return False
-    if this_python and stamp.get("python") != "{}.{}".format(*sys.version_info):
-        return False
-    return stamp.get("python") == python_version(venv)
+    version = python_version(venv)
+    wanted = "{}.{}".format(*sys.version_info) if this_python else version
+    return stamp if version and made == (str(venv), version) and version == wanted else {}
 
 
 def is_ready(venv: Path, this_python: bool) -> bool:
-    """Tell whether the environment is usable and contains what the lock lists."""
-    return read_stamp(venv).get("lock") == lock_digest() and is_usable(venv, this_python)
+    """Tell whether the environment can be used and contains what the lock lists."""
+    return usable_stamp(venv, this_python).get("lock") == lock_digest()
 
 
 def create(venv: Path, environment: "dict[str, str]") -> None:
@@ -218,27 +205,38 @@ def create(venv: Path, environment: "dict[str, str]") -> None:
             f"{venv} is not a virtual environment ({what}) and is left as it is; "
             "choose another directory with `make VENV=…`"
         )
-    created = run([sys.executable, "-I", "-m", "venv", "--clear", str(venv)], environment)
-    if created.returncode:
-        lines = (created.stderr.strip() or created.stdout.strip()).splitlines() or ["?"]
-        sys.exit(f"set-up failed: {sys.executable} -m venv {venv}: {lines[-1]}")
+    command = [sys.executable, "-I", "-m", "venv", "--clear", str(venv)]
+    run_or_exit(" ".join(command), command, environment)
 
 
-def install(venv: Path, environment: "dict[str, str]") -> None:
-    """Install what the lock lists, and remove other packages."""
+def with_downloads(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
+    """Replace pip's and uv's settings in the environment by those that are about downloads."""
     settings = pip_settings(venv, environment)
     if not {"index-url", "no-index"} & set(settings):
-        settings = {**uv_settings(venv, dict(os.environ)), **settings}
+        settings = {**uv_settings(venv), **settings}
     # Each of pip, uv and OpenSSL reads some of these; here, both installers trust any of them.
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         if Path(environment.get(name, "")).is_file():
             settings.setdefault("cert", environment[name])
-    for name in [name for name in environment if name.startswith("PIP_")]:
-        del environment[name]
+    environment = {
+        name: value for name, value in environment.items() if not name.startswith("PIP_")
+    }
     environment["PIP_CONFIG_FILE"] = os.devnull
     environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    # As with pip, all indexes count; the hashes say which file is the right one.
+    environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    environment["UV_PYTHON_DOWNLOADS"] = "never"
     for name, value in settings.items():
         environment["PIP_" + name.upper().replace("-", "_")] = value
+        for variable in DOWNLOADS[name]:
+            separator = "," if name == "find-links" else " "
+            environment[variable] = separator.join(value.split())
+    return environment
+
+
+def install(venv: Path, environment: "dict[str, str]") -> None:
+    """Install what the lock lists, and remove other packages."""
+    environment = with_downloads(venv, environment)
     pip = [python(venv), "-m", "pip"]
     hashed = ["install", "--require-hashes", "--no-deps"]
 
@@ -252,21 +250,21 @@ def install(venv: Path, environment: "dict[str, str]") -> None:
     if bootstrap.returncode == 0 and uv.exists():
         sync = [str(uv), "pip", "sync", "--no-config", "--require-hashes"]
         sync += ["--preview-features", "build-dependency-hashes", "--require-build-hashes"]
-        sync += ["--no-index"] * is_on(settings, "no-index")
-        sync += ["--no-cache"] * is_on(settings, "no-cache-dir")
         sync += ["--build-constraints", str(LOCK), "--python", python(venv), str(LOCK)]
-        status = subprocess.run(sync, env={**environment, **uv_variables(settings)}).returncode
+        if environment.get("PIP_NO_INDEX", "no").lower() not in ("0", "false", "no", "off"):
+            sync.append("--no-index")
+        status = subprocess.run(sync, env=environment).returncode
         if status == 0:
             return
         print(f"uv failed with exit status {status}; installing with pip", flush=True)
     else:
-        print(f"uv cannot be installed ({reason(bootstrap.stderr)}); using pip", flush=True)
+        print(f"uv cannot be installed ({reason(bootstrap)}); using pip", flush=True)
 
     # The build dependency has been installed from its hash: no other one is downloaded.
     isolated = ["--use-pep517", "--no-build-isolation"]
     everything = run([*pip, *hashed, *isolated, "--requirement", str(LOCK)], environment)
     if everything.returncode:
-        sys.exit(f"set-up failed: {reason(everything.stderr)}{free_space(everything.stderr, venv)}")
+        sys.exit(f"set-up failed: {reason(everything)}{free_space(everything.stderr, venv)}")
     locked = set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE)) | {"pip"}
     listed = json.loads(run([*pip, "list", "--format", "json"], environment).stdout)
     names = {re.sub(r"[-_.]+", "-", package["name"]).lower() for package in listed}
@@ -277,21 +275,20 @@ def install(venv: Path, environment: "dict[str, str]") -> None:
 def pip_settings(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
     """Return those of pip's settings that are about downloads, by name."""
     readable = {**environment, "PIP_QUIET": "0", "PIP_VERBOSE": "0"}
-    listed = run([python(venv), "-m", "pip", "config", "list"], readable)
-    if listed.returncode:
-        sys.exit(f"set-up failed: pip's configuration: {reason(listed.stderr)}")
+    command = [python(venv), "-m", "pip", "config", "list"]
+    listed = run_or_exit("pip's configuration", command, readable)
     settings = {}
     for section in ("global", "install", ":env:"):  # the later ones win
         pattern = rf"^{section}\.([\w-]+)=(.*)$"
-        for name, value in re.findall(pattern, listed.stdout, re.MULTILINE):
+        for name, value in re.findall(pattern, listed, re.MULTILINE):
             if name in DOWNLOADS and ast.literal_eval(value):
                 settings[name] = ast.literal_eval(value)
     return settings
 
 
-def uv_settings(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
+def uv_settings(venv: Path) -> "dict[str, str]":
     """Return those of uv's settings that say where to download, by the names that pip has."""
-    config = uv_config(venv, environment)
+    config = uv_config(venv)
     indexes = config.pop("index", [])
     for name, is_default in (("index-url", True), ("extra-index-url", False)):
         urls = [index["url"] for index in indexes if index.get("default", False) == is_default]
@@ -299,7 +296,7 @@ def uv_settings(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
             config[name] = urls
     settings = {}
     for name, (variables, key) in SETTINGS_OF_UV.items():
-        found = [environment[variable] for variable in variables if environment.get(variable)]
+        found = [os.environ[variable] for variable in variables if os.environ.get(variable)]
         value = found[0].replace(",", " ").split() if found else config.get(key, [])
         values = [value] if isinstance(value, str) else value
         if values:
@@ -308,46 +305,20 @@ def uv_settings(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
     return settings
 
 
-def uv_config(venv: Path, environment: "dict[str, str]") -> "dict[str, Any]":
+def uv_config(venv: Path) -> "dict[str, Any]":
     """Return what uv's configuration files of the user and of the system say; the user's wins."""
-    home = environment.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    system = (environment.get("XDG_CONFIG_DIRS") or "/etc").split(":")[0]
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    system = (os.environ.get("XDG_CONFIG_DIRS") or "/etc").split(":")[0]
     files = [Path(system, "uv/uv.toml"), Path("/etc/uv/uv.toml"), Path(home, "uv/uv.toml")]
-    if environment.get("UV_CONFIG_FILE"):
-        files = [Path(environment["UV_CONFIG_FILE"])]
+    if os.environ.get("UV_CONFIG_FILE"):
+        files = [Path(os.environ["UV_CONFIG_FILE"])]
     config = {}
-    for path in files:
-        if path.exists():
-            # By the environment's Python: older ones cannot read it.
-            parsed = run([python(venv), "-I", "-c", READ_TOML, str(path)], None)
-            if parsed.returncode:
-                sys.exit(f"set-up failed: {path}: {reason(parsed.stderr)}")
-            found = json.loads(parsed.stdout)
-            config.update({**found, **found.get("pip", {})})
+    for path in filter(Path.exists, files):
+        # By the environment's Python: older ones cannot read it.
+        command = [python(venv), "-I", "-c", READ_TOML, str(path)]
+        found = json.loads(run_or_exit(str(path), command, None))
+        config.update({**found, **found.get("pip", {})})
     return config
-
-
-def is_on(settings: "dict[str, str]", name: str) -> bool:
-    """Tell whether a switch of pip's is on."""
-    return settings.get(name, "no").lower() not in ("0", "false", "no", "off")
-
-
-def uv_variables(settings: "dict[str, str]") -> "dict[str, str]":
-    """Return pip's settings as uv's variables."""
-    # As with pip, all indexes count; the hashes say which file is the right one.
-    variables = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_PYTHON_DOWNLOADS": "never"}
-    for name, value in settings.items():
-        for variable in DOWNLOADS[name]:
-            separator = "," if name == "find-links" else " "
-            variables[variable] = separator.join(value.split())
-    return variables
-
-
-def reason(stderr: str) -> str:
-    """Return the line of pip's messages that says what went wrong."""
-    lines = stderr.strip().splitlines() or ["no message"]
-    errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines)[-1]
 
 
 def free_space(stderr: str, venv: Path) -> str:
@@ -372,6 +343,22 @@ def run(
         universal_newlines=True,  # noqa: UP021
         check=False,
     )
+
+
+def run_or_exit(what: str, command: "list[str]", environment: "dict[str, str] | None") -> str:
+    """Run a command and return what it prints; if it fails, exit and say what failed, and why."""
+    result = run(command, environment)
+    if result.returncode:
+        sys.exit(f"set-up failed: {what}: {reason(result)}")
+    return result.stdout
+
+
+def reason(result: "subprocess.CompletedProcess[str]") -> str:
+    """Return the line of a program's messages that says what went wrong."""
+    text = result.stderr.strip() or result.stdout.strip() or f"exit status {result.returncode}"
+    lines = text.splitlines()
+    errors = [line for line in lines if line.startswith("ERROR")]  # pip's
+    return (errors or lines)[-1]
 
 
 if __name__ == "__main__":
