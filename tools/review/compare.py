@@ -112,7 +112,11 @@ def compare(
     ]
     for change in changes:
         if change.tolerance is not None and change.difference is None:
-            raise UserError(f"{change}, expected on both because of its tolerance")
+            run = base if change.base is None else current
+            raise UserError(
+                f"{run.name}: metric {change.metric} is missing, expected in both runs because it "
+                "has a tolerance; run `dvc repro`"
+            )
     return changes
 
 
