@@ -114,7 +114,7 @@ def choose_rows(
     chosen = np.sort(of_class.sort_values(kind="stable").index.to_numpy()[:MAP_IMAGES])
     worst = np.argsort(-bce, kind="stable")[:WORST_IMAGES]
     rows = np.concatenate([chosen, worst[~np.isin(worst, chosen)]])
-    return rows, np.array([int(np.flatnonzero(rows == row)[0]) for row in worst])
+    return rows, pd.Index(rows).get_indexer(worst)
 
 
 def page_facts(

@@ -58,14 +58,9 @@ def draw_losses(base: Run, current: Run) -> Figure:
     figure = Figure()
     axis = figure.subplots()
     for run, colour in ((base, BASE), (current, CURRENT)):
+        losses = run.losses.set_index("epoch")
         for series, line in (("train", "--"), ("validation", "-")):
-            axis.plot(
-                run.losses["epoch"],
-                run.losses[series],
-                line,
-                color=colour,
-                label=f"{run.name}, {series}",
-            )
+            axis.plot(losses[series], line, color=colour, label=f"{run.name}, {series}")
     frame_losses(axis, [base.losses, current.losses])
     figure.legend(loc="outside upper center", ncols=2)
     return figure
