@@ -203,6 +203,9 @@ def test_a_moved_checkout_is_set_up_again(checkout: Checkout) -> None:
     python.symlink_to("/nowhere/python3")
     checkout.setup()
     assert "torch" in checkout.packages()
+    (checkout.root / ".venv/.ready").write_text('{"location": ')  # killed while writing it
+    checkout.setup()
+    assert "torch" in checkout.packages()
 
 
 @pytest.mark.slow
