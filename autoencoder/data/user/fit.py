@@ -1,9 +1,9 @@
 """Images of any size as 28x28: colours to grey, and the three ways to fit."""
 
-from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -58,9 +58,8 @@ def fit_images(images: Values, how: Fit, dark_ink: bool) -> Values:
     """Fit grey images (n, height, width), uint8 or float of any range, into 28x28: (n, 784).
 
     "stretch" resizes as torchvision's Resize does; "pad" does it in the middle of a square of the
-    border's median. "mnist" works as MNIST was made: find the ink, darker than the paper or
-    brighter, scale it into 20x20 keeping its aspect, and put its centre of mass into the centre
-    (LeCun, Cortes and Burges, "The MNIST database"); the result is uint8, ink white on black.
+    border's median. "mnist" works as MNIST was made (LeCun, Cortes and Burges, "The MNIST
+    database"): scale the ink into 20x20, its centre of mass in the centre, white on black.
     """
     if how == "mnist":
         fitted = np.stack([as_mnist_steps(image, dark_ink)[-1] for image in images])
@@ -148,13 +147,10 @@ def _ink(image: Values, dark_ink: bool, is_byte: bool) -> Values:
     return np.asarray(strength * (neighbours > 5))
 
 
-def _extreme(image: Values, radius: int, choose: Any) -> Values:
+def _extreme(image: Values, radius: int, choose: np.ufunc) -> Values:
     """Return the extreme of the square around each pixel."""
+    image = np.pad(image, radius, mode="edge")
     for axis in (0, 1):
-        widths = [(radius, radius) if axis == x else (0, 0) for x in (0, 1)]
-        padded = np.pad(image, widths, mode="edge")
-        size = image.shape[axis]
-        image = reduce(
-            choose, (padded.take(range(x, x + size), axis) for x in range(2 * radius + 1))
-        )
+        windows = sliding_window_view(image, 2 * radius + 1, axis)
+        image = choose.reduce(np.moveaxis(windows, -1, 0))
     return image
