@@ -5,6 +5,7 @@ network would see them.
 """
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +25,17 @@ MAX_CLASSES = 50
 LABEL_WIDTH, SCALE, GAP = 160, 2, 2
 
 
-def draw(parts: list[tuple[str, list[table.Chunk]]]) -> Image.Image:
-    """Draw the images of each class in a row, those of training left of those of testing.
+Rows = dict[str, tuple[list[NDArray[np.uint8]], ...]]  # some images of each class, by split
 
-    Parameters
-    ----------
-    parts : list of (str, list of (labels, images))
-        The name of each split, and some of its images.
-    """
-    rows: dict[str, list[list[NDArray[np.uint8]]]] = {}
-    for number, (_, chunks) in enumerate(parts):
-        for labels, images in chunks:
-            for label, image in zip(labels.tolist(), images, strict=True):
-                rows.setdefault(label, [[] for _ in parts])[number].append(image)
+
+def draw(rows: Rows) -> Image.Image:
+    """Draw the images of each class in a row, those of training left of those of testing."""
     names = table.in_order(rows)[:MAX_CLASSES]
     cell = table.SIDE * SCALE + GAP
     width = cell * IMAGES_PER_CLASS + 4 * GAP
-    picture = Image.new("L", (LABEL_WIDTH + len(parts) * width, (len(names) + 1) * cell), 96)
+    picture = Image.new("L", (LABEL_WIDTH + 2 * width, (len(names) + 1) * cell), 96)
     text = ImageDraw.Draw(picture)
-    for number, (name, _) in enumerate(parts):
+    for number, name in enumerate(("training", "test")):
         text.text((LABEL_WIDTH + number * width, cell // 3), name, fill=255)
     for row, name in enumerate(names, start=1):
         text.text((GAP, row * cell + cell // 3), name[:24], fill=255)
@@ -54,13 +47,16 @@ def draw(parts: list[tuple[str, list[table.Chunk]]]) -> Image.Image:
     return picture
 
 
-def first_of_each_class(labels: NDArray[np.str_], seen: dict[str, int]) -> NDArray[np.bool_]:
-    """Tell which images are among the first of their class, given how many were seen before."""
-    chosen = np.zeros(len(labels), bool)
-    for row, label in enumerate(labels.tolist()):
-        seen[label] = seen.get(label, 0) + 1
-        chosen[row] = seen[label] <= IMAGES_PER_CLASS
-    return chosen
+def first_of_each_class(splits: Iterable[Iterable[table.Chunk]]) -> Rows:
+    """Collect the first images of each class of each split."""
+    rows: Rows = {}
+    for number, chunks in enumerate(splits):
+        for labels, images in chunks:
+            for label, image in zip(labels.tolist(), images, strict=True):
+                some = rows.setdefault(label, ([], []))[number]
+                if len(some) < IMAGES_PER_CLASS:
+                    some.append(image.copy())
+    return rows
 
 
 def main() -> None:
@@ -70,24 +66,15 @@ def main() -> None:
     parser.add_argument("images", type=Path, help="what `dataset:` takes, such as data/incoming/x")
     parser.add_argument("--out", type=Path, default="preview.png", help="picture, PNG")
     for name, option in READ_OPTIONS.items():
-        settings = {**option.settings, "default": None}
+        settings = {**option.settings, "default": getattr(params, name)}
         parser.add_argument(f"--{name}", help=f"{option.help}; by default as in {FILE}", **settings)
     arguments = parser.parse_args()
     refuse_overwriting({"images": arguments.images}, {"out": arguments.out})
-    invert = params.invert if arguments.invert is None else arguments.invert
-    parts = []
-    splits = read_user_data(
-        arguments.images, params.test_fraction, invert, arguments.fit or params.fit
+    rows = first_of_each_class(
+        read_user_data(arguments.images, params.test_fraction, arguments.invert, arguments.fit)
     )
-    for name, chunks in zip(("training", "test"), splits, strict=True):
-        seen: dict[str, int] = {}
-        some = []
-        for labels, images in chunks:
-            chosen = first_of_each_class(labels, seen)
-            some.append(table.Chunk(labels[chosen], images[chosen]))
-        parts.append((name, some))
     with atomic_write(arguments.out) as partial:
-        draw(parts).save(partial, "PNG")
+        draw(rows).save(partial, "PNG")
     log.info("%s: ten images of each class, as the network would see them", arguments.out)
 
 
