@@ -1,11 +1,13 @@
 """Arrays in .npy, .npz and IDX files."""
 
 import math
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, one_line
 from autoencoder.data.user.batches import Batch, Content, Labels, is_square, role_of, rows_of, stem
-from autoencoder.data.user.formats import open_seekable, open_stream
+from autoencoder.data.user.formats import open_stream
 
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
@@ -27,31 +29,57 @@ class _Array:
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    order: Literal["C", "F"]
+    is_fortran: bool  # the first axis varies fastest, not the last
     offset: int
 
     def __str__(self) -> str:
         return f"{self.path}: array {self.name}"
 
-    def read(self) -> NDArray[Any]:
+    def slices(self, axis: int) -> Iterator[NDArray[Any]]:
+        """Yield slices along the first or last axis, which becomes the first, in bounded memory.
+
+        The file is read, not mapped: if it shrinks meanwhile, that is an error, not a signal.
+        """
+        inner = self.shape[:axis] + self.shape[axis + 1 :]
+        count, size = self.shape[axis], math.prod(inner)
+        is_contiguous = not inner or (axis > 0) == self.is_fortran
         with open_stream(self.path, self.member) as file:
             file.read(self.offset)
-            values = np.frombuffer(file.read(), self.dtype)
-        if values.size != math.prod(self.shape):
-            reason = f"{values.size} values, {math.prod(self.shape)} in its header"
-            raise _damaged(self.path, reason)
-        return values.reshape(self.shape, order=self.order)
+            if is_contiguous:
+                blocks = self._rows(file, count, size)
+            else:
+                blocks = self._columns(file, size, count)
+            for block in blocks:
+                items = block.reshape(len(block), *(inner[::-1] if self.is_fortran else inner))
+                yield items.transpose(0, *range(len(inner), 0, -1)) if self.is_fortran else items
 
-    def slices(self, axis: int) -> Iterator[NDArray[Any]]:
-        """Yield the array in slices along an axis, which becomes the first, in bounded memory."""
-        with open_seekable(self.path, self.member) as file:
-            if file.seek(0, 2) < self.offset + math.prod(self.shape) * self.dtype.itemsize:
-                raise _damaged(self.path, f"it is too short for the shape {self.shape}")
-            mapped = np.memmap(file, self.dtype, "r", self.offset, self.shape, self.order)
-            items = np.moveaxis(mapped, axis, 0)
-            step = rows_of(items[0].nbytes)
-            for start in range(0, len(items), step):
-                yield np.array(items[start : start + step])
+    def _rows(self, file: IO[bytes], rows: int, columns: int) -> Iterator[NDArray[Any]]:
+        """Read a matrix in blocks of rows, at least one."""
+        step = rows_of(columns * self.dtype.itemsize)
+        for start in range(0, rows or 1, step):
+            yield self._read(file, min(step, rows - start), columns)
+
+    def _columns(self, file: IO[bytes], rows: int, columns: int) -> Iterator[NDArray[Any]]:
+        """Read a matrix in blocks of columns, by way of a file in which blocks are transposed."""
+        tops = [0]
+        with tempfile.TemporaryFile() as copy:
+            for block in self._rows(file, rows, columns):
+                copy.write(block.T.tobytes())
+                tops.append(tops[-1] + len(block))
+            step = rows_of(rows * self.dtype.itemsize)
+            for start in range(0, columns, step):
+                parts = []
+                for top, end in pairwise(tops):
+                    copy.seek((columns * top + start * (end - top)) * self.dtype.itemsize)
+                    parts.append(self._read(copy, min(step, columns - start), end - top))
+                yield np.concatenate(parts, axis=1)
+
+    def _read(self, file: IO[bytes], rows: int, columns: int) -> NDArray[Any]:
+        size = rows * columns * self.dtype.itemsize
+        content = file.read(size)
+        if len(content) < size:
+            raise _damaged(self.path, f"it is too short for the shape {self.shape}")
+        return np.frombuffer(content, self.dtype).reshape(rows, columns)
 
 
 def describe(path: Path, kind: str) -> list[Content]:
@@ -59,7 +87,7 @@ def describe(path: Path, kind: str) -> list[Content]:
     members = {stem(path): ""}
     try:
         if kind == "npz":
-            with open_seekable(path) as file:
+            with open_stream(path) as file:
                 names = [x for x in zipfile.ZipFile(file).namelist() if x.endswith(".npy")]
             members = {name.removesuffix(".npy"): name for name in names if name[:2] != "__"}
             if list(members) == ["arr_0"]:
@@ -82,11 +110,10 @@ def _header(path: Path, kind: str, name: str, member: str) -> _Array:
             magic = file.read(4)
             shape = tuple(np.frombuffer(file.read(4 * magic[3]), ">u4").tolist())
             dtype = np.dtype(_IDX_TYPES[magic[2]])
-        elif npy.read_magic(file) == (1, 0):
+        else:  # later versions of the format are for names of fields
+            npy.read_magic(file)
             shape, is_fortran, dtype = npy.read_array_header_1_0(file)
-        else:
-            shape, is_fortran, dtype = npy.read_array_header_2_0(file)
-        return _Array(path, member, name, dtype, shape, "F" if is_fortran else "C", file.tell())
+        return _Array(path, member, name, dtype, shape, is_fortran, file.tell())
 
 
 def _describe(array: _Array) -> Content:
@@ -113,7 +140,7 @@ def _describe(array: _Array) -> Content:
 
 
 def _read_labels(array: _Array) -> Labels:
-    values = array.read()
+    values = np.concatenate([*array.slices(0)])
     if values.size != max(values.shape):
         hint = "if it is one-hot, save its argmax(1)"
         if values.ndim != 2 or (values != 0).sum(1).max() != 1:

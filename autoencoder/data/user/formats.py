@@ -1,19 +1,17 @@
-"""Formats of files, by their first bytes and suffixes: those that are read, and what to do else."""
+"""Formats of files, by first bytes and suffixes: those that are read, and what to do otherwise."""
 
 import bz2
 import gzip
-import io
 import lzma
 import re
-import shutil
 import sys
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import named_errors
@@ -30,7 +28,7 @@ PICTURES = {
     suffix: name
     for name, suffixes in {
         "BMP": ".bmp",
-        "JPEG": ".jpg .jpeg",
+        "JPEG": ".jpg .jpeg .jfif",
         "PNG": ".png",
         "WEBP": ".webp",
         "PPM": ".pbm .pgm .pnm .ppm",
@@ -41,47 +39,48 @@ PICTURES = {
 }
 
 _ZIP = b"PK\3\4"
-_COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], Any]] = {
-    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ": lzma.LZMAFile,
-    b"\x28\xb5\x2f\xfd": zstd.ZstdFile,
+_COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x28\xb5\x2f\xfd": zstd.open,
 }
-_DAMAGES = (
-    zipfile.BadZipFile,
-    gzip.BadGzipFile,
-    zlib.error,
-    lzma.LZMAError,
-    zstd.ZstdError,
-    EOFError,
-)
+_DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstd.ZstdError, EOFError, OSError)
 
-# First bytes of the formats with a reader.
+# First bytes of the formats with a reader. Those of a zip archive are replaced by `_NAMES` and a
+# line for each of its files.
+_NAMES = "\0zip\n"
 _READABLE = {
     "npy": rb"\x93NUMPY",
+    "npz": rb"\0zip\n.*\.npy\n",
     "idx": rb"\0\0[\x08\x09\x0b-\x0e][\x01-\x04]",
     "parquet": rb"PAR1",
     "picture": rb"\x89PNG|\xff\xd8\xff|BM....\0\0\0\0|II\*\0|MM\0\*|RIFF....WEBP|\0\0\0\x0cjP",
 }
 # Those without one, by suffixes and first bytes if they tell: what it is, and what to do.
-_OTHERS: dict[tuple[str, bytes | None], str] = {
+_OTHERS: dict[tuple[str, bytes], str] = {
     (".h5 .hdf5", rb"\x89HDF"): 'HDF5; write it as .npz with `python -c "import h5py, numpy; '
     "found = {}; h5py.File('FILE').visititems(lambda key, value: hasattr(value, 'shape') and "
     "found.update({key.replace('/', '_'): value[()]})); numpy.savez('NAME.npz', **found)\"` "
     "(`pip install h5py`)",
     (".mat", rb"MATLAB 5"): 'MATLAB; write it as .npz with `python -c "import numpy, scipy.io; '
     "numpy.savez('NAME.npz', **scipy.io.loadmat('FILE'))\"` (`pip install scipy`)",
-    (".xlsx .xls .ods", rb"\xd0\xcf\x11\xe0"): 'Excel; save it as CSV, or with `python -c "import '
-    "pandas; pandas.read_excel('FILE').to_csv('NAME.csv', index=False)\"` (`pip install openpyxl`)",
+    (
+        ".xlsx .xls .ods",
+        rb"\xd0\xcf\x11\xe0|\0zip.*\n(xl/|\[Content_Types\]|content\.xml\n)",
+    ): 'Excel; save it as CSV, or with `python -c "import pandas; '
+    "pandas.read_excel('FILE').to_csv('NAME.csv', index=False)\"` (`pip install openpyxl`)",
     (".arrow .feather", rb"ARROW1|\xff{4}....\x10\0\0\0"): "Arrow; write it as Parquet, for "
     "instance with `datasets` or pyarrow",
-    (".pkl .pickle .pt .pth", rb"\x80[\x02-\x05]"): "pickle, which may run any code when it is "
-    "loaded; if you trust it, load it with Python and write its arrays with "
+    (".pkl .pickle .pt .pth", rb"\x80[\x02-\x05]|\0zip.*data\.pkl\n"): "pickle, which may run any "
+    "code when it is loaded; if you trust it, load it with Python and write its arrays with "
     "numpy.savez('NAME.npz', x_train=…, y_train=…)",
     (".arff", rb"(?i:(%[^\n]*\n|\s)*@relation)"): 'ARFF; write it as CSV with `python -c "import '
     "pandas, scipy.io.arff; pandas.DataFrame(scipy.io.arff.loadarff('FILE')[0]).map(lambda cell: "
     "cell.decode() if isinstance(cell, bytes) else cell).to_csv('NAME.csv', index=False)\"` "
     "(`pip install scipy`)",
+    ("", rb"\0zip"): "an archive of several files, expected one table; unpack it into a directory "
+    "next to it, for instance with `unzip`",
     (".7z .rar", rb"7z\xbc\xaf|Rar!"): "an archive of 7-Zip or RAR; unpack it with `7z x` into a "
     "directory",
     (".tar .tgz", rb".{257}ustar"): "tar; unpack it with `tar xf` into a directory",
@@ -94,13 +93,11 @@ _OTHERS: dict[tuple[str, bytes | None], str] = {
     (".lfs", rb"version https://git-lfs"): "a pointer of Git LFS, not the file itself; run "
     "`git lfs pull` where it comes from",
     (".pdf", rb"%PDF"): "PDF; convert it with `pdftoppm -png FILE NAME`",
-    (".jfif", None): "JPEG; rename it to NAME.jpg",
-    (".gif", rb"GIF8"): "GIF; convert it with `magick FILE[0] NAME.png`",
-    (".heic .heif", rb"....ftyp(hei|mif)"): "HEIC; convert it with `magick FILE NAME.png`",
-    (".avif", rb"....ftypavi"): "AVIF; convert it with `magick FILE NAME.png`",
-    (".jxl", rb"\xff\x0a|\0\0\0\x0cJXL"): "JXL; convert it with `magick FILE NAME.png`",
-    (".svg", None): "SVG; convert it with `magick FILE NAME.png`",
-    (".ico", None): "ICO; convert it with `magick FILE NAME.png`",
+    (
+        ".gif .heic .heif .avif .jxl .svg .ico",
+        rb"GIF8|....ftyp(hei|mif|avi)|\xff\x0a|\0\0\0\x0cJXL",
+    ): "a picture in a format that is not read, such as GIF, HEIC, AVIF, JXL or SVG; convert it "
+    "with `magick FILE[0] NAME.png`",
 }
 # Documents next to data, by suffix or name.
 _COMPANY = re.compile(
@@ -121,24 +118,21 @@ def identify(path: Path) -> str:
 
     If there is none, say what the file is, with a command that makes it readable.
     """
-    suffix = path.suffix.lower()
     if path.is_fifo():
         raise UserError(f"{path}: a pipe, expected a file; write it to a file first")
-    if suffix in PICTURES:
+    if path.suffix.lower() in PICTURES:
         return "picture"
     with open_stream(path) as stream:
         start = stream.read(512)
-    suffixes = path.suffixes
-    if start.startswith(_ZIP):
-        start, suffixes = b"", [_suffix_of_archive(path)]
-        if suffixes == [".npz"]:
-            return "npz"
+        if start.startswith(_ZIP):
+            names = zipfile.ZipFile(stream).namelist()
+            start = "\n".join([_NAMES, *names, ""]).encode()
     for kind, pattern in _READABLE.items():
         if re.match(pattern, start, re.DOTALL):
             return kind
-    if hint := _hint(path, start, suffixes):
+    if hint := _hint(path, start, path.suffixes):
         raise UserError(f"{path}: {hint}")
-    if suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return "parquet"
     if b"\0" in start and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         raise UserError(
@@ -150,95 +144,53 @@ def identify(path: Path) -> str:
 
 def explanation(path: Path) -> str | None:
     """Explain a file that is something else than its suffix says: a web page, another format."""
-    start = path.read_bytes()[:512] if path.is_file() else b""
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(512)
     return _hint(path, start, [path.suffix])
 
 
 def _hint(path: Path, start: bytes, suffixes: list[str]) -> str | None:
     """Say what a file of `_OTHERS` is, by its first bytes or else suffixes, and what to do."""
-    found = [
-        hint
-        for (_, pattern), hint in _OTHERS.items()
-        if pattern and re.match(pattern, start, re.DOTALL)
-    ]
+    found = [hint for (_, magic), hint in _OTHERS.items() if re.match(magic, start, re.DOTALL)]
     for suffix in reversed(suffixes):
         found += [hint for (names, _), hint in _OTHERS.items() if suffix.lower() in names.split()]
     name = re.sub(r"(\.\w{1,5}){1,2}$", "", path.name) or path.name
     return found[0].replace("NAME", name).replace("FILE", path.name) if found else None
 
 
-def _suffix_of_archive(path: Path) -> str:
-    """Tell the formats apart that are zip archives."""
-    with open_seekable(path) as file:
-        names = zipfile.ZipFile(file).namelist()
-    if any(name.endswith(".npy") for name in names):
-        return ".npz"
-    if any(name.endswith("data.pkl") for name in names):
-        return ".pkl"
-    if any(name.startswith(("xl/", "[Content_Types]")) or name == "content.xml" for name in names):
-        return ".xlsx"
-    raise UserError(
-        f"{path}: an archive of {len(_members(names))} files, expected one table; unpack it into a "
-        "directory next to it, for instance with `unzip`"
-    )
-
-
-def _members(names: list[str]) -> list[str]:
-    """Return the files of an archive without those of systems and editors."""
-    root = Path("/")
-    return [name for name in names if not name.endswith("/") and is_visible(root / name, root)]
-
-
 @contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Turn the errors of damaged files into user errors."""
-    try:
-        with named_errors(path):
-            yield
-    except _DAMAGES as error:
-        raise UserError(f"{path}: damaged ({error}); replace it by a complete copy") from error
-    except OSError as error:
-        if error.errno is None:  # of the decompressors
-            raise UserError(f"{path}: damaged ({error}); replace it") from error
-        raise
-
-
-@contextmanager
-def open_stream(path: Path, member: str = "") -> Iterator[IO[bytes]]:
+def open_stream(path: Path, member: str = "") -> Iterator[BufferedReader]:
     """Open a file for reading from its start, uncompressed.
 
-    Of a zip archive, open its one file, or the member that is named.
+    Of a zip archive, open the member that is named, or its one file if it is not an array.
     """
-    with ExitStack() as stack, _damage(path):
-        file: IO[bytes] = stack.enter_context(path.open("rb"))
-        start = file.read(6)
-        file.seek(0)
-        if start.startswith(_ZIP) and path.suffix.lower() != ".npz":
-            archive = stack.enter_context(zipfile.ZipFile(file))
-            members = _members(archive.namelist())
-            if len(members) == 1 and not members[0].endswith(".npy"):
-                try:
-                    file = stack.enter_context(archive.open(members[0]))
-                except RuntimeError as error:  # encrypted, or compressed by an unusual method
-                    raise UserError(f"{path}: {error}; unpack it") from error
-            else:
-                file.seek(0)
-        for magic, decompress in _COMPRESSIONS.items():
-            if start.startswith(magic):
-                file = stack.enter_context(decompress(file))
-        if member:
-            file = stack.enter_context(zipfile.ZipFile(file).open(member))
-        yield file
+    with named_errors(path), ExitStack() as stack:
+        try:
+            file: Any = stack.enter_context(path.open("rb"))
+            for magic, decompress in _COMPRESSIONS.items():
+                if file.peek(6).startswith(magic):
+                    file = stack.enter_context(decompress(file))
+            if file.peek(4).startswith(_ZIP):
+                archive = stack.enter_context(zipfile.ZipFile(file))
+                root = Path("/")
+                files = [x for x in archive.namelist() if not x.endswith("/")]
+                names = [member] if member else [x for x in files if is_visible(root / x, root)]
+                if member or (len(names) == 1 and not names[0].endswith(".npy")):
+                    file = stack.enter_context(_open_member(path, archive, names[0]))
+                else:
+                    file.seek(0)
+            yield file
+        except _DAMAGES as error:
+            if getattr(error, "errno", None):
+                raise
+            reason = f"damaged ({error}); replace it by a complete copy"
+            raise UserError(f"{path}: {reason}") from error
 
 
-@contextmanager
-def open_seekable(path: Path, member: str = "") -> Iterator[IO[bytes]]:
-    """Open a file as `open_stream` does, by way of a temporary file if it is compressed."""
-    with open_stream(path, member) as stream:
-        if isinstance(stream, io.BufferedReader):
-            yield stream
-            return
-        with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(stream, copy)
-            copy.seek(0)
-            yield copy
+def _open_member(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
+    try:
+        return archive.open(name)
+    except RuntimeError as error:  # encrypted, or compressed by an unusual method
+        raise UserError(f"{path}: {error}; unpack it") from error

@@ -1,9 +1,10 @@
 """Arrays of users: .npy, .npz and IDX files."""
 
 import gzip
+import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from helpers.errors import refusal
 
 from autoencoder.base.errors import UserError
 from autoencoder.data import idx
+from autoencoder.data.user.fit import fit_images
 from autoencoder.data.user.images import iter_images, read_user_data
 
 TRAIN, TEST, VALIDATION = (draw_digits(count, seed=count) for count in (50, 30, 20))
@@ -142,6 +144,45 @@ def test_what_is_not_images_is_refused(
     with pytest.raises(UserError, match=message) as caught:
         list(iter_images(tmp_path / "a.npz"))
     assert str(caught.value).startswith(f"{tmp_path}/a.npz: ")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a-idx3-ubyte", "a.npz"])
+def test_a_file_that_shrinks_while_it_is_read_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = TRAIN[1].repeat(20, 0)
+    if name.endswith(".npz"):
+        np.savez(tmp_path / name, images=values)
+    elif name.endswith(".npy"):
+        np.save(tmp_path / name, values)
+    else:
+        (tmp_path / name).write_bytes(idx.encode(values))
+
+    def shrink(*arguments: Any) -> Any:
+        os.truncate(tmp_path / name, 1000)
+        return fit_images(*arguments)
+
+    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 784)
+    monkeypatch.setattr("autoencoder.data.user.images.fit_images", shrink)
+    message = refusal(lambda: list(iter_images(tmp_path / name)))
+    assert message.startswith(f"{tmp_path}/{name}: ")
+    assert message.endswith("; replace it by a complete copy")
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 7 * 784, 10_000_000])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (1, 2, 3, 0)])
+def test_any_order_in_memory_is_read_in_blocks(
+    tmp_path: Path,
+    batch_bytes: int,
+    order: Literal["C", "F"],
+    axes: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", batch_bytes)
+    colours = np.stack([TRAIN[1]] * 3, 3)
+    np.save(tmp_path / "a.npy", np.array(colours.transpose(axes), order=order))
+    assert (concatenate(iter_images(tmp_path / "a.npy"))[1] == named(TRAIN)[1]).all()
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.npy", "a-idx3-ubyte", "a-idx3-ubyte.gz"])

@@ -229,7 +229,7 @@ def test_compressed_arrays(tmp_path: Path, compress: Callable[[bytes], bytes]) -
         ("a.npy", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         ("a.png", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         ("a.jpg", b"<html><title>Sign in</title>", "a web page"),
-        ("a.png", b"\0\0\0\x20ftypheic", "magick a.png a.png"),
+        ("a.png", b"\0\0\0\x20ftypheic", "magick a.png[0] a.png"),
         ("a.csv", b"% comment\n@RELATION digits\n", "ARFF; "),
         ("a.csv", b"PAR1" + bytes(50), "Parquet|damaged"),
         ("a.tar.gz", gzip.compress(bytes(257) + b"ustar" + bytes(300), mtime=0), "`tar xf`"),
@@ -477,7 +477,7 @@ def test_tables_of_pixels_and_labels(tmp_path: Path) -> None:
 # ---- Pictures ----
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "JPG"])
+@pytest.mark.parametrize("suffix", ["jpg", "jfif", "JPG"])
 def test_a_photo_with_a_preview_is_read(tmp_path: Path, suffix: str) -> None:
     digit = Image.fromarray(DIGITS[1][3])
     previews = [Image.new("L", (9, 9))]

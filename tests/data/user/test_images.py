@@ -223,7 +223,6 @@ def test_fractions_that_are_nearly_all_0_or_1_have_a_border(
         "a.hdf5",
         "a.pickle",
         "a.xls",
-        "a.jfif",
     ],
 )
 def test_other_formats_are_named_with_a_command(tmp_path: Path, name: str) -> None:
