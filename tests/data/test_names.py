@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from autoencoder.data.names import is_visible
-from autoencoder.data.user.find import split_of, splits_of_directories
+from autoencoder.data.user.roles import split_of, splits_of_directories
 
 
 @pytest.mark.parametrize(
     ("split", "names"),
     [
         ("train", ["train", "Training", "TRAIN", "trainingSet", "trainset"]),
-        ("train", ["val", "valid", "validation", "train_images", "Train Data"]),
+        ("train", ["train_images", "Train Data"]),
+        ("validation", ["val", "valid", "validation", "Dev set"]),
         ("test", ["test", "Testing", "TEST", "testSet", "test-images"]),
         (None, ["trains", "contest", "7", "train test", "test tube", "cat"]),
     ],
@@ -25,7 +26,7 @@ def test_words_that_all_directories_have_do_not_count() -> None:
     assert splits_of_directories(["mnist_test", "mnist-Train"]) == ["test", "train"]
     assert splits_of_directories(["mnist_test", "mnist_val", "mnist_train"]) == [
         "test",
-        "train",
+        "validation",
         "train",
     ]
     assert splits_of_directories(["test tube", "train station"]) == [None, None]
@@ -41,7 +42,8 @@ def test_words_that_all_directories_have_do_not_count() -> None:
         ("t10k-images-idx3-ubyte", "test"),
         ("T10K-images.idx3-ubyte", "test"),
         ("x_train", "train"),
-        ("val_labels", "train"),
+        ("val_labels", "validation"),
+        ("train_val.npz", "train"),
         ("emnistTest.csv", "test"),
         ("latest.csv", None),
         ("train_test.csv", None),

@@ -15,13 +15,9 @@ from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
-from autoencoder.data.user.batches import UNLABELLED, Batch, Texts
-from autoencoder.data.user.find import Found, Source, split_of
+from autoencoder.data.user.batches import UNLABELLED, Batch, Found, Source, Texts
 from autoencoder.data.user.fit import border
-
-
-def _digest(image: NDArray[Any]) -> int:
-    return int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), signed=True)
+from autoencoder.data.user.roles import split_of
 
 
 @dataclass
@@ -36,7 +32,6 @@ class Account:
     ink: str = ""
     _columns: dict[str, list[Any]] = field(default_factory=dict)
     _places: list[tuple[int, Callable[[int], str]]] = field(default_factory=list)
-    _shapes: dict[int, Counter[str]] = field(default_factory=dict)
     _count: int = 0
 
     @property
@@ -49,19 +44,21 @@ class Account:
 
         They are in 0..255 if the format defines white.
         """
-        count = len(values)
+        count, height, width = values.shape
         flat = values.reshape(count, -1)
         low, high = flat.min(1), flat.max(1)
         fractions = np.zeros(count, bool)
         if values.dtype.kind == "f":
-            fractions = (flat != np.rint(flat)).any(1)
-            self._keep_example("fraction", batch, flat, lambda image: image != np.rint(image))
+            is_fraction = flat != np.rint(flat)
+            fractions = is_fraction.any(1)
+            self._keep_example("fraction", batch, flat, is_fraction)
         if not (low.min() > -0.5 and high.max() < 255.5):
-            self._keep_example("outlier", batch, flat, lambda x: ~((x > -0.5) & (x < 255.5)))
+            self._keep_example("outlier", batch, flat, ~((flat > -0.5) & (flat < 255.5)))
         source = self.sources[number]
         splits = np.full(count, source.split or "")
         if batch.splits is not None and not source.split:
             splits = np.array([split_of(name) or "" for name in batch.splits.tolist()])
+        digests = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in flat]
         facts = {
             "minimum": low.astype(np.float32),
             "maximum": high.astype(np.float32),
@@ -69,23 +66,24 @@ class Account:
             "border": border(values).mean(1, dtype=np.float32),
             "has_white": np.full(count, batch.white is not None),
             "bits": np.full(count, batch.values.dtype.itemsize, np.int8),
+            "height": np.full(count, height, np.int32),
+            "width": np.full(count, width, np.int32),
             "source": np.full(count, number, np.int32),
             "label": labels,
-            "digest": np.array([_digest(image) for image in flat]),
-            "split": splits,
+            "digest": np.frombuffer(b"".join(digests), np.int64),
+            # Training holds out its own validation images.
+            "split": np.where(splits == "validation", "train", splits),
         }
         for name, column in facts.items():
             self._columns.setdefault(name, []).append(column)
-        shape = f"{values.shape[1]}x{values.shape[2]}"
-        self._shapes.setdefault(number, Counter())[shape] += count
         self._places.append((self._count, batch.place))
         self._count += count
 
     def _keep_example(
-        self, name: str, batch: Batch, flat: NDArray[Any], is_one: Callable[[Any], Any]
+        self, name: str, batch: Batch, flat: NDArray[Any], wrong: NDArray[np.bool_]
     ) -> None:
         """Note place and value of the first value of a kind."""
-        if name not in self.examples and (wrong := is_one(flat)).any():
+        if name not in self.examples and wrong.any():
             row, cell = np.argwhere(wrong)[0].tolist()
             self.examples[name] = (batch.place(row) + batch.cell(cell), float(flat[row, cell]))
 
@@ -104,8 +102,7 @@ class Account:
     @property
     def labels(self) -> Texts:
         """The label of each image."""
-        column = self.facts["label"].cat
-        return np.array(column.categories, str)[column.codes]
+        return self.facts["label"].to_numpy(str)
 
     def scale(self, white: float) -> NDArray[np.float64]:
         """Return by what the values of each image are multiplied."""
@@ -127,15 +124,13 @@ class Account:
     def lines(self, white: float, in_test: NDArray[np.bool_], is_drawn: bool) -> list[str]:
         """Describe what was read and decided."""
         facts = self.facts
-        texts: dict[str, list[int]] = {}
-        for number, source in enumerate(self.sources):
-            texts.setdefault(source.text, []).append(number)
         lines = []
-        for text, numbers in texts.items():
-            shapes = sum((self._shapes.get(number, Counter()) for number in numbers), Counter())
+        for text in dict.fromkeys(source.text for source in self.sources):
+            numbers = [x for x, source in enumerate(self.sources) if source.text == text]
+            sizes = facts[facts["source"].isin(numbers)][["height", "width"]].value_counts()
+            shapes = [f"{count} of {size[0]}x{size[1]}" for size, count in sizes.items()]
             names = listed([self.sources[number].name for number in numbers], 1)
-            sizes = ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common(3))
-            lines.append(f"{names}: {text}; {sizes}" + ", …" * (len(shapes) > 3))
+            lines.append(f"{names}: {text}; {listed(shapes, 3)}")
         low, high = facts["minimum"].min(), facts["maximum"].max()
         scaling = ", multiplied by 255" if white == 1 else ""
         rounding = " and rounded" if facts["fractions"].any() else ""

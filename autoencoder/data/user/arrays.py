@@ -14,8 +14,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user.batches import Batch, Content, Labels, is_square, role_of, rows_of, stem
+from autoencoder.data.user.batches import Batch, Content, Labels, is_square, rows_of
 from autoencoder.data.user.formats import open_stream
+from autoencoder.data.user.roles import role_of, stem
 
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 

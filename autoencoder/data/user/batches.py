@@ -1,28 +1,23 @@
-"""What readers yield, what a file contains, and what its names say."""
+"""What is found in a path, and what readers yield."""
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Split = Literal["train", "test"]
-Role = Literal["images", "labels"]
+from autoencoder.data.user.roles import Role, Split
+
 Texts = NDArray[np.str_]
 
 # Values that a reader holds at a time. One image may be larger.
 BATCH_BYTES = 10 << 20
 MIN_SIDE = 7  # of images
 UNLABELLED = "unlabelled"
-
-LABELS = {"label", "class", "target", "digit", "y", "labels", "classes", "targets", "digits"}
-_SUFFIXES = {"idx", "ubyte", "train", "test", "val", "valid", "validation"}
-IMAGES = {"x", "images", "image", "imgs", "data", "pixels"}
 
 
 @dataclass
@@ -62,6 +57,25 @@ class Content:
     is_labelled: bool = False  # whether the batches have labels
 
 
+@dataclass
+class Source:
+    """Images that are read one after the other: a table, an array, the pictures of a class."""
+
+    name: str  # for messages
+    text: str  # what it is, for the account
+    split: Split | None
+    batches: Callable[[], Iterator[Batch]]
+
+
+@dataclass
+class Found:
+    """What there is in a path."""
+
+    sources: list[Source] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    rivals: str = ""  # why sources may not be used together
+
+
 # An image, what white is, its place, its label and its split.
 Item = tuple[NDArray[Any], float | None, str, str | None, str]
 
@@ -84,24 +98,3 @@ def rows_of(item_bytes: int) -> int:
 def is_square(count: int) -> bool:
     """Tell whether a number of pixels is that of a square image that is not too small."""
     return count >= MIN_SIDE**2 and math.isqrt(count) ** 2 == count
-
-
-def words(name: str) -> list[str]:
-    """Split a name at punctuation and capitals: trainingSet-2 is training, set, 2."""
-    found = re.findall(r"(?i:t10k)|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
-    return [word.lower() for word in found]
-
-
-def stem(path: Path) -> str:
-    """Return a file's name without its suffixes of formats and compressions."""
-    return re.sub(
-        r"(\.(csv|tsv|txt|npy|npz|parquet|zip|gz|bz2|xz|zst))+$", "", path.name, flags=re.I
-    )
-
-
-def role_of(name: str) -> Role | None:
-    """Return what the name of an array says that it is: x_train, train-labels-idx1-ubyte."""
-    found = [word for word in words(name) if word not in _SUFFIXES and not word.isdecimal()]
-    if found and found[-1] in LABELS:
-        return "labels"
-    return "images" if IMAGES & set(found) else None

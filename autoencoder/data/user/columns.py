@@ -1,17 +1,20 @@
 """What the columns of a table are, by their names and the cells of the first row."""
 
-import itertools
 import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+
+import pandas as pd
 
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
-from autoencoder.data.user.batches import LABELS, MIN_SIDE, Role, is_square, role_of
+from autoencoder.data.user.batches import MIN_SIDE, is_square
 from autoencoder.data.user.formats import PICTURES
+from autoencoder.data.user.roles import LABELS, Role, role_of
 
 _INDEX = {"", "id", "index"}
 _SPLIT = {"split", "usage", "set", "subset", "partition", "fold"}
@@ -47,9 +50,13 @@ class Columns:
         """Return the name of a column, or its number, counted from 1."""
         return self.names[column] or str(column + 1)
 
-    def describe(self, is_header: bool) -> str:
+    def cell(self, pixel: int) -> str:
+        """Say in which column a pixel is, for messages."""
+        return f", column {self.name(self.pixels[0 if self.is_packed else pixel])}"
+
+    def describe(self) -> str:
         """Describe the columns in a few words, for the account."""
-        parts = ["a header" if is_header else "no header"]
+        parts = ["a header" if any(self.names) else "no header"]
         if self.label is not None:
             parts.append(f"labels in column {self.name(self.label)}" + " (a guess)" * self.is_guess)
         elif self.role == "images":
@@ -70,25 +77,20 @@ def is_header(cells: Sequence[str]) -> tuple[bool, bool]:
     if {cells[0].lower(), cells[-1].lower()} & (LABELS - {"y"}):  # a letter is a label, too
         return True, False
     inner = cells[1:-1] if len(cells) > 2 else cells
-    numbers = [cell for cell in cells if _is_number(cell)]
-    if not any(_is_number(cell) for cell in inner):
-        return not any(map(_is_packed, cells)), False
-    if any(not _is_number(cell) for cell in inner):
-        # Names, of which some are numbers.
-        return sum(map(_is_number, inner)) < len(inner) / 2, False
+    count = sum(table.is_number(cell.replace(",", ".")) for cell in inner)
+    if count < len(inner):  # names may be numbers, too
+        return count < len(inner) / 2 and not any(map(_is_packed, cells)), False
     if all(cell.isascii() and cell.isdecimal() for cell in inner):
-        steps = {b - a for a, b in itertools.pairwise(map(int, inner))}
+        steps = {b - a for a, b in pairwise(map(int, inner))}
         if steps == {1} or len(set(inner)) == len(inner) > 256:
             return True, False
     # pandas makes names distinct: 0, 0, 5, 0 become 0, 0.1, 5, 0.2.
-    seen: Counter[str] = Counter()
-    for cell in numbers:
-        base, _, suffix = cell.partition(".")
-        if suffix != (str(seen[base]) if seen[base] else ""):
-            return False, False
-        seen[base] += 1
-    lost = len(numbers) > len(seen)
-    return lost, lost
+    names = pd.Series(cells)
+    base = names.str.partition(".")[0]
+    times = base.groupby(base).cumcount()
+    distinct = base.where(times == 0, base + "." + times.astype(str))
+    is_lost = bool(times.any() and (names == distinct).all())
+    return is_lost, is_lost
 
 
 def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> Columns:
@@ -97,31 +99,72 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
     The file's name without suffix may say that it contains labels.
     """
     columns = Columns(names)
-    numbers = range(len(names))
     lower = [" ".join(re.findall(r"[^\W_]+", name.lower())) for name in names]
-    packed = [column for column in numbers if _is_packed(first[column])]
-    labels = [column for column in numbers if lower[column] in LABELS]
+    labels = [column for column, name in enumerate(lower) if name in LABELS]
     if len(labels) > 1:
         raise UserError(
             f"{path}: columns {', '.join(names[column] for column in labels)} may all be the "
             "label; delete all but one, or rename the others `index`"
         )
     columns.label = labels[0] if labels else None
-    columns.split = next((column for column in numbers if lower[column] in _SPLIT), None)
-    if packed or len(names) < MIN_SIDE**2:
-        return _assign_narrow(path, columns, lower, packed, first, stem)
+    columns.split = next((column for column, name in enumerate(lower) if name in _SPLIT), None)
+    rest = [x for x in range(len(names)) if x not in (columns.label, columns.split)]
+    packed = [column for column in rest if _is_packed(first[column])]
+    if packed:
+        columns.pixels = packed[:1]
+        others = [x for x in rest if x not in packed and lower[x] not in _INDEX]
+        if columns.label is None and len(others) == 1:
+            columns.label = others[0]
+    elif len(names) < MIN_SIDE**2:
+        _assign_labels(path, columns, lower, rest, first, stem)
+    else:
+        _assign_pixels(path, columns, lower, rest, first)
+    return columns
+
+
+def _assign_labels(
+    path: Path,
+    columns: Columns,
+    lower: list[str],
+    rest: list[int],
+    first: Sequence[object],
+    stem: str,
+) -> None:
+    """Decide what the columns of a table without pixels are."""
+    files = [
+        column
+        for column in rest
+        if lower[column] in _FILES or Path(str(first[column])).suffix.lower() in PICTURES
+    ]
+    columns.files = files[0] if files else None
+    others = [column for column in rest if column not in files]
+    if columns.label is None and len(others) == 1 and (files or role_of(stem) == "labels"):
+        columns.label = others[0]
+    columns.role = "labels" if columns.label is not None or files else None
+    columns.fault = _count_fault(path, columns.names)
+    if columns.label is None and files:
+        columns.fault = (
+            f"{path}: line 1: which column is the label of each picture is unclear; rename one of "
+            f"{listed([columns.name(column) for column in others])} `label`"
+        )
+
+
+def _assign_pixels(
+    path: Path, columns: Columns, lower: list[str], rest: list[int], first: Sequence[object]
+) -> None:
+    """Decide which columns are pixels, an index, and the label if no name says it."""
+    names = columns.names
     if any(names):
         columns.index = [
             column
-            for column in numbers
+            for column in rest
             if lower[column] in _INDEX or lower[column].startswith(("index level", "unnamed"))
         ]
     else:
         columns.index = [len(names) - 1] * (first[-1] == "")  # a separator at the end of lines
         if is_square(len(names) - len(columns.index) - 2):
             columns.index.append(0)  # checked to count up when it is read
-    used = {columns.label, columns.split, *columns.index}
-    rest = [column for column in numbers if column not in used]
+    rest = [column for column in rest if column not in columns.index]
     columns.is_guess = columns.label is None and not is_square(len(rest))
     odd = _odd_names(names, rest)
     if columns.is_guess and odd == rest[-1:]:
@@ -137,42 +180,6 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
             )
         raise UserError(_count_fault(path, names))
     columns.pixels = _in_order(path, names, rest)
-    return columns
-
-
-def _assign_narrow(
-    path: Path,
-    columns: Columns,
-    lower: list[str],
-    packed: list[int],
-    first: Sequence[object],
-    stem: str,
-) -> Columns:
-    """Decide what the columns are if all pixels are in one, or there are none."""
-    others = [x for x in range(len(lower)) if x not in {columns.label, columns.split, *packed}]
-    if packed:
-        columns.pixels = packed[:1]
-        others = [column for column in others if lower[column] not in _INDEX]
-        if columns.label is None and len(others) == 1:
-            columns.label = others[0]
-        return columns
-    files = [
-        column
-        for column in others
-        if lower[column] in _FILES or Path(str(first[column])).suffix.lower() in PICTURES
-    ]
-    columns.files = files[0] if files else None
-    others = [column for column in others if column not in files]
-    if columns.label is None and len(others) == 1 and (files or role_of(stem) == "labels"):
-        columns.label = others[0]
-    columns.role = "labels" if columns.label is not None or files else None
-    columns.fault = _count_fault(path, columns.names)
-    if columns.label is None and files:
-        columns.fault = (
-            f"{path}: line 1: which column is the label of each picture is unclear; rename one of "
-            f"{listed([columns.name(column) for column in others])} `label`"
-        )
-    return columns
 
 
 def _count_fault(path: Path, names: list[str]) -> str:
@@ -188,10 +195,6 @@ def last_column_error(path: Path) -> UserError:
         f"{path}: the first column cannot be the label, but the last one looks like it; name the "
         "column `label` in a header line, or move it to the front"
     )
-
-
-def _is_number(cell: str) -> bool:
-    return table.is_number(cell.replace(",", "."))
 
 
 def _is_packed(cell: object) -> bool:

@@ -35,7 +35,7 @@ def describe(path: Path) -> list[Content]:
         reason = f"{one_line(error):.200}"
         raise UserError(f"{path}: damaged ({reason}); replace it by a complete copy") from error
     columns = assign(path, list(first), [_as_text(cell) for cell in first.values()], path.stem)
-    text = f"Parquet, {columns.describe(is_header=True)}"
+    text = f"Parquet, {columns.describe()}"
     content = Content(path, path.name, columns.role, text, columns.fault)
     content.images = lambda _: group(_items(path, file, columns))
     content.is_labelled = columns.label is not None

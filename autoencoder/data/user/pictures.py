@@ -1,7 +1,7 @@
 """Picture files."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,23 @@ from autoencoder.base.files import named_errors
 from autoencoder.data.user.batches import Batch, Item, group
 from autoencoder.data.user.formats import PICTURES, explanation
 
+# A file, its label and its split.
+Row = tuple[Path, str | None, str]
+
 _FORMATS = sorted(set(PICTURES.values()))
 _MODES = {"1": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "La": "LA"}
 _MANY_PIXELS = 1 << 24  # of a JPEG that is decoded at a smaller scale
 
 
-def iter_batches(
-    paths: list[Path], label: Callable[[Path], tuple[str | None, str]]
-) -> Iterator[Batch]:
-    """Read pictures with the label and split of each, in their order.
-
-    Files that cannot be read are reported together, after the last batch.
-    """
+def iter_batches(rows: list[Row]) -> Iterator[Batch]:
+    """Read pictures; those that cannot be read are reported together, after the last batch."""
     failures: dict[Path, UserError] = {}
 
     def items() -> Iterator[Item]:
-        for path in paths:
+        for path, label, split in rows:
             try:
-                yield (*read_picture(path, path), str(path), *label(path))
+                with path.open("rb") as file:  # by its name, Pillow would map it into memory
+                    yield (*read_picture(file, path), str(path), label, split)
             except UserError as error:
                 failures[path] = error
 
@@ -47,7 +46,7 @@ def iter_batches(
 
 
 def read_picture(file: Any, path: Path) -> tuple[NDArray[Any], float]:
-    """Read a picture, upright by its EXIF orientation, from a path or an open file.
+    """Read a picture, upright by its EXIF orientation.
 
     Returns
     -------

@@ -135,7 +135,7 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
 def test_a_file_or_class_next_to_splits_is_refused(tmp_path: Path) -> None:
     for name in ("train", "test"):
         write_pictures(tmp_path / "mine" / name, DIGITS["test"])
-    (tmp_path / "mine/other").mkdir()
+    write_pictures(tmp_path / "mine/other", DIGITS["val"])
     assert "other next to splits" in refusal(lambda: read_user_data(tmp_path / "mine", 0.2))
 
 

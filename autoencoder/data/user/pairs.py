@@ -1,0 +1,134 @@
+"""Tables and arrays: which images and labels belong together, and to which split."""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoencoder.base.errors import UserError, listed
+from autoencoder.data.user.batches import Batch, Content, Found, Source
+from autoencoder.data.user.roles import Split, role_of, split_of, stem, words
+
+
+def add_sources(found: Found, root: Path, contents: list[Content]) -> None:
+    """Pair images with labels, by split and in the natural order of their names."""
+    images = sorted((x for x in contents if x.role == "images"), key=_natural)
+    labels = sorted((x for x in contents if x.role == "labels"), key=_natural)
+    if not images:
+        if labels and not labels[0].fault:
+            raise UserError(
+                f"{labels[0].path}: labels in {labels[0].name}, expected their images next to them"
+            )
+        raise UserError(contents[0].fault if contents else f"{root}: no image in it")
+    found.skipped += [x.fault for x in contents if x.role is None]
+    groups: dict[Split | None, list[Content]] = {}
+    for content in images:
+        groups.setdefault(_split(root, content), []).append(content)
+    is_bare = not labels and not any(x.is_labelled or role_of(x.name) for x in images)
+    if is_bare and len(images) > 1 and None in groups:  # the name of each is its class
+        found.sources = [_source(x, None, partial(_named, x)) for x in images]
+        return
+    if len(groups) > 1 and None in groups:
+        raise UserError(
+            f"{root}: {listed([x.name for x in groups[None]])} next to splits; expected one table, "
+            "or `train` and `test` in the names of all; merge, rename or move it"
+        )
+    for split, group in groups.items():
+        theirs = [x for x in labels if _split(root, x) == split or len(images) == 1]
+        _add_group(found, split, group, theirs)
+
+
+def _add_group(
+    found: Found, split: Split | None, images: list[Content], labels: list[Content]
+) -> None:
+    """Pair the images of a split with labels."""
+    alone = [content for content in images if not content.is_labelled]
+    if len(alone) > max(1, len(labels)) and len({content.path for content in alone}) == 1:
+        first, *others = alone
+        copies = [x for x in others if _is_copy(x, first)]
+        alone, images = ([x for x in some if x not in copies] for some in (alone, images))
+    patterns = {re.sub(r"\d+", "#", content.name) for content in images}
+    if len(images) > 1 and (len(patterns) > 1 or "#" not in patterns.pop()):
+        found.rivals = (
+            f"{images[0].path}: {listed([x.name for x in images])} are all images"
+            f"{f' to {split} on' if split else ''}; expected one of each split, named for "
+            "instance x_train and y_train, or train.csv and test.csv, or parts with numbers"
+        )
+    if labels and len(labels) != len(alone):
+        raise UserError(
+            found.rivals
+            or f"{labels[0].path}: {listed([x.name for x in labels])} are all labels of "
+            f"{alone[0].name if alone else 'labelled images'}; keep one, and rename the others"
+        )
+    unpaired = iter(labels)
+    for content in images:
+        theirs = None if content.is_labelled else next(unpaired, None)
+        batches = partial(_paired, content, theirs) if theirs else partial(content.images, None)
+        found.sources.append(_source(content, split, batches))
+
+
+def _split(root: Path, content: Content) -> Split | None:
+    """Return the split that an array's name says, or its file's, or that of a directory."""
+    names = [content.name, *content.path.relative_to(root.parent).parts[:0:-1]]
+    return next((split for split in map(split_of, names) if split), None)
+
+
+def _natural(content: Content) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", f"{content.path} {content.name}")
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+
+
+def _is_copy(one: Content, other: Content) -> bool:
+    """Tell whether arrays have the same values in other shapes, as scikit-learn's load_digits."""
+
+    def pixels(content: Content) -> Iterator[NDArray[Any]]:
+        for batch in content.images(None):
+            yield from batch.values.reshape(len(batch.values), -1)
+
+    return all(np.array_equal(a, b) for a, b in zip_longest(pixels(one), pixels(other)))
+
+
+def _source(
+    content: Content, split: Split | None, batches: Callable[[], Iterator[Batch]]
+) -> Source:
+    text = content.text
+    if "emnist" in words(content.path.name):
+        text += ", turned upright, because EMNIST's files are transposed"
+        batches = partial(_transposed, batches)
+    name = str(content.path) + f": array {content.name}" * (content.path.suffix == ".npz")
+    return Source(name, text, split, batches)
+
+
+def _transposed(batches: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:
+    for batch in batches():
+        batch.values = batch.values.swapaxes(1, 2)
+        yield batch
+
+
+def _named(content: Content) -> Iterator[Batch]:
+    for batch in content.images(None):
+        batch.labels = np.full(len(batch.values), stem(Path(content.name)))
+        yield batch
+
+
+def _paired(content: Content, theirs: Content) -> Iterator[Batch]:
+    """Read images with labels from elsewhere."""
+    labels = theirs.labels()
+    row = 0
+    for batch in content.images(len(labels.labels)):
+        rows = slice(row, row + len(batch.values))
+        row = rows.stop
+        batch.labels = labels.labels[rows]
+        batch.splits = None if labels.splits is None else labels.splits[rows]
+        if row <= len(labels.labels):
+            yield batch
+    if row != len(labels.labels):
+        raise UserError(
+            f"{theirs.path}: {len(labels.labels)} labels in {theirs.name}, expected one for each "
+            f"of {row} images in {content.name}"
+        )

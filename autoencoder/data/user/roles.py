@@ -1,0 +1,58 @@
+"""What the names of files, arrays and directories say: a split, images or labels."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["train", "validation", "test"]
+Role = Literal["images", "labels"]
+
+_SPLITS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training", "trainset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "testset", "t10k"), "test"),
+}
+_FILLERS = {"set", "data", "images", "split"}  # of names of splits
+LABELS = {"label", "class", "target", "digit", "y", "labels", "classes", "targets", "digits"}
+_IMAGES = {"x", "images", "image", "imgs", "data", "pixels"}
+_SUFFIXES = {"idx", "ubyte", "train", "test", "val", "valid", "validation"}  # of roles
+
+
+def split_of(name: str) -> Split | None:
+    """Return the split that a word in the name of a file or array stands for."""
+    found = {_SPLITS[word] for word in words(name) if word in _SPLITS}
+    if found == {"train", "validation"}:
+        return "train"
+    return found.pop() if len(found) == 1 else None
+
+
+def splits_of_directories(names: Sequence[str]) -> list[Split | None]:
+    """Return the splits that the names of all directories in a place stand for.
+
+    In any case and spelling, and also with words that all of them have: mnist_train, mnist_test.
+    """
+    of_each = [set(words(name)) - _FILLERS for name in names]
+    common = set.intersection(*of_each) - _SPLITS.keys() if len(of_each) > 1 else set()
+    found = [[_SPLITS.get(word) for word in some - common] for some in of_each]
+    return [splits[0] if len(splits) == 1 else None for splits in found]
+
+
+def role_of(name: str) -> Role | None:
+    """Return what the name of an array says that it is: x_train, train-labels-idx1-ubyte."""
+    found = [word for word in words(name) if word not in _SUFFIXES and not word.isdecimal()]
+    if found and found[-1] in LABELS:
+        return "labels"
+    return "images" if _IMAGES & set(found) else None
+
+
+def words(name: str) -> list[str]:
+    """Split a name at punctuation and capitals: trainingSet-2 is training, set, 2."""
+    found = re.findall(r"(?i:t10k)|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
+    return [word.lower() for word in found]
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without its suffixes of formats and compressions."""
+    suffixes = r"(\.(csv|tsv|txt|npy|npz|parquet|zip|gz|bz2|xz|zst))+$"
+    return re.sub(suffixes, "", path.name, flags=re.IGNORECASE)
