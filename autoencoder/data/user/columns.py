@@ -1,11 +1,11 @@
 """What the columns of a table are, by their names and the cells of the first row."""
 
+import logging
 import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,8 @@ from autoencoder.data import table
 from autoencoder.data.user.batches import MIN_SIDE, is_square
 from autoencoder.data.user.formats import PICTURES
 from autoencoder.data.user.roles import LABELS, Role, role_of
+
+log = logging.getLogger(__name__)
 
 _INDEX = {"", "id", "index"}
 _SPLIT = {"split", "usage", "set", "subset", "partition", "fold"}
@@ -72,25 +74,27 @@ class Columns:
         return ", ".join(parts)
 
 
-def is_header(cells: Sequence[str]) -> tuple[bool, bool]:
-    """Tell whether a first line is a header, and whether it was an image once."""
+def names_in(path: Path, cells: list[str]) -> list[str] | None:
+    """Return the names of columns in a first line, or None if it is an image."""
     if {cells[0].lower(), cells[-1].lower()} & (LABELS - {"y"}):  # a letter is a label, too
-        return True, False
+        return cells
     inner = cells[1:-1] if len(cells) > 2 else cells
     count = sum(table.is_number(cell.replace(",", ".")) for cell in inner)
-    if count < len(inner):  # names may be numbers, too
-        return count < len(inner) / 2 and not any(map(_is_packed, cells)), False
+    if count < len(inner):  # some names may be numbers
+        return cells if count < len(inner) / 2 and not any(map(_is_packed, cells)) else None
     if all(cell.isascii() and cell.isdecimal() for cell in inner):
-        steps = {b - a for a, b in pairwise(map(int, inner))}
-        if steps == {1} or len(set(inner)) == len(inner) > 256:
-            return True, False
+        numbers = set(map(int, inner))
+        is_range = max(numbers) - min(numbers) < len(inner)
+        if len(numbers) == len(inner) and (is_range or len(inner) > 256):
+            return cells
     # pandas makes names distinct: 0, 0, 5, 0 become 0, 0.1, 5, 0.2.
-    names = pd.Series(cells)
-    base = names.str.partition(".")[0]
+    base = pd.Series(cells).str.partition(".")[0]
     times = base.groupby(base).cumcount()
     distinct = base.where(times == 0, base + "." + times.astype(str))
-    is_lost = bool(times.any() and (names == distinct).all())
-    return is_lost, is_lost
+    if not times.any() or distinct.tolist() != cells:
+        return None
+    log.warning("%s: line 1 was an image before it became a header; it is lost", path.name)
+    return [""] * len(cells)
 
 
 def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> Columns:
@@ -199,7 +203,7 @@ def last_column_error(path: Path) -> UserError:
 
 def _is_packed(cell: object) -> bool:
     """Tell whether a cell contains an image: 0 0 255 …, [0, 0, 255, …], or a picture file."""
-    if isinstance(cell, (bytes, dict)):
+    if isinstance(cell, (bytes, dict, list)):
         return True
     return isinstance(cell, str) and len(re.findall(r"\d+", cell[:4096])) >= MIN_SIDE**2
 

@@ -1,18 +1,13 @@
 """Parquet files, with the optional package pyarrow."""
 
-import io
 import json
-import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user import pictures
-from autoencoder.data.user.batches import Content, Item, group
+from autoencoder.data.user.batches import Content, rows_of
 from autoencoder.data.user.columns import Columns, assign
+from autoencoder.data.user.rows import Frames, Rows
 
 try:
     import pyarrow as arrow
@@ -34,54 +29,22 @@ def describe(path: Path) -> list[Content]:
     except (arrow.ArrowException, OSError) as error:
         reason = f"{one_line(error):.200}"
         raise UserError(f"{path}: damaged ({reason}); replace it by a complete copy") from error
-    columns = assign(path, list(first), [_as_text(cell) for cell in first.values()], path.stem)
-    text = f"Parquet, {columns.describe()}"
-    content = Content(path, path.name, columns.role, text, columns.fault)
-    content.images = lambda _: group(_items(path, file, columns))
-    content.is_labelled = columns.label is not None
-    return [content]
+    columns = assign(path, list(first), list(first.values()), path.stem)
+    return [Rows(path, "row", columns, lambda: _frames(file, columns)).describe("Parquet")]
 
 
-def _as_text(cell: Any) -> object:
-    """Return a cell as a table of text would have it, for `assign`."""
-    if isinstance(cell, (list, np.ndarray)):
-        return " ".join(map(str, np.ravel(cell).tolist()))
-    return cell
-
-
-def _items(path: Path, file: Any, columns: Columns) -> Iterator[Item]:
-    classes = _class_names(file, columns)
-    row = 0
-    for rows in file.iter_batches(64):
-        table = [rows.column(number) for number in range(rows.num_columns)]
-        labels, splits = (
-            [None] * len(rows) if number is None else [*map(str, table[number].to_pylist())]
-            for number in (columns.label, columns.split)
-        )
-        if not columns.is_packed:
-            pixels = np.stack([table[x].to_numpy(zero_copy_only=False) for x in columns.pixels], 1)
-        for index, (label, split) in enumerate(zip(labels, splits, strict=True)):
-            place = f"{path}: row {row + index + 1}"
-            white = None
-            if columns.is_packed:
-                image, white = _image(table[columns.pixels[0]][index].as_py(), place)
-            else:
-                image = pixels[index].reshape(columns.side, columns.side)
-            name = classes[int(label)] if classes and label else label
-            yield image, white, place, name, split or ""
-        row += len(rows)
-
-
-def _image(cell: Any, place: str) -> tuple[Any, float | None]:
-    """Read a picture of Hugging Face's {bytes, path}, bytes alone, or nested lists of pixels."""
-    content = cell.get("bytes") if isinstance(cell, dict) else cell
-    if isinstance(content, bytes):
-        return pictures.read_picture(io.BytesIO(content), Path(place))
-    values = np.array(content)
-    if values.dtype.kind not in "biuf" or not values.ndim:
-        raise UserError(f"{place}: no picture in it, expected its bytes; embed the pictures")
-    side = math.isqrt(values.size)
-    return values.reshape(side, side) if values.ndim == 1 else values, None
+def _frames(file: Any, columns: Columns) -> Frames:
+    classes = dict(enumerate(_class_names(file, columns)))
+    row = 1
+    for rows in file.iter_batches(64 if columns.is_packed else rows_of(8 * len(columns.names))):
+        frame = rows.to_pandas(ignore_metadata=True)
+        frame.columns = range(len(frame.columns))
+        if columns.is_packed:  # as plain lists, not arrays of arrays
+            frame[columns.pixels[0]] = rows.column(columns.pixels[0]).to_pylist()
+        if classes:
+            frame[columns.label] = frame[columns.label].map(classes)
+        yield row, frame
+        row += len(frame)
 
 
 def _class_names(file: Any, columns: Columns) -> list[str]:

@@ -1,0 +1,155 @@
+"""Rows of tables as images and labels, whatever the format."""
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autoencoder.base.errors import UserError
+from autoencoder.data import table
+from autoencoder.data.user import pictures
+from autoencoder.data.user.batches import Batch, Content, Item, Labels, Texts, group
+from autoencoder.data.user.columns import Columns, last_column_error
+
+_NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
+
+Frames = Iterator[tuple[int, pd.DataFrame]]  # rows in chunks, each with the number of its first one
+
+
+@dataclass
+class Rows:
+    """The rows of a table, in frames whose columns are numbered."""
+
+    path: Path
+    unit: str  # what a row is called
+    columns: Columns
+    frames: Callable[[], Frames]
+
+    def describe(self, text: str) -> Content:
+        """Say what they contain."""
+        text = f"{text}, {self.columns.describe()}"
+        content = Content(self.path, self.path.name, self.columns.role, text, self.columns.fault)
+        content.images = lambda _: self._batches()
+        content.labels = self._labels
+        content.is_labelled = self.columns.label is not None
+        return content
+
+    def _labels(self) -> Labels:
+        columns = self.columns
+        frames = [frame for _, frame in self.frames()]
+        if not frames:
+            raise UserError(f"{self.path}: no row below the header, expected labels")
+        frame = pd.concat(frames)
+        labels = _texts(frame, columns.label)
+        if labels is None:
+            raise UserError(columns.fault)
+        return Labels(labels, _texts(frame, columns.files), _texts(frame, columns.split))
+
+    def _batches(self) -> Iterator[Batch]:
+        columns, count = self.columns, 0
+        where = "" if columns.label is None else f", column {columns.name(columns.label)}"
+        ends: list[pd.DataFrame] = []
+        for start, frame in self.frames():
+
+            def place(row: int, start: int = start) -> str:
+                return f"{self.path}: {self.unit} {start + row}"
+
+            self._check_index(frame, count)
+            count += len(frame)
+            labels, splits = _texts(frame, columns.label), _texts(frame, columns.split)
+            if columns.is_packed:
+                for batch in group(self._items(frame, place, labels, splits)):
+                    batch.label_cell = where
+                    yield batch
+                continue
+            values = self._values(frame, place)
+            if columns.is_guess:
+                end = pd.DataFrame({"first": labels, "last": values[:, -1, -1]})
+                ends.append(end.drop_duplicates())
+            yield Batch(values, place, labels, splits, cell=columns.cell, label_cell=where)
+        if not count:
+            raise UserError(f"{self.path}: no row below the header, expected at least one image")
+        if columns.is_guess and _is_last_the_label(pd.concat(ends)):
+            raise last_column_error(self.path)
+
+    def _check_index(self, frame: pd.DataFrame, first: int) -> None:
+        """Check that a column that is taken for an index, of a table without header, counts up."""
+        for column in [] if any(self.columns.names) else self.columns.index:
+            cells = frame[column]
+            base = pd.to_numeric(cells, errors="coerce") - np.arange(first, first + len(cells))
+            if set(base) not in ({0}, {1}) and (cells != "").any():
+                raise UserError(
+                    f"{self.path}: {len(frame.columns)} cells in each line, expected "
+                    f"{len(table.COLUMNS)}; the first column does not count up, so it is no index"
+                )
+
+    def _items(
+        self,
+        frame: pd.DataFrame,
+        place: Callable[[int], str],
+        labels: Texts | None,
+        splits: Texts | None,
+    ) -> Iterator[Item]:
+        """Read the images of cells that contain one each."""
+        for row, cell in enumerate(frame[self.columns.pixels[0]]):
+            image, white = _image(cell, place(row))
+            label = None if labels is None else str(labels[row])
+            yield image, white, place(row), label, "" if splits is None else str(splits[row])
+
+    def _values(self, frame: pd.DataFrame, place: Callable[[int], str]) -> NDArray[Any]:
+        """Return the images of rows with a column for each pixel, (n, height, width)."""
+        columns = self.columns
+        pixels = frame[columns.pixels]
+        odd = pixels.select_dtypes(exclude="number").astype(str)
+        if odd.size:
+            numbers = odd.apply(lambda x: pd.to_numeric(x.str.replace(",", "."), errors="coerce"))
+            wrong = numbers.isna()
+            if columns.is_guess and wrong.get(columns.pixels[-1], pd.Series([False])).all():
+                raise last_column_error(self.path)
+            if wrong.any(axis=None):
+                row, column = np.argwhere(wrong.to_numpy())[0].tolist()
+                raise UserError(
+                    f"{place(row)}, column {columns.name(odd.columns[column])}: "
+                    f"{odd.iat[row, column][:40]!r}, expected a grey value 0..255, or a fraction "
+                    "0..1 such as 0.5"
+                )
+            pixels[odd.columns] = numbers
+        return pixels.to_numpy().reshape(-1, columns.side, columns.side)
+
+
+def _texts(frame: pd.DataFrame, column: int | None) -> Texts | None:
+    return None if column is None else frame[column].astype(str).str.strip().to_numpy(str)
+
+
+def _image(cell: Any, place: str) -> tuple[NDArray[Any], float | None]:
+    """Read a picture of Hugging Face's {bytes, path}, bytes alone, or pixels in lists or text."""
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    if isinstance(content, bytes):
+        return pictures.read_picture(io.BytesIO(content), Path(place))
+    values = np.array(_NUMBER.findall(content) if isinstance(content, str) else content)
+    values = values.astype(float) if values.dtype.kind == "U" else values
+    side = math.isqrt(values.size)
+    if values.ndim == 1 and values.size == side**2:
+        values = values.reshape(side, side)
+    if values.dtype.kind not in "biuf" or values.ndim < 2:
+        raise UserError(
+            f"{place}: {values.size} pixels in a cell, expected a picture: its bytes, or a square "
+            "number of pixels"
+        )
+    return values, None
+
+
+def _is_last_the_label(ends: pd.DataFrame) -> bool:
+    """Tell of a table whose first column was read as the label that it is rather the last."""
+    first = pd.to_numeric(ends["first"], errors="coerce").dropna().unique()
+    last = ends["last"].unique()
+    is_implausible = ends["first"].nunique() == 1 or len(first) > 100 or (first > 255).any()
+    are_classes = 1 < len(last) <= 100 and (last < 100).all() and (last % 1 == 0).all()
+    return bool(is_implausible and are_classes)
