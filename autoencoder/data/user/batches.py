@@ -65,6 +65,7 @@ class Source:
     text: str  # what it is, for the account
     split: Split | None
     batches: Callable[[], Iterator[Batch]]
+    label: str | None = None  # of all images, if the batches have none
 
 
 @dataclass

@@ -84,7 +84,7 @@ def names_in(path: Path, cells: list[str]) -> list[str] | None:
         return cells if count < len(inner) / 2 and not any(map(_is_packed, cells)) else None
     if all(cell.isascii() and cell.isdecimal() for cell in inner):
         numbers = set(map(int, inner))
-        is_range = max(numbers) - min(numbers) < len(inner)
+        is_range = 0 < max(numbers) - min(numbers) < len(inner)
         if len(numbers) == len(inner) and (is_range or len(inner) > 256):
             return cells
     # pandas makes names distinct: 0, 0, 5, 0 become 0, 0.1, 5, 0.2.

@@ -31,16 +31,17 @@ def find_sources(path: Path, name_labels: bool = False) -> Found:
     if not files:
         what = f"nothing but {listed(found.skipped)}" if found.skipped else "nothing"
         raise UserError(f"{path}: {what} in it, expected tables, arrays or pictures")
-    pictures = {file for file in files if file.suffix.lower() in PICTURES}
-    pictures = pictures or {file for file in files if identify(file) == "picture"}
-    if not pictures:
+    pictures = [file for file in files if file.suffix.lower() in PICTURES]
+    pictures = pictures or [file for file in files if identify(file) == "picture"]
+    if pictures:
+        is_picture = set(pictures).__contains__
+        named = places.read_labels(found, [x for x in files if not is_picture(x)], pictures)
+        folders = {folder: [*filter(is_picture, some)] for folder, some in folders.items()}
+        folders = {folder: some for folder, some in folders.items() if some}
+        found.sources = list(places.iter_sources(path, folders, named, name_labels and not named))
+    else:
         contents = [x for file in files for x in READERS[identify(file)](file)]
         pairs.add_sources(found, path, contents)
-        return found
-    labels = places.read_labels(found, [file for file in files if file not in pictures])
-    folders = {folder: [x for x in some if x in pictures] for folder, some in folders.items()}
-    folders = {folder: some for folder, some in folders.items() if some}
-    found.sources = list(places.iter_sources(path, folders, labels, name_labels and not labels))
     return found
 
 

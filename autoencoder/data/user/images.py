@@ -5,7 +5,6 @@ import math
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
@@ -91,28 +90,24 @@ def read_user_data(
     OSError
         If a file cannot be read, or the temporary file cannot be written.
     """
+
+    def original(text: object) -> str:
+        return str(text).replace(str(path), str(shown_as or path))
+
     file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when both iterators are gone
-    with _original_names(path, shown_as or path):
+    try:
         images = UserImages(path, file, invert, fit)
         in_test = images.split(test_fraction)
-    for log_line, lines in ((log.info, images.lines), (log.warning, images.account.warnings)):
-        for line in lines:
-            log_line("%s", line.replace(str(path), str(shown_as or path)))
-    return images.chunks(~in_test), images.chunks(in_test)
-
-
-@contextmanager
-def _original_names(path: Path, shown_as: Path) -> Iterator[None]:
-    """Name the user's files, not their copies, in errors that the block raises."""
-    try:
-        yield
     except UserError as error:
-        raise UserError(str(error).replace(str(path), str(shown_as))) from error
+        raise UserError(original(error)) from error
     except OSError as error:
         if error.filename is None:
             raise
-        name = str(error.filename).replace(str(path), str(shown_as))
-        raise OSError(error.errno, error.strerror, name) from error
+        raise OSError(error.errno, error.strerror, original(error.filename)) from error
+    for log_line, lines in ((log.info, images.lines), (log.warning, images.account.warnings)):
+        for line in lines:
+            log_line("%s", original(line))
+    return images.chunks(~in_test), images.chunks(in_test)
 
 
 class UserImages:
@@ -136,28 +131,24 @@ class UserImages:
 
     def _read(self) -> None:
         """Read all sources; refuse labels that cannot be written, all at once."""
+        sources = self.account.sources
+        _refuse_labels({x.label: x.name for x in sources if x.label and table.label_fault(x.label)})
         bad_labels: dict[str, str] = {}
         with tqdm(unit=" images", disable=not sys.stderr.isatty()) as progress:
-            for number, source in enumerate(self.account.sources):
+            for number, source in enumerate(sources):
                 for batch in source.batches():
-                    labels = self._labels(batch, bad_labels)
-                    self._add(number, batch, labels)
+                    labels = batch.labels
+                    if source.label or labels is None:
+                        labels = np.full(len(batch.values), source.label or UNLABELLED)
+                    names, rows = np.unique(labels, return_inverse=True)
+                    tidy = [decide.tidy_label(name) for name in names.tolist()]
+                    for which, name in enumerate(tidy):
+                        if table.label_fault(name) and name not in bad_labels:
+                            row = int((rows == which).argmax())
+                            bad_labels[name] = batch.place(row) + batch.label_cell
+                    self._add(number, batch, np.array(tidy)[rows])
                     progress.update(len(labels))
-        if bad_labels:
-            place, *others = [f"{place}: {name!r:.80}" for name, place in bad_labels.items()]
-            more = f"; also {listed(others)}" if others else ""
-            raise UserError(f"{place}: {table.label_fault(next(iter(bad_labels)))}{more}")
-
-    def _labels(self, batch: Batch, bad_labels: dict[str, str]) -> NDArray[np.str_]:
-        """Return the labels of a batch; note those that cannot be labels, with a place of each."""
-        if batch.labels is None:
-            return np.full(len(batch.values), UNLABELLED)
-        names, rows = np.unique(batch.labels, return_inverse=True)
-        tidy = [decide.tidy_label(name) for name in names.tolist()]
-        for number, name in enumerate(tidy):
-            if table.label_fault(name) and name not in bad_labels:
-                bad_labels[name] = batch.place(int((rows == number).argmax())) + batch.label_cell
-        return np.array(tidy)[rows]
+        _refuse_labels(bad_labels)
 
     def _add(self, number: int, batch: Batch, labels: NDArray[np.str_]) -> None:
         """Account for a batch and store it as 28x28."""
@@ -220,4 +211,15 @@ class UserImages:
             images = np.where(self._inverted[rows, None], inverted, plain)
             chosen = slice(None) if keep is None else keep[rows]
             if len(labels[rows][chosen]):
-                yield table.Chunk(labels[rows][chosen], images[chosen])
+                yield labels[rows][chosen], images[chosen]
+
+
+def _refuse_labels(places: dict[str, str]) -> None:
+    """Refuse labels that cannot be written, if there are any, with a place of each."""
+    if places:
+        fault = table.label_fault(next(iter(places)))
+        place, *others = [
+            f"{place.removesuffix(f'/{name}')}: {name!r:.80}" for name, place in places.items()
+        ]
+        more = f"; also {listed(others)}" if others else ""
+        raise UserError(f"{place} cannot be a label: {fault}{more}; rename it")

@@ -1,7 +1,7 @@
 """Tables and arrays: which images and labels belong together, and to which split."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -31,7 +31,7 @@ def add_sources(found: Found, root: Path, contents: list[Content]) -> None:
         groups.setdefault(_split(root, content), []).append(content)
     is_bare = not labels and not any(x.is_labelled or role_of(x.name) for x in images)
     if is_bare and len(images) > 1 and None in groups:  # the name of each is its class
-        found.sources = [_source(x, None, partial(_named, x)) for x in images]
+        found.sources = [_source(x, None, None, label=stem(Path(x.name))) for x in images]
         return
     if len(groups) > 1 and None in groups:
         raise UserError(
@@ -49,8 +49,7 @@ def _add_group(
     """Pair the images of a split with labels."""
     alone = [content for content in images if not content.is_labelled]
     if len(alone) > max(1, len(labels)) and len({content.path for content in alone}) == 1:
-        first, *others = alone
-        copies = [x for x in others if _is_copy(x, first)]
+        copies = [x for x in alone[1:] if _is_copy(x, alone[0])]
         alone, images = ([x for x in some if x not in copies] for some in (alone, images))
     patterns = {re.sub(r"\d+", "#", content.name) for content in images}
     if len(images) > 1 and (len(patterns) > 1 or "#" not in patterns.pop()):
@@ -68,8 +67,7 @@ def _add_group(
     unpaired = iter(labels)
     for content in images:
         theirs = None if content.is_labelled else next(unpaired, None)
-        batches = partial(_paired, content, theirs) if theirs else partial(content.images, None)
-        found.sources.append(_source(content, split, batches))
+        found.sources.append(_source(content, theirs, split))
 
 
 def _split(root: Path, content: Content) -> Split | None:
@@ -94,41 +92,30 @@ def _is_copy(one: Content, other: Content) -> bool:
 
 
 def _source(
-    content: Content, split: Split | None, batches: Callable[[], Iterator[Batch]]
+    content: Content, theirs: Content | None, split: Split | None, label: str | None = None
 ) -> Source:
-    text = content.text
-    if "emnist" in words(content.path.name):
-        text += ", turned upright, because EMNIST's files are transposed"
-        batches = partial(_transposed, batches)
+    is_emnist = "emnist" in words(content.path.name)
+    text = content.text + ", turned upright, because EMNIST's files are transposed" * is_emnist
     name = str(content.path) + f": array {content.name}" * (content.path.suffix == ".npz")
-    return Source(name, text, split, batches)
+    return Source(name, text, split, partial(_batches, content, theirs, is_emnist), label)
 
 
-def _transposed(batches: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:
-    for batch in batches():
-        batch.values = batch.values.swapaxes(1, 2)
-        yield batch
-
-
-def _named(content: Content) -> Iterator[Batch]:
-    for batch in content.images(None):
-        batch.labels = np.full(len(batch.values), stem(Path(content.name)))
-        yield batch
-
-
-def _paired(content: Content, theirs: Content) -> Iterator[Batch]:
-    """Read images with labels from elsewhere."""
-    labels = theirs.labels()
+def _batches(content: Content, theirs: Content | None, is_transposed: bool) -> Iterator[Batch]:
+    """Read images, with labels from elsewhere if there are any."""
+    labels = theirs.labels() if theirs else None
+    count = None if labels is None else len(labels.labels)
     row = 0
-    for batch in content.images(len(labels.labels)):
+    for batch in content.images(count):
         rows = slice(row, row + len(batch.values))
         row = rows.stop
-        batch.labels = labels.labels[rows]
-        batch.splits = None if labels.splits is None else labels.splits[rows]
-        if row <= len(labels.labels):
-            yield batch
-    if row != len(labels.labels):
+        if is_transposed:
+            batch.values = batch.values.swapaxes(1, 2)
+        if labels and row <= len(labels.labels):
+            batch.labels = labels.labels[rows]
+            batch.splits = None if labels.splits is None else labels.splits[rows]
+        yield batch
+    if theirs and row != count:
         raise UserError(
-            f"{theirs.path}: {len(labels.labels)} labels in {theirs.name}, expected one for each "
-            f"of {row} images in {content.name}"
+            f"{theirs.path}: {count} labels in {theirs.name}, expected one for each of {row} "
+            f"images in {content.name}"
         )

@@ -7,19 +7,18 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 
 from autoencoder.base.errors import UserError, listed
-from autoencoder.data import table
 from autoencoder.data.user import pictures, tables
 from autoencoder.data.user.batches import Found, Source
 from autoencoder.data.user.formats import PICTURES, explanation
 from autoencoder.data.user.roles import Split, split_of, splits_of_directories
 
 Folders = dict[Path, list[Path]]  # the files in each directory, before those of directories in it
-Labels = dict[str, tuple[str, str]]  # label and split of pictures by path, name or stem
+Named = dict[Path, tuple[str, str]]  # label and split of pictures by a table
 
 
-def read_labels(found: Found, files: list[Path]) -> Labels:
+def read_labels(found: Found, files: list[Path], images: list[Path]) -> Named:
     """Read tables that label pictures; refuse other files next to them, or note that they are."""
-    labels: Labels = {}
+    labels: dict[str, tuple[str, str]] = {}  # by path, name or stem
     unknown = []
     for file in files:
         suffix = file.suffix.lower()
@@ -44,33 +43,45 @@ def read_labels(found: Found, files: list[Path]) -> Labels:
         raise UserError(
             f"{listed(unknown)}: not a picture by its suffix, expected {' '.join(PICTURES)}; {hint}"
         )
-    return labels
+    named: Named = {}
+    for image in images if labels else []:  # by the end of its path, with suffix or without
+        spellings = (image.parts, image.with_suffix("").parts)
+        ends = {"/".join(parts[start:]) for parts in spellings for start in range(len(parts))}
+        if found_ends := ends & labels.keys():
+            named[image] = labels[max(found_ends, key=len)]
+    return named
 
 
 def iter_sources(
     directory: Path,
     folders: Folders,
-    labels: Labels,
+    named: Named,
     name_labels: bool,
     split: Split | None = None,
     label: str | None = None,
 ) -> Iterator[Source]:
     """Find the pictures below a directory: flat, by split, by class, or labelled by a table."""
+    files = [file for some in folders.values() for file in some]
     flat = folders.get(directory, [])
     inside: dict[Path, Folders] = {}
-    for folder, files in folders.items():
+    for folder, some in folders.items():
         if folder != directory:
             name = folder.relative_to(directory).parts[0]
-            inside.setdefault(directory / name, {})[folder] = files
+            inside.setdefault(directory / name, {})[folder] = some
     splits = splits_of_directories([path.name for path in inside])
+    unnamed = [file for file in files if file not in named]
     is_wrapped = len(inside) == 1 and not inside.keys() & folders.keys()
     if inside and not flat and (None not in splits or is_wrapped):
         for (path, below), its_split in zip(inside.items(), splits, strict=True):
-            yield from iter_sources(path, below, labels, name_labels, split or its_split, label)
-    elif label is not None or not inside or (labels and not any(splits)):
-        files = [file for some in folders.values() for file in some]
-        rows = _rows(files, labels if label is None else {}, name_labels, label)
-        yield Source(str(directory), "pictures", split, partial(pictures.iter_batches, rows))
+            yield from iter_sources(path, below, named, name_labels, split or its_split, label)
+    elif label is not None or not inside or (len(unnamed) < len(files) and not any(splits)):
+        if 0 < len(unnamed) < len(files):
+            raise UserError(
+                f"{unnamed[0]}: no label in the table next to it; add its line, or move the picture"
+            )
+        rows = [(x, *named.get(x, (x.name if name_labels else None, ""))) for x in files]
+        batches = partial(pictures.iter_batches, rows)
+        yield Source(str(directory), "pictures", split, batches, label)
     elif {"train", "test"} <= set(splits):
         known = {path for path, its_split in zip(inside, splits, strict=True) if its_split}
         others = [path.name for path in [*inside, *flat] if path not in known]
@@ -78,42 +89,5 @@ def iter_sources(
     elif flat:
         raise UserError(f"{listed(flat)}: next to the class directories; remove or move it")
     else:
-        _check_names(list(inside))
         for path, below in inside.items():
-            yield from iter_sources(path, below, labels, name_labels, split, path.name)
-
-
-def _rows(
-    files: list[Path], labels: Labels, name_labels: bool, label: str | None
-) -> list[pictures.Row]:
-    """Return the label and split of each picture: by the table if it has any of them."""
-    # Tables have the end of a path, with its suffix or without.
-    keys = [max(_keys(x) & labels.keys(), key=len, default="") for x in files if labels]
-    if any(keys):
-        if "" in keys:
-            raise UserError(
-                f"{files[keys.index('')]}: no label in the table next to it; add its line, or move "
-                "the picture"
-            )
-        return [(file, *labels[key]) for file, key in zip(files, keys, strict=True)]
-    if name_labels and label is None:
-        _check_names(files)
-        return [(file, file.name, "") for file in files]
-    return [(file, label, "") for file in files]
-
-
-def _keys(file: Path) -> set[str]:
-    paths = (file.parts, file.with_suffix("").parts)
-    return {"/".join(parts[start:]) for parts in paths for start in range(len(parts))}
-
-
-def _check_names(paths: list[Path]) -> None:
-    """Refuse names that cannot be labels, all at once."""
-    bad = [(path.name, fault) for path in paths if (fault := table.label_fault(path.name))]
-    if bad:
-        names = listed([f"{name!r:.80}" for name, _ in bad])
-        is_one = len(bad) == 1
-        raise UserError(
-            f"{paths[0].parent}: the name{'s' * (not is_one)} {names} cannot be "
-            f"{'a label' if is_one else 'labels'}: {bad[0][1]}; rename {'it' if is_one else 'them'}"
-        )
+            yield from iter_sources(path, below, named, name_labels, split, path.name)
