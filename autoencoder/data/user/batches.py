@@ -20,16 +20,19 @@ MIN_SIDE = 7  # of images
 UNLABELLED = "unlabelled"
 
 
+Place = Callable[[int], str]
+
+
 @dataclass
 class Batch:
     """Images of one shape, as they are stored."""
 
     values: NDArray[Any]  # (n, height, width) or (n, height, width, channels)
-    place: Callable[[int], str]  # of an image, for messages
+    place: Place  # of an image, for messages
     labels: Texts | None = None
     splits: Texts | None = None  # as the file says, "" if it does not
     white: float | None = None  # if the format defines it
-    cell: Callable[[int], str] = lambda _: ""  # of a value of an image, for messages
+    cell: Place = lambda _: ""  # of a value of an image, for messages
     label_cell: str = ""  # of its label
 
 

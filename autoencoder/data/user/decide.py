@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
 from autoencoder.data.user.account import Account
-from autoencoder.data.user.batches import Texts
+from autoencoder.data.user.batches import UNLABELLED, Texts
 
 Flags = NDArray[np.bool_]
 
@@ -33,7 +33,7 @@ def tidy_label(text: str) -> str:
     return text
 
 
-def white_of(account: Account) -> float:
+def decide_white(account: Account) -> None:
     """Decide which value is white where the format does not say it: 255, or 1 of fractions.
 
     Refuse a range that is unclear. Values between integers are rounded.
@@ -42,39 +42,45 @@ def white_of(account: Account) -> float:
     unscaled = facts[~facts["has_white"]]
     sources = unscaled.groupby("source").agg({"maximum": "max", "fractions": "any"})
     is_small = sources["maximum"] <= _NEAR_ONE
-    is_unclear = sources["fractions"] & ~is_small & (sources["maximum"] < MIDDLE)
     fractional = is_small & sources["fractions"]
-    white = 1.0 if fractional.any() else 255.0
+    is_unclear = sources["fractions"] & ~is_small & (sources["maximum"] < MIDDLE)
+    unclear = facts["source"].isin(sources.index[is_unclear])
+    account.white = 1 if fractional.any() else 255
     minimum, maximum = float(facts["minimum"].min()), float(facts["maximum"].max())
-    example = account.examples.get("outlier")
-    if is_unclear.any() or (white == 1 and minimum < -0.5 / 255):
-        example = example or account.examples["fraction"]
-    if example:
-        raise UserError(
-            f"{example[0]} has a value {example[1]:.6g}, the maximum of all is {maximum:.6g}; "
-            f"expected grey values 0..255, or fractions 0..1; {_how_to_scale(minimum, maximum)}"
-        )
-    if white == 1 and not is_small.all():
+    for kind, cell, wrong in (
+        ("maximum", "highest", ~(facts["maximum"] < 255.5) | unclear),
+        ("minimum", "lowest", ~(facts["minimum"] > -0.5 / 255 * account.white)),
+    ):
+        if wrong.any():
+            rows = facts[wrong].sort_values(kind, ascending=kind == "minimum", kind="stable")
+            row = int(rows.index[0])
+            raise UserError(
+                f"{account.place(row, int(facts[cell][row]))} has a value {facts[kind][row]:.6g}, "
+                f"the maximum of all is {maximum:.6g}; expected grey values 0..255, or fractions "
+                f"0..1; {_how_to_scale(minimum, maximum)}"
+            )
+    if account.white == 1 and not is_small.all():
         small, large = (int(sources.index[int(x.argmax())]) for x in (fractional, ~is_small))
         raise UserError(
-            f"{account.sources[small].name}: some images have fractions in 0..1, others values up "
-            f"to {maximum:g} ({account.sources[large].name}), expected the same range in all; "
-            "scale them to 0..255"
+            f"{account.found.sources[small].name}: some images have fractions in 0..1, others "
+            f"values up to {maximum:g} ({account.found.sources[large].name}), expected the same "
+            "range in all; scale them to 0..255"
         )
-    return white
+    facts["scale"] = np.where(facts["has_white"], 1, 255 / account.white)
 
 
-def check_dark(account: Account, white: float, by_class: bool) -> None:
+def check_dark(account: Account, by_class: bool) -> None:
     """Refuse sources or classes that would be almost black next to others; warn of such images."""
     facts = account.facts
     maximum = float(facts["maximum"].max())
-    scaled = facts["maximum"] * account.scale(white)
+    scaled = facts["maximum"] * facts["scale"]
     least = np.where(facts["has_white"], _DARK, MIDDLE)
     is_dark = (scaled < least) & (facts["maximum"] > 0)
     if is_dark.any() and (scaled < least).all():
         hint = "multiply all values by 255" if maximum == 1 else "divide all values by it"
         raise UserError(
-            f"{account.root}: the maximum of all pixels is {maximum:.4g}, expected {white:g} "
+            f"{account.root}: the maximum of all pixels is {maximum:.4g}, expected "
+            f"{account.white} "
             f"(white); {'brighten the pictures' if facts['has_white'].all() else hint}"
         )
     kinds = [facts["source"], facts["has_white"], facts["bits"]]
@@ -105,7 +111,7 @@ def _how_to_scale(minimum: float, maximum: float) -> str:
     return "scale the array"
 
 
-def inversion(account: Account, white: float, invert: Literal[True, False, "auto"]) -> Flags:
+def inversion(account: Account, invert: Literal[True, False, "auto"]) -> Flags:
     """Decide of each image whether black and white are exchanged: all, none or by its part.
 
     "auto" exchanges the parts (split, source and class) with mostly bright borders. Else, warn of
@@ -113,11 +119,11 @@ def inversion(account: Account, white: float, invert: Literal[True, False, "auto
     """
     facts = account.facts
     parts = facts.groupby(["split", "source", "label"], observed=True).ngroup()
-    border = (facts["border"] * account.scale(white)).groupby(parts).transform("mean").to_numpy()
+    border = (facts["border"] * facts["scale"]).groupby(parts).transform("mean").to_numpy()
     is_bright = border >= MIDDLE
     flags = is_bright if invert == "auto" else np.full(len(facts), invert)
     account.border = float(np.where(flags, 255 - border, border).mean())
-    bright, dark = (account.part_names(rows) for rows in (border >= 160, border < 96))
+    bright, dark = (_part_names(account, rows) for rows in (border >= 160, border < 96))
     if invert == "auto":
         which = "all" if flags.all() else listed(bright) if flags.any() else "no"
         account.ink = f"white on black; exchanged in {which} parts with bright borders"
@@ -131,6 +137,15 @@ def inversion(account: Account, white: float, invert: Literal[True, False, "auto
             "to decide by the border of each"
         )
     return flags
+
+
+def _part_names(account: Account, rows: Flags) -> list[str]:
+    """Return the names of the parts that have images among `rows`."""
+    parts = account.facts[rows][["source", "label"]].drop_duplicates()
+    return [
+        account.found.sources[source].name + (f" ({label})" if label != UNLABELLED else "")
+        for source, label in parts.itertuples(index=False)
+    ]
 
 
 def ink_of(border: float) -> str:
@@ -205,7 +220,7 @@ def check_copies(account: Account, in_test: Flags) -> None:
         if holders:
             copied = sorted(holders, key=lambda one: -len(holders[one]))
             names: dict[Any, str] = {"train": "the train images", "test": "the test images"}
-            names |= {number: source.name for number, source in enumerate(account.sources)}
+            names |= {number: source.name for number, source in enumerate(account.found.sources)}
             raise UserError(
                 f"{account.root}: {listed([names[x] for x in copied], 1)}: probably the same data "
                 f"as {listed([names[x] for x in holders[copied[0]]])}: all its "

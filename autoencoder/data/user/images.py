@@ -122,16 +122,16 @@ class UserImages:
         self._inks = [False, True] if fit == "mnist" and invert == "auto" else [invert is True]
         self.account = account = Account(path, find_sources(path, name_labels=not to_learn))
         self._read()
-        self._white = decide.white_of(account)
-        decide.check_dark(account, self._white, by_class=to_learn)
-        self._inverted = decide.inversion(account, self._white, invert)
+        decide.decide_white(account)
+        decide.check_dark(account, by_class=to_learn)
+        self._inverted = decide.inversion(account, invert)
         decide.check_constant(account, to_learn)
         if account.found.rivals and not to_learn:
             raise UserError(account.found.rivals)
 
     def _read(self) -> None:
         """Read all sources; refuse labels that cannot be written, all at once."""
-        sources = self.account.sources
+        sources = self.account.found.sources
         _refuse_labels({x.label: x.name for x in sources if x.label and table.label_fault(x.label)})
         bad_labels: dict[str, str] = {}
         with tqdm(unit=" images", disable=not sys.stderr.isatty()) as progress:
@@ -186,7 +186,7 @@ class UserImages:
                 f"white on black; set `invert: {str(not self._invert).lower()}` in params.yaml to "
                 "exchange them"
             )
-        self.lines = account.lines(self._white, in_test, is_drawn)
+        self.lines = account.lines(in_test, is_drawn)
         return in_test
 
     def chunks(self, keep: NDArray[np.bool_] | None = None) -> Iterator[table.Chunk]:
@@ -204,8 +204,10 @@ class UserImages:
             plain, inverted = versions[0], versions[-1]
             if self._fit != "mnist":
                 if dtype != np.uint8:
-                    plain = np.rint(plain * (255 / self._white)).clip(0, 255).astype(np.uint8)
-                elif self._white == 1:  # only 0 and 1, among fractions
+                    plain = (
+                        np.rint(plain * (255 / self.account.white)).clip(0, 255).astype(np.uint8)
+                    )
+                elif self.account.white == 1:  # only 0 and 1, among fractions
                     plain = plain * np.uint8(255)
                 inverted = 255 - plain
             images = np.where(self._inverted[rows, None], inverted, plain)
