@@ -1,8 +1,9 @@
 """A user's images: find the sources, read them, account for them, decide.
 
-1. **Find** (`find`): a path becomes a list of sources. `formats` says which reader a file needs,
-   by its first bytes. A new format is a reader, its first bytes, and an entry in `find.READERS`.
-2. **Read** (`tables`, `arrays`, `pictures`, `parquet`): readers yield batches of values of any
+1. **Find** (`find`): a path becomes a list of sources; `pairs` does it for tables and arrays,
+   `places` for pictures. `formats` says which reader a file needs, by its first bytes. A new format
+   is a reader, its first bytes, and an entry in `find.READERS`.
+2. **Read** (`tables`, `parquet`, `arrays`, `pictures`): readers yield batches of values of any
    shape and type, bounded in bytes, and know nothing of ranges, inks, splits or sizes.
 3. **Account** (`account`): facts about each image, for every rule and every message.
 4. **Decide** (`decide`): what the images mean, or a refusal with the readings and how to choose.
@@ -14,16 +15,16 @@
 | which files are of a system or an editor | `data.names.is_visible` |
 | which files are about the data | `formats.is_company` |
 | what a file is, and what to do if it cannot be read | `formats.identify` |
-| which split a file or array, or a directory, is | `find.split_of`, `find.splits_of_directories` |
-| which arrays are images and which are labels, by name | `batches.role_of` |
-| which images and labels belong together | `find._add_contents`, `find._add_group` |
-| what the class of a picture is | `find._add_pictures` |
-| whether a first line is a header, and what columns are | `columns.is_header`, `columns.assign` |
+| which split a file, array or directory is | `roles.split_of`, `roles.splits_of_directories` |
+| which arrays are images and which are labels, by name | `roles.role_of` |
+| which images and labels belong together | `pairs.add_sources` |
+| what the class of a picture is | `places.iter_sources`, `places.read_labels` |
+| whether a first line is a header, and what columns are | `columns.names_in`, `columns.assign` |
 | in which order pixels are | `columns._in_order` |
 | which axis counts images, and which one channels | `arrays._image_axes` |
 | grey of colours, and of transparent pictures | `fit.to_grey`, `fit.flatten_alpha` |
 | how an image becomes 28x28 | `fit.fit_images` |
-| which value is white, and what would be almost black | `decide.white_of`, `decide.check_dark` |
+| which value is white, and what would be almost black | `decide.find_white`, `decide.check_dark` |
 | which images are inverted | `decide.inversion` |
 | how labels are written, and which are refused | `decide.tidy_label`, `data.table.label_fault` |
 | which labels are suspicious | `decide.check_labels` |

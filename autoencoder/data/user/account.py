@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
-from autoencoder.data.user.batches import Batch, Found, Place, Texts
+from autoencoder.data.user.batches import Batch, Place, Source, Texts
 from autoencoder.data.user.fit import border
 from autoencoder.data.user.roles import split_of
 
@@ -24,7 +23,9 @@ class Account:
     """Facts about each image, collected batch by batch, and what was decided from them."""
 
     root: Path
-    found: Found
+    sources: list[Source] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    rivals: str = ""  # why sources may not be used together
     warnings: list[str] = field(default_factory=list)
     white: float = 255  # where the format does not define it
     border: float = 0  # mean grey value, 0..255, after an exchange of black and white
@@ -40,7 +41,7 @@ class Account:
         """
         count, height, width = values.shape
         flat = values.reshape(count, -1)
-        source = self.found.sources[number]
+        source = self.sources[number]
         splits = np.full(count, source.split or "")
         if batch.splits is not None and not source.split:
             splits = np.array([split_of(name) or "" for name in batch.splits.tolist()])
@@ -70,19 +71,18 @@ class Account:
     @cached_property
     def facts(self) -> pd.DataFrame:
         """A row for each image, once all are added."""
-        if not self._count:
-            raise UserError(f"{self.root}: no image in it")
-        columns: dict[str, Any] = {name: np.concatenate(x) for name, x in self._columns.items()}
+        parts = self._columns
+        columns: dict[str, Any] = {name: np.concatenate(parts.pop(name)) for name in [*parts]}
         for name in ("label", "split"):  # categories need no object for each row
             names, codes = np.unique(columns[name], return_inverse=True)
             columns[name] = pd.Categorical.from_codes(codes, pd.Index(names.tolist(), dtype=object))
-        self._columns.clear()
         return pd.DataFrame(columns)
 
     @property
     def labels(self) -> Texts:
         """The label of each image."""
-        return self.facts["label"].to_numpy(str)
+        column = self.facts["label"].cat
+        return np.array(column.categories, str)[column.codes]
 
     def place(self, row: int, pixel: int | None = None) -> str:
         """Return where an image or a pixel of it is, such as the line of a file."""
@@ -92,13 +92,13 @@ class Account:
     def lines(self, in_test: NDArray[np.bool_], is_drawn: bool) -> list[str]:
         """Describe what was read and decided."""
         facts = self.facts
-        sources = self.found.sources
         lines = []
-        for text in dict.fromkeys(source.text for source in sources):
-            numbers = [x for x, source in enumerate(sources) if source.text == text]
-            sizes = facts[facts["source"].isin(numbers)][["height", "width"]].value_counts()
-            shapes = [f"{count} of {size[0]}x{size[1]}" for size, count in sizes.items()]
-            names = listed([sources[number].name for number in numbers], 1)
+        for text in dict.fromkeys(source.text for source in self.sources):
+            numbers = [x for x, source in enumerate(self.sources) if source.text == text]
+            part = facts[facts["source"].isin(numbers)]
+            sizes = Counter(zip(part["height"], part["width"], strict=True)).most_common()
+            shapes = [f"{count} of {height}x{width}" for (height, width), count in sizes]
+            names = listed([self.sources[number].name for number in numbers], 1)
             lines.append(f"{names}: {text}; {listed(shapes, 3)}")
         low, high = facts["minimum"].min(), facts["maximum"].max()
         scaling = ", multiplied by 255" if self.white == 1 else ""
@@ -109,6 +109,6 @@ class Account:
             classes = table.describe_classes(Counter(self.labels[rows].tolist()))
             drawn = ", drawn" if is_drawn else ""
             lines.append(f"{name}: {rows.sum()} images{drawn}, {classes}")
-        if self.found.skipped:
-            lines.append(f"skipped: {listed(self.found.skipped)}")
+        if self.skipped:
+            lines.append(f"skipped: {listed(self.skipped)}")
         return lines

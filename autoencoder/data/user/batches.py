@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from autoencoder.data.user.roles import Role, Split
 
 Texts = NDArray[np.str_]
 
-# Values that a reader holds at a time. One image may be larger.
+# Values that a reader holds at a time. One image may be larger. Whoever has a batch deletes it
+# before the next one is read, because generators would keep it meanwhile.
 BATCH_BYTES = 10 << 20
 MIN_SIDE = 7  # of images
 UNLABELLED = "unlabelled"
@@ -69,15 +70,6 @@ class Source:
     split: Split | None
     batches: Callable[[], Iterator[Batch]]
     label: str | None = None  # of all images, if the batches have none
-
-
-@dataclass
-class Found:
-    """What there is in a path."""
-
-    sources: list[Source] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    rivals: str = ""  # why sources may not be used together
 
 
 # An image, what white is, its place, its label and its split.

@@ -66,11 +66,9 @@ class Columns:
         if self.index:
             parts.append(f"index in {', '.join(map(self.name, self.index))} dropped")
         if len(self.pixels) > 1:
-            first, last = self.name(self.pixels[0]), self.name(self.pixels[-1])
-            is_sorted = self.pixels == sorted(self.pixels)
-            parts.append(
-                f"pixels {first} to {last}" + ", in the order of their names" * (not is_sorted)
-            )
+            parts.append(f"pixels {self.name(self.pixels[0])} to {self.name(self.pixels[-1])}")
+        if self.pixels != sorted(self.pixels):
+            parts.append("in the order of their names")
         return ", ".join(parts)
 
 
@@ -171,8 +169,6 @@ def _assign_pixels(
     rest = [column for column in rest if column not in columns.index]
     columns.is_guess = columns.label is None and not is_square(len(rest))
     odd = _odd_names(names, rest)
-    if columns.is_guess and odd == rest[-1:]:
-        raise last_column_error(path)
     if columns.is_guess and is_square(len(rest) - 1) and odd in ([], rest[:1]):
         columns.label, *rest = rest
     elif not is_square(len(rest)) or odd:

@@ -33,7 +33,7 @@ def tidy_label(text: str) -> str:
     return text
 
 
-def decide_white(account: Account) -> None:
+def find_white(account: Account) -> None:
     """Decide which value is white where the format does not say it: 255, or 1 of fractions.
 
     Refuse a range that is unclear. Values between integers are rounded.
@@ -52,8 +52,7 @@ def decide_white(account: Account) -> None:
         ("minimum", "lowest", ~(facts["minimum"] > -0.5 / 255 * account.white)),
     ):
         if wrong.any():
-            rows = facts[wrong].sort_values(kind, ascending=kind == "minimum", kind="stable")
-            row = int(rows.index[0])
+            row = int(facts[kind].where(wrong, 0).abs().to_numpy().argmax())  # NaN, if there is one
             raise UserError(
                 f"{account.place(row, int(facts[cell][row]))} has a value {facts[kind][row]:.6g}, "
                 f"the maximum of all is {maximum:.6g}; expected grey values 0..255, or fractions "
@@ -62,8 +61,8 @@ def decide_white(account: Account) -> None:
     if account.white == 1 and not is_small.all():
         small, large = (int(sources.index[int(x.argmax())]) for x in (fractional, ~is_small))
         raise UserError(
-            f"{account.found.sources[small].name}: some images have fractions in 0..1, others "
-            f"values up to {maximum:g} ({account.found.sources[large].name}), expected the same "
+            f"{account.sources[small].name}: some images have fractions in 0..1, others "
+            f"values up to {maximum:g} ({account.sources[large].name}), expected the same "
             "range in all; scale them to 0..255"
         )
     facts["scale"] = np.where(facts["has_white"], 1, 255 / account.white)
@@ -79,8 +78,7 @@ def check_dark(account: Account, by_class: bool) -> None:
     if is_dark.any() and (scaled < least).all():
         hint = "multiply all values by 255" if maximum == 1 else "divide all values by it"
         raise UserError(
-            f"{account.root}: the maximum of all pixels is {maximum:.4g}, expected "
-            f"{account.white} "
+            f"{account.root}: the maximum of all pixels is {maximum:.4g}, expected {account.white} "
             f"(white); {'brighten the pictures' if facts['has_white'].all() else hint}"
         )
     kinds = [facts["source"], facts["has_white"], facts["bits"]]
@@ -143,7 +141,7 @@ def _part_names(account: Account, rows: Flags) -> list[str]:
     """Return the names of the parts that have images among `rows`."""
     parts = account.facts[rows][["source", "label"]].drop_duplicates()
     return [
-        account.found.sources[source].name + (f" ({label})" if label != UNLABELLED else "")
+        account.sources[source].name + (f" ({label})" if label != UNLABELLED else "")
         for source, label in parts.itertuples(index=False)
     ]
 
@@ -220,7 +218,7 @@ def check_copies(account: Account, in_test: Flags) -> None:
         if holders:
             copied = sorted(holders, key=lambda one: -len(holders[one]))
             names: dict[Any, str] = {"train": "the train images", "test": "the test images"}
-            names |= {number: source.name for number, source in enumerate(account.found.sources)}
+            names |= {number: source.name for number, source in enumerate(account.sources)}
             raise UserError(
                 f"{account.root}: {listed([names[x] for x in copied], 1)}: probably the same data "
                 f"as {listed([names[x] for x in holders[copied[0]]])}: all its "

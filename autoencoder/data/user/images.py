@@ -1,12 +1,11 @@
 """A user's images, read once and decided upon: the four steps in a row."""
 
 import logging
-import math
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import IO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
 from autoencoder.data.user import decide
 from autoencoder.data.user.account import Account
-from autoencoder.data.user.batches import UNLABELLED, Batch
+from autoencoder.data.user.batches import UNLABELLED, Batch, Texts
 from autoencoder.data.user.find import find_sources
 from autoencoder.data.user.fit import Fit, fit_images, to_grey
 
@@ -41,14 +40,13 @@ READ_OPTIONS = {
 def iter_images(
     path: Path, invert: Invert = False, fit: Fit = "stretch", usual_border: float = 0
 ) -> Iterator[table.Chunk]:
-    """Read images of any kind that `read_user_data` takes, in chunks and bounded memory.
+    """Read images as `read_user_data` does, not split, in chunks and bounded memory.
 
     In a flat directory of pictures, and of a single picture, the file name is the label. A warning
     is logged if the mean border, 0..255, is on the other side of 128 than `usual_border`, that of
     the images that a model was trained on.
 
     Yields labels, a str array (n,), and images, a uint8 array (n, 784), 0 black to 255 white.
-    Raises as `read_user_data` does.
     """
     with tempfile.TemporaryFile() as file:
         images = UserImages(path, file, invert, fit, to_learn=False)
@@ -78,17 +76,8 @@ def read_user_data(
     bounded. `test_fraction` is used unless `path` is split already; messages name `path` by
     `shown_as`, its original.
 
-    Returns
-    -------
-    train, test : iterators of (labels, images)
-        str arrays of shape (n,), uint8 arrays of shape (n, 784), 0 black to 255 white.
-
-    Raises
-    ------
-    UserError
-        If anything cannot be read or means something else than it seems to.
-    OSError
-        If a file cannot be read, or the temporary file cannot be written.
+    Returns two iterators of labels, str arrays (n,), and images, uint8 arrays (n, 784), 0 black to
+    255 white. Raises UserError if anything cannot be read or is ambiguous.
     """
 
     def original(text: object) -> str:
@@ -117,55 +106,57 @@ class UserImages:
         self, path: Path, file: IO[bytes], invert: Invert, fit: Fit, to_learn: bool = True
     ) -> None:
         self._file, self._fit, self._invert = file, fit, invert
-        self._batches: list[tuple[int, np.dtype[Any]]] = []  # images, and type of their values
         # Whether ink is dark, for `mnist`, which finds it before it is known which one it is.
         self._inks = [False, True] if fit == "mnist" and invert == "auto" else [invert is True]
-        self.account = account = Account(path, find_sources(path, name_labels=not to_learn))
+        self.account = account = Account(path)
+        find_sources(account, name_labels=not to_learn)
         self._read()
-        decide.decide_white(account)
+        decide.find_white(account)
         decide.check_dark(account, by_class=to_learn)
         self._inverted = decide.inversion(account, invert)
         decide.check_constant(account, to_learn)
-        if account.found.rivals and not to_learn:
-            raise UserError(account.found.rivals)
+        if account.rivals and not to_learn:
+            raise UserError(account.rivals)
 
     def _read(self) -> None:
         """Read all sources; refuse labels that cannot be written, all at once."""
-        sources = self.account.found.sources
+        sources = self.account.sources
         _refuse_labels({x.label: x.name for x in sources if x.label and table.label_fault(x.label)})
         bad_labels: dict[str, str] = {}
         with tqdm(unit=" images", disable=not sys.stderr.isatty()) as progress:
             for number, source in enumerate(sources):
                 for batch in source.batches():
-                    labels = batch.labels
-                    if source.label or labels is None:
-                        labels = np.full(len(batch.values), source.label or UNLABELLED)
-                    names, rows = np.unique(labels, return_inverse=True)
-                    tidy = [decide.tidy_label(name) for name in names.tolist()]
-                    for which, name in enumerate(tidy):
-                        if table.label_fault(name) and name not in bad_labels:
-                            row = int((rows == which).argmax())
-                            bad_labels[name] = batch.place(row) + batch.label_cell
-                    self._add(number, batch, np.array(tidy)[rows])
+                    labels = self._labels(batch, source.label, bad_labels)
+                    self._add(number, batch, labels)
                     progress.update(len(labels))
+                    del batch
         _refuse_labels(bad_labels)
 
-    def _add(self, number: int, batch: Batch, labels: NDArray[np.str_]) -> None:
+    def _labels(self, batch: Batch, of_all: str | None, bad_labels: dict[str, str]) -> Texts:
+        """Return the labels of a batch; note those that cannot be labels, with a place of each."""
+        labels = batch.labels
+        if of_all is not None or labels is None:
+            labels = np.full(len(batch.values), of_all or UNLABELLED)
+        names, rows = np.unique(labels, return_inverse=True)
+        tidy = [decide.tidy_label(name) for name in names.tolist()]
+        for number, name in enumerate(tidy):
+            if table.label_fault(name) and name not in bad_labels:
+                bad_labels[name] = batch.place(int((rows == number).argmax())) + batch.label_cell
+        return np.array(tidy)[rows]
+
+    def _add(self, number: int, batch: Batch, labels: Texts) -> None:
         """Account for a batch and store it as 28x28."""
         values = to_grey(batch.values) if batch.values.ndim == 4 else batch.values
         if batch.white is not None and values.dtype != np.uint8:
             values = np.rint(values * (255 / batch.white)).astype(np.uint8)
         elif values.dtype.kind != "f" and values.dtype != np.uint8:
             if values.min() >= 0 and values.max() <= 255:
-                values = values.astype(np.uint8)
+                values = values.astype(np.uint8, order="C")  # of tables, pandas has columns
             else:
                 values = values.astype(np.float64)
         self.account.add(number, batch, values, labels)
-        for is_dark in self._inks:
-            fitted = fit_images(values, self._fit, is_dark)
-            fitted = fitted if fitted.dtype == np.uint8 else fitted.astype(np.float32)
-            self._file.write(fitted.tobytes())
-        self._batches.append((len(values), fitted.dtype))
+        fitted = np.stack([fit_images(values, self._fit, is_dark) for is_dark in self._inks])
+        np.save(self._file, fitted if fitted.dtype == np.uint8 else fitted.astype(np.float32))
 
     def split(self, test_fraction: float) -> NDArray[np.bool_]:
         """Split into training and test images; return whether each image is for testing."""
@@ -177,8 +168,8 @@ class UserImages:
         else:
             in_test = (splits == "test").to_numpy()
         decide.check_copies(account, in_test)
-        if account.found.rivals:
-            raise UserError(account.found.rivals)
+        if account.rivals:
+            raise UserError(account.rivals)
         decide.check_labels(account, in_test)
         if account.border >= decide.MIDDLE and self._fit != "mnist":
             account.warnings.append(
@@ -191,25 +182,21 @@ class UserImages:
 
     def chunks(self, keep: NDArray[np.bool_] | None = None) -> Iterator[table.Chunk]:
         """Yield labels and images, all or some."""
-        labels = self.account.labels
+        labels, white = self.account.labels, self.account.white
         row = offset = 0
-        for count, dtype in self._batches:
-            shape = (len(self._inks), count, table.PIXELS)
+        while row < len(labels):
             self._file.seek(offset)
-            block = self._file.read(math.prod(shape) * dtype.itemsize)
-            versions = np.frombuffer(block, dtype).reshape(shape)
-            rows = slice(row, row + count)
-            offset += len(block)
-            row += count
+            versions = np.load(self._file)
+            offset = self._file.tell()
             plain, inverted = versions[0], versions[-1]
             if self._fit != "mnist":
-                if dtype != np.uint8:
-                    plain = (
-                        np.rint(plain * (255 / self.account.white)).clip(0, 255).astype(np.uint8)
-                    )
-                elif self.account.white == 1:  # only 0 and 1, among fractions
+                if plain.dtype != np.uint8:
+                    plain = np.rint(plain * (255 / white)).clip(0, 255).astype(np.uint8)
+                elif white == 1:  # only 0 and 1, among fractions
                     plain = plain * np.uint8(255)
                 inverted = 255 - plain
+            rows = slice(row, row + len(plain))
+            row = rows.stop
             images = np.where(self._inverted[rows, None], inverted, plain)
             chosen = slice(None) if keep is None else keep[rows]
             if len(labels[rows][chosen]):
@@ -224,4 +211,4 @@ def _refuse_labels(places: dict[str, str]) -> None:
             f"{place.removesuffix(f'/{name}')}: {name!r:.80}" for name, place in places.items()
         ]
         more = f"; also {listed(others)}" if others else ""
-        raise UserError(f"{place} cannot be a label: {fault}{more}; rename it")
+        raise UserError(f"{place} cannot be a label: {fault}; rename it{more}")

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, listed
-from autoencoder.data.user.batches import Batch, Content, Found, Source
+from autoencoder.data.user.account import Account
+from autoencoder.data.user.batches import Batch, Content, Source
 from autoencoder.data.user.roles import Split, role_of, split_of, stem, words
 
 
-def add_sources(found: Found, root: Path, contents: list[Content]) -> None:
+def add_sources(account: Account, contents: list[Content]) -> None:
     """Pair images with labels, by split and in the natural order of their names."""
+    root = account.root
     images = sorted((x for x in contents if x.role == "images"), key=_natural)
     labels = sorted((x for x in contents if x.role == "labels"), key=_natural)
     if not images:
@@ -25,13 +27,13 @@ def add_sources(found: Found, root: Path, contents: list[Content]) -> None:
                 f"{labels[0].path}: labels in {labels[0].name}, expected their images next to them"
             )
         raise UserError(contents[0].fault if contents else f"{root}: no image in it")
-    found.skipped += [x.fault for x in contents if x.role is None]
+    account.skipped += [x.fault for x in contents if x.role is None]
     groups: dict[Split | None, list[Content]] = {}
     for content in images:
         groups.setdefault(_split(root, content), []).append(content)
     is_bare = not labels and not any(x.is_labelled or role_of(x.name) for x in images)
     if is_bare and len(images) > 1 and None in groups:  # the name of each is its class
-        found.sources = [_source(x, None, None, label=stem(Path(x.name))) for x in images]
+        account.sources = [_source(x, None, None, label=stem(Path(x.name))) for x in images]
         return
     if len(groups) > 1 and None in groups:
         raise UserError(
@@ -40,11 +42,11 @@ def add_sources(found: Found, root: Path, contents: list[Content]) -> None:
         )
     for split, group in groups.items():
         theirs = [x for x in labels if _split(root, x) == split or len(images) == 1]
-        _add_group(found, split, group, theirs)
+        _add_group(account, split, group, theirs)
 
 
 def _add_group(
-    found: Found, split: Split | None, images: list[Content], labels: list[Content]
+    account: Account, split: Split | None, images: list[Content], labels: list[Content]
 ) -> None:
     """Pair the images of a split with labels."""
     alone = [content for content in images if not content.is_labelled]
@@ -53,21 +55,21 @@ def _add_group(
         alone, images = ([x for x in some if x not in copies] for some in (alone, images))
     patterns = {re.sub(r"\d+", "#", content.name) for content in images}
     if len(images) > 1 and (len(patterns) > 1 or "#" not in patterns.pop()):
-        found.rivals = (
+        account.rivals = (
             f"{images[0].path}: {listed([x.name for x in images])} are all images"
             f"{f' to {split} on' if split else ''}; expected one of each split, named for "
             "instance x_train and y_train, or train.csv and test.csv, or parts with numbers"
         )
     if labels and len(labels) != len(alone):
         raise UserError(
-            found.rivals
+            account.rivals
             or f"{labels[0].path}: {listed([x.name for x in labels])} are all labels of "
             f"{alone[0].name if alone else 'labelled images'}; keep one, and rename the others"
         )
     unpaired = iter(labels)
     for content in images:
         theirs = None if content.is_labelled else next(unpaired, None)
-        found.sources.append(_source(content, theirs, split))
+        account.sources.append(_source(content, theirs, split))
 
 
 def _split(root: Path, content: Content) -> Split | None:
@@ -114,6 +116,7 @@ def _batches(content: Content, theirs: Content | None, is_transposed: bool) -> I
             batch.labels = labels.labels[rows]
             batch.splits = None if labels.splits is None else labels.splits[rows]
         yield batch
+        del batch
     if theirs and row != count:
         raise UserError(
             f"{theirs.path}: {count} labels in {theirs.name}, expected one for each of {row} "

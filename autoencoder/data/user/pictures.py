@@ -19,7 +19,7 @@ from autoencoder.data.user.formats import PICTURES, explanation
 Row = tuple[Path, str | None, str]
 
 _FORMATS = sorted(set(PICTURES.values()))
-_MODES = {"1": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "La": "LA"}
+_MODES = {"1": "L", "La": "LA"}  # others become RGB
 _MANY_PIXELS = 1 << 24  # of a JPEG that is decoded at a smaller scale
 
 
@@ -46,13 +46,9 @@ def iter_batches(rows: list[Row]) -> Iterator[Batch]:
 
 
 def read_picture(file: Any, path: Path) -> tuple[NDArray[Any], float]:
-    """Read a picture, upright by its EXIF orientation.
+    """Read a picture, upright by its EXIF orientation; return its values and what white is.
 
-    Returns
-    -------
-    values : uint8 or uint16 array of shape (height, width) or (height, width, channels)
-        Grey, grey and alpha, RGB or RGBA; no alpha channel if it is 0 or 255 everywhere.
-    white : float
+    They are grey, grey and alpha, RGB or RGBA, without alpha if that is 0 or 255 everywhere.
     """
     with named_errors(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about odd metadata

@@ -8,7 +8,8 @@ import numpy as np
 
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data.user import pictures, tables
-from autoencoder.data.user.batches import Found, Source
+from autoencoder.data.user.account import Account
+from autoencoder.data.user.batches import Source
 from autoencoder.data.user.formats import PICTURES, explanation
 from autoencoder.data.user.roles import Split, split_of, splits_of_directories
 
@@ -16,7 +17,7 @@ Folders = dict[Path, list[Path]]  # the files in each directory, before those of
 Named = dict[Path, tuple[str, str]]  # label and split of pictures by a table
 
 
-def read_labels(found: Found, files: list[Path], images: list[Path]) -> Named:
+def read_labels(account: Account, files: list[Path], images: list[Path]) -> Named:
     """Read tables that label pictures; refuse other files next to them, or note that they are."""
     labels: dict[str, tuple[str, str]] = {}  # by path, name or stem
     unknown = []
@@ -31,11 +32,11 @@ def read_labels(found: Found, files: list[Path], images: list[Path]) -> Named:
                 path = PureWindowsPath(name).as_posix().removeprefix("./")
                 labels[path] = (str(label), str(split))
         elif suffix in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
-            found.skipped.append(f"{file.name}: an archive next to pictures")
+            account.skipped.append(f"{file.name}: an archive next to pictures")
         elif content and content.role == "images":
             raise UserError(f"{file}: images in a table next to pictures; move one of them away")
         elif content and content.role is None and suffix != ".txt":
-            found.skipped.append(f"{file.name}: neither images nor labels of pictures")
+            account.skipped.append(f"{file.name}: neither images nor labels of pictures")
         else:
             unknown.append(file)
     if unknown:

@@ -74,6 +74,7 @@ class Rows:
                 end = pd.DataFrame({"first": labels, "last": values[:, -1, -1]})
                 ends.append(end.drop_duplicates())
             yield Batch(values, place, labels, splits, cell=columns.cell, label_cell=where)
+            del frame, values
         if not count:
             raise UserError(f"{self.path}: no row below the header, expected at least one image")
         if columns.is_guess and _is_last_the_label(pd.concat(ends)):
@@ -106,7 +107,9 @@ class Rows:
     def _values(self, frame: pd.DataFrame, place: Callable[[int], str]) -> NDArray[Any]:
         """Return the images of rows with a column for each pixel, (n, height, width)."""
         columns = self.columns
-        pixels = frame[columns.pixels]
+        first, last = columns.pixels[0], columns.pixels[-1]
+        is_in_order = columns.pixels == list(range(first, last + 1))  # else, pandas copies
+        pixels = frame.iloc[:, first : last + 1] if is_in_order else frame[columns.pixels]
         odd = pixels.select_dtypes(exclude="number").astype(str)
         if odd.size:
             numbers = odd.apply(lambda x: pd.to_numeric(x.str.replace(",", "."), errors="coerce"))
@@ -115,17 +118,17 @@ class Rows:
                 raise last_column_error(self.path)
             if wrong.any(axis=None):
                 row, column = np.argwhere(wrong.to_numpy())[0].tolist()
+                cell = str(odd.iat[row, column])[:40]
                 raise UserError(
-                    f"{place(row)}, column {columns.name(odd.columns[column])}: "
-                    f"{odd.iat[row, column][:40]!r}, expected a grey value 0..255, or a fraction "
-                    "0..1 such as 0.5"
+                    f"{place(row)}, column {columns.name(odd.columns[column])}: {cell!r}, expected "
+                    "a grey value 0..255, or a fraction 0..1 such as 0.5"
                 )
             pixels[odd.columns] = numbers
         return pixels.to_numpy().reshape(-1, columns.side, columns.side)
 
 
 def _texts(frame: pd.DataFrame, column: int | None) -> Texts | None:
-    return None if column is None else frame[column].astype(str).str.strip().to_numpy(str)
+    return None if column is None else np.array([str(x).strip() for x in frame[column]])
 
 
 def _image(cell: Any, place: str) -> tuple[NDArray[Any], float | None]:
@@ -139,9 +142,9 @@ def _image(cell: Any, place: str) -> tuple[NDArray[Any], float | None]:
     if values.ndim == 1 and values.size == side**2:
         values = values.reshape(side, side)
     if values.dtype.kind not in "biuf" or values.ndim < 2:
+        what = f"{values.size} pixels" if values.ndim else "no picture"
         raise UserError(
-            f"{place}: {values.size} pixels in a cell, expected a picture: its bytes, or a square "
-            "number of pixels"
+            f"{place}: {what} in it, expected the bytes of a picture, or a square number of pixels"
         )
     return values, None
 

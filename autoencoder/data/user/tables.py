@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from autoencoder.base.errors import UserError, one_line
@@ -82,16 +83,17 @@ def _frames(path: Path, line: int, options: dict[str, Any]) -> Frames:
                 **cast(Any, options),
             ):
                 # Only the last lines may be blank, and a few of them.
-                filled = (frame != "").any(axis=1).to_numpy()
-                rows = len(filled) - int(filled[::-1].argmax()) if filled.any() else 0
+                rows = len(frame)
+                if rows and (frame.iloc[-1] == "").all():
+                    filled = np.flatnonzero((frame != "").any(axis=1))
+                    rows = int(filled.max(initial=-1)) + 1
                 if (blank and rows) or (len(frame) == size and not rows):
                     raise UserError(f"{path}: line {line - blank} is blank, expected an image")
                 blank += len(frame) - rows
                 if rows:
                     yield line, frame.iloc[:rows]
                 line += len(frame)
-        except pd.errors.EmptyDataError:
-            return
+                del frame
         except (ValueError, pd.errors.ParserWarning) as error:
             reason = one_line(error).removeprefix("Error tokenizing data. C error: ")
             raise UserError(

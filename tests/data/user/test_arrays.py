@@ -168,6 +168,19 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(
     assert message.endswith("; replace it by a complete copy")
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 50), (784, 50), (28, 28, 1, 50)])
+def test_images_may_be_counted_by_the_last_axis(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "a.npy", TRAIN[1].reshape(50, 784).T.reshape(shape))
+    assert (concatenate(iter_images(tmp_path / "a.npy"))[1] == named(TRAIN)[1]).all()
+
+
+def test_the_one_array_of_an_archive_is_named_as_its_file(tmp_path: Path) -> None:
+    for name, (_, images) in (("cat", TRAIN), ("dog", TEST)):
+        np.savez(tmp_path / f"{name}.npz", images)
+    labels, _ = concatenate(iter_images(tmp_path))
+    assert [(labels == name).sum() for name in ("cat", "dog")] == [50, 30]
+
+
 @pytest.mark.parametrize("batch_bytes", [1, 7 * 784, 10_000_000])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("axes", [(0, 1, 2, 3), (1, 2, 3, 0)])

@@ -128,6 +128,13 @@ def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
     assert (len(train[0]), len(test[0])) == ((40, 20) if "Usage" in columns else (30, 30))
 
 
+@pytest.mark.parametrize("cell", ["0 " * 783, "0 " * 783 + "x"])
+def test_a_cell_that_is_no_image_is_named(tmp_path: Path, cell: str) -> None:
+    cells = [" ".join(map(str, row)) for row in IMAGES]
+    pd.DataFrame({"label": LABELS, "pixels": [*cells[:-1], cell]}).to_csv(tmp_path / "t.csv")
+    assert refused(tmp_path / "t.csv").startswith(f"{tmp_path}/t.csv: line 61: 783 pixels in it")
+
+
 @pytest.mark.parametrize("maximum", [1.0000001, 1.0019, 0.99999])
 @pytest.mark.parametrize("form", ["csv", "npy"])
 def test_a_maximum_near_1_is_white(tmp_path: Path, maximum: float, form: str) -> None:

@@ -90,6 +90,19 @@ def test_plain_columns_and_lists(tmp_path: Path, form: str) -> None:
     assert (images == IMAGES).all()
 
 
+def test_a_missing_label_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", {"image": DIGITS[1].tolist(), "label": [None, *range(1, 60)]})
+    labels, _ = concatenate(iter_images(tmp_path / "a.parquet"))
+    assert labels.tolist() == ["nan", *map(str, range(1, 60))]
+
+
+def test_a_picture_that_is_not_embedded_is_named(tmp_path: Path) -> None:
+    cells = [{"bytes": None, "path": "x.png"}] * 60
+    write(tmp_path / "a.parquet", {"image": cells, "label": DIGITS[0]})
+    found = refusal(lambda: read_user_data(tmp_path / "a.parquet", 0.2))
+    assert found.startswith(f"{tmp_path}/a.parquet: row 1: no picture in it")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"PAR1" + bytes(50), "damaged ("), (b"PAR1", "damaged ("), (b"...", "damaged (")],

@@ -80,6 +80,16 @@ def test_of_a_table_the_pictures_are_its_images(tmp_path: Path, test_digits: Dig
     assert (images == test_digits[1].reshape(-1, 784)).all()
 
 
+def test_pictures_without_suffixes_are_known_by_their_first_bytes(
+    tmp_path: Path, test_digits: Digits
+) -> None:
+    for row, pixels in enumerate(test_digits[1]):
+        Image.fromarray(pixels).save(tmp_path / f"{row:03}", "PNG")
+    labels, images = read(tmp_path)
+    assert list(labels) == [f"{row:03}" for row in range(100)]
+    assert (images == test_digits[1].reshape(-1, 784)).all()
+
+
 def test_suffixes_are_those_of_torchvision() -> None:
     assert set(PICTURES) >= set(IMG_EXTENSIONS)
 

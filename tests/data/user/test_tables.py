@@ -61,7 +61,9 @@ def test_a_last_column_that_looks_like_labels_is_refused(
     digits["label"] = labels
     digits.to_csv(tmp_path / "t.csv", index=False, header=header)
     message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
-    assert "the last one looks like it" in message
+    expected = "V785: neither the label" if header else "the last one looks like it"
+    assert expected in message
+    assert "name the column `label`" in message or "rename the label's column `label`" in message
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def test_a_last_column_with_a_name_of_another_kind_is_the_label(tmp_path: Path) 
     digits[NAMES] = pixels
     digits[[*NAMES, "label"]].rename(columns={"label": "kind"}).to_csv(tmp_path / "t.csv")
     message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
-    assert "the last one looks like it" in message
+    assert "line 1: kind: neither the label" in message
 
 
 def test_a_first_image_with_a_label_like_a_name_is_no_header(tmp_path: Path) -> None:
@@ -282,6 +284,7 @@ FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ),
     ("empty", lambda r: [*r[:2], r[2][:-1], *r[3:]], "line 3, column pixel784: ''"),
     ("short", lambda r: [*r[:2], r[2][:-2], *r[3:]], "line 3, column pixel784: "),
+    ("first short", lambda r: [r[0], "7,0", *r[2:]], "line 2, column pixel2: ''"),
     ("long", lambda r: [*r[:2], r[2] + ",0", *r[3:]], "expected 785 cells in each line"),
     ("blank", lambda r: [*r[:2], "", *r[2:]], "line 3"),
     ("formula", lambda r: [*r[:2], "=1" + r[2][1:], *r[3:]], "line 3, column label: '=1'"),
