@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from autoencoder.base.errors import listed
 from autoencoder.data import table
 from autoencoder.data.user.batches import Batch, Place, Source, Texts
 from autoencoder.data.user.fit import border

@@ -200,7 +200,7 @@ class UserImages:
             images = np.where(self._inverted[rows, None], inverted, plain)
             chosen = slice(None) if keep is None else keep[rows]
             if len(labels[rows][chosen]):
-                yield labels[rows][chosen], images[chosen]
+                yield table.Chunk(labels[rows][chosen], images[chosen])
 
 
 def _refuse_labels(places: dict[str, str]) -> None:
