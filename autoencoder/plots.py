@@ -279,11 +279,12 @@ def draw_losses(losses: pd.DataFrame, floor: float) -> Figure:
     best = losses.iloc[losses["validation"].argmin()]
     label = f"best: {best['validation']:.4f}, epoch {best['epoch']:.0f}"
     axis.plot(best["epoch"], best["validation"], "o", color="C1", label=label)
-    axis.axhline(floor, color="gray", linestyle="--", label=f"entropy of the pixels: {floor:.4f}")
+    label = f"floor, the entropy of the test pixels: {floor:.4f}"
+    axis.axhline(floor, color="gray", linestyle="--", label=label)
     frame_losses(axis, [losses])
     first = losses.iloc[0]
     axis.set_title(
-        f"Loss of each epoch; the first: training {first['train']:.4f}, "
+        f"Loss of each epoch; epoch 1: training {first['train']:.4f}, "
         f"validation {first['validation']:.4f}",
         fontsize="medium",
     )

@@ -31,13 +31,13 @@ REVIEW = Path("review/index.html")
 REVIEW_SOURCES = ("tools/review/review.html", "tools/review/report.py", "metrics/test.json")
 RECORD = "screenshots.json"
 
-WIDTH, REVIEW_WIDTH = 1180, 900
+WIDTH, REVIEW_WIDTH = 1180, 680
 HEIGHT = 1600  # of the window, in which all that is drawn or pointed at is visible
 MARGIN = 16  # above and below what is shown
 # A three, as shares of the drawing pad.
 STROKE_X = (0.3, 0.45, 0.65, 0.68, 0.5, 0.68, 0.7, 0.58, 0.4, 0.3)
 STROKE_Y = (0.27, 0.17, 0.25, 0.36, 0.48, 0.58, 0.7, 0.82, 0.82, 0.72)
-POINTED_AT = 30  # which dot of the map shows its image
+POINTED_AT = 311  # which dot of the map shows its image
 
 
 def chromium_path() -> str:
@@ -136,6 +136,8 @@ def take_review(browser: Browser, page_file: Path, directory: Path) -> dict[str,
                 """shown => {
                     for (const element of document.querySelectorAll("body > *"))
                         if (!shown.some(selector => element.matches(selector))) element.remove();
+                    for (const row of document.querySelectorAll("#metrics tbody tr"))
+                        if (!/[↓↑]/.test(row.cells[0].textContent)) row.remove();  // baselines
                 }""",
                 list(REVIEW_SHOWN),
             )

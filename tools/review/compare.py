@@ -32,6 +32,11 @@ class Change:
     tolerance: float | None
 
     @property
+    def arrow(self) -> str:
+        """Which way is better, as a suffix of the metric; empty for baselines."""
+        return {-1: " ↓", 0: "", 1: " ↑"}[BETTER[self.metric]]
+
+    @property
     def difference(self) -> float | None:
         """Current minus base, rounded to the six decimals of the metrics."""
         if self.base is None or self.current is None:

@@ -33,7 +33,9 @@ RAW = Path("data/raw")
 
 # The pictures of sanity_check, and their headings in the report.
 PICTURES = {
-    "plots/sanity_check.png": "Typical images, their latent codes, reconstructions and differences",
+    "plots/sanity_check.png": (
+        "Each run's images of median BCE, with codes, reconstructions and differences"
+    ),
     "plots/worst.png": "Worst reconstructions, their images and differences",
 }
 
