@@ -70,7 +70,7 @@ review: repository setup ## compare the workspace with a revision or experiment 
 explore: repository setup ## write an interactive page of the trained network (OUT=explore/index.html)
 	$(BIN)/python -m tools.explore $${OUT:+--out="$$OUT"}
 
-screenshots: repository setup ## take the pictures of docs/explore.md again, of the current model
+screenshots: repository setup ## take the pictures of docs/explore.md again, and README's of the last review
 	$(BIN)/python -m tools.screenshots
 
 verify: repository setup ## reproduce the run from scratch in a clone, compare it with dvc.lock
@@ -82,10 +82,10 @@ test-unit: repository setup ## run the tests that start no other process
 test: repository setup ## run all tests but the slow ones
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-all: repository setup ## run all tests, also on real MNIST
+test-all: repository setup ## run the slow tests too, on real MNIST (all but soak)
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not soak'
 
-soak: repository setup ## kill runs, experiments, tools and sweeps at random moments, from SEED=... (30 minutes)
+soak: repository setup ## kill runs, experiments, tools and sweeps at random moments (30 minutes; SEED= repeats one)
 	$(BIN)/python -m pytest -m soak --capture=no
 
 lint: setup ## check format, style and types

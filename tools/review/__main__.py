@@ -1,7 +1,7 @@
 """Compare the workspace with another revision, for review: `make review`.
 
 Writes a page that opens without a network, and a summary in Markdown. Runs no stage. The exit
-status is the gate: 0; 3 if a metric is worse by more than its tolerance; 2 for every other error,
+status is the gate: 0; 3 if a metric is worse by more than its tolerance; 2 for an error,
 such as two runs that cannot be compared. If Python cannot even start this program, it is 1.
 """
 
