@@ -175,7 +175,7 @@ def test_a_high_loss_of_the_first_epoch_does_not_flatten_the_others() -> None:
     bottom, top = axis.get_ylim()
     assert bottom < 0.06
     assert 0.10 < top < 0.11
-    assert "the first: training 0.9000, validation 0.5000" in axis.get_title()
+    assert "epoch 1: training 0.9000, validation 0.5000" in axis.get_title()
 
 
 def test_a_single_epoch_is_in_view() -> None:

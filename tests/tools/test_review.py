@@ -223,7 +223,7 @@ def test_without_seed_noise_a_tolerance_is_needed_and_the_verdict_says_why() -> 
     word, line = verdict(changes)
     assert word == "even"
     assert line.startswith("No difference beyond the tolerance of 0.00100: bce")
-    assert "Seed noise has not been measured with these parameters and data: `make sweep" in line
+    assert "not been measured with these parameters and data; measure it with `make" in line
     assert [change.verdict for change in changes if change.metric == "mse"] == ["same"]
     assert verdict(compare(base, current, other, {"bce": 0.0001, "mse": 0.001}))[0] == "worse"
 
@@ -639,9 +639,10 @@ def test_the_page_says_what_the_command_says(branches: Project, page: Page) -> N
         row.locator("th").inner_text(): row.locator("td").all_inner_texts()
         for row in page.locator("tbody tr").all()
     }
-    assert set(BETTER) <= rows.keys()
-    assert rows["bce"][0] == "worse"
-    assert rows["bce"][3] == "+0.01000"
+    arrows = {-1: " ↓", 0: "", 1: " ↑"}
+    assert {metric + arrows[sign] for metric, sign in BETTER.items()} <= rows.keys()
+    assert rows["bce ↓"][0] == "worse"
+    assert rows["bce ↓"][3] == "+0.01000"
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])

@@ -130,7 +130,10 @@ def verdict(changes: list[Change]) -> tuple[str, str]:
     bce = next(change for change in changes if change.metric == "bce")
     if bce.noise is None:
         bound = f"the tolerance of {bce.tolerance:.5f}"
-        note = f" Seed noise has not been measured with these parameters and data; measure it with {MEASURE}."
+        note = (
+            " Seed noise has not been measured with these parameters and data; "
+            f"measure it with {MEASURE}."
+        )
     else:
         bound, note = f"the seed noise of {bce.noise:.5f}", ""
     failing = [change for change in changes if change.fails]

@@ -34,7 +34,7 @@ RAW = Path("data/raw")
 # The pictures of sanity_check, and their headings in the report.
 PICTURES = {
     "plots/sanity_check.png": (
-        "Each run's images of median BCE, with codes, reconstructions and differences"
+        "Each run's images of median BCE, with latent codes, reconstructions and differences"
     ),
     "plots/worst.png": "Worst reconstructions, their images and differences",
 }
