@@ -54,52 +54,64 @@ def describe(path: Path) -> list[Content]:
     columns = assign(path, names, [*row, *names[len(row) :]], stem(path))
     plain = [] if columns.is_packed else columns.pixels
     options = {
-        "skiprows": skipped,
         "sep": separator,
         "encoding": encoding,
         "names": range(len(names)),
         "dtype": dict.fromkeys(set(range(len(names))) - set(plain), str),
     }
-    rows = Rows(path, "line", columns, lambda: _frames(path, 1 + skipped, options))
+    rows = Rows(path, "line", columns, lambda: _frames(path, 1 + skipped, plain, options))
     return [rows.describe(_SEPARATORS[separator])]
 
 
-def _frames(path: Path, line: int, options: dict[str, Any]) -> Frames:
-    """Parse rows with pandas from a line on."""
+def _frames(path: Path, line: int, pixels: list[int], options: dict[str, Any]) -> Frames:
+    """Parse rows with pandas from a line on, pixels as bytes up to a chunk with other values."""
     width = len(options["names"])
-    blank, size = 0, rows_of(8 * width)
+    texts = options["dtype"]
+    failure: Exception | None = None
+    for kind, size in ((np.uint8, 4 * width), (None, 8 * width)):
+        dtypes = texts | dict.fromkeys(pixels if kind else (), kind)
+        try:
+            for start, frame in _parse(path, line, rows_of(size), {**options, "dtype": dtypes}):
+                yield start, frame
+                line = start + len(frame)
+                del frame
+            return
+        except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
+            failure = error
+    reason = one_line(failure).removeprefix("Error tokenizing data. C error: ")
+    raise UserError(
+        f"{path}: cannot be read as a table ({reason:.200}), expected {width} cells in each line"
+    ) from failure
+
+
+def _parse(path: Path, line: int, size: int, options: dict[str, Any]) -> Frames:
+    blank = 0
     with open_stream(path) as file, warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            for frame in pd.read_csv(
-                file,
-                header=None,
-                na_filter=False,
-                skip_blank_lines=False,
-                skipinitialspace=True,
-                encoding_errors="replace",
-                chunksize=size,
-                index_col=False,
-                **cast(Any, options),
-            ):
-                # Only the last lines may be blank, and a few of them.
-                rows = len(frame)
-                if rows and (frame.iloc[-1] == "").all():
-                    filled = np.flatnonzero((frame != "").any(axis=1))
-                    rows = int(filled.max(initial=-1)) + 1
-                if (blank and rows) or (len(frame) == size and not rows):
-                    raise UserError(f"{path}: line {line - blank} is blank, expected an image")
-                blank += len(frame) - rows
-                if rows:
-                    yield line, frame.iloc[:rows]
-                line += len(frame)
-                del frame
-        except (ValueError, pd.errors.ParserWarning) as error:
-            reason = one_line(error).removeprefix("Error tokenizing data. C error: ")
-            raise UserError(
-                f"{path}: cannot be read as a table ({reason:.200}), expected {width} cells in "
-                "each line"
-            ) from error
+        for frame in pd.read_csv(
+            file,
+            header=None,
+            skiprows=line - 1,
+            na_filter=False,
+            skip_blank_lines=False,
+            skipinitialspace=True,
+            encoding_errors="replace",
+            chunksize=size,
+            index_col=False,
+            **cast(Any, options),
+        ):
+            # Only the last lines may be blank, and a few of them.
+            rows = len(frame)
+            if rows and (frame.iloc[-1] == "").all():
+                filled = np.flatnonzero((frame != "").any(axis=1))
+                rows = int(filled.max(initial=-1)) + 1
+            if (blank and rows) or (len(frame) == size and not rows):
+                raise UserError(f"{path}: line {line - blank} is blank, expected an image")
+            blank += len(frame) - rows
+            if rows:
+                yield line, frame.iloc[:rows]
+            line += len(frame)
+            del frame
 
 
 def _separator(line: str) -> str:

@@ -17,6 +17,7 @@ from helpers.digits import concatenate, draw_digits, named
 from helpers.errors import refusal
 
 from autoencoder.data import table
+from autoencoder.data.user import tables
 from autoencoder.data.user.images import iter_images, read_user_data
 
 if sys.version_info >= (3, 14):
@@ -284,7 +285,6 @@ FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ),
     ("empty", lambda r: [*r[:2], r[2][:-1], *r[3:]], "line 3, column pixel784: ''"),
     ("short", lambda r: [*r[:2], r[2][:-2], *r[3:]], "line 3, column pixel784: "),
-    ("first short", lambda r: [r[0], "7,0", *r[2:]], "line 2, column pixel2: ''"),
     ("long", lambda r: [*r[:2], r[2] + ",0", *r[3:]], "expected 785 cells in each line"),
     ("blank", lambda r: [*r[:2], "", *r[2:]], "line 3"),
     ("formula", lambda r: [*r[:2], "=1" + r[2][1:], *r[3:]], "line 3, column label: '=1'"),
@@ -330,3 +330,29 @@ def test_a_chunk_of_zeros_and_ones_among_fractions_is_scaled_as_well(
     pd.DataFrame(images).to_csv(tmp_path / "t.csv", index=False, header=False)
     _, found = concatenate(iter_images(tmp_path / "t.csv"))
     assert (found == np.rint(images * 255)).all()
+
+
+@pytest.mark.parametrize("other", ["0.5", "256", "-1", "9" * 30])
+def test_a_later_chunk_of_other_values_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 7 * 8 * 785)
+    digits = frame().astype(str)
+    digits.loc[30, "pixel784"] = other
+    digits.to_csv(tmp_path / "t.csv", index=False)
+    found = tables.describe(tmp_path / "t.csv")[0]
+    rows = [(batch.place(0), batch.values) for batch in found.images(None)]
+    assert [place.rpartition(" ")[2] for place, _ in rows] == [
+        "2",
+        "16",
+        "30",
+        "37",
+        "44",
+        "51",
+        "58",
+    ]
+    assert [values.dtype == np.uint8 for _, values in rows] == [True] * 2 + [False] * 5
+    values = np.concatenate([values for _, values in rows])
+    expected = IMAGES.reshape(-1, 28, 28).astype(float)
+    expected[30, -1, -1] = float(other)
+    assert (values.astype(float) == expected).all()
