@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import re
+import shlex
 import sys
 import zipfile
 import zlib
@@ -28,7 +29,7 @@ PICTURES = {
     suffix: name
     for name, suffixes in {
         "BMP": ".bmp",
-        "JPEG": ".jpg .jpeg .jfif",
+        "JPEG": ".jpg .jpeg .jpe .jfif",
         "PNG": ".png",
         "WEBP": ".webp",
         "PPM": ".pbm .pgm .pnm .ppm",
@@ -57,36 +58,46 @@ _READABLE = {
     "parquet": rb"PAR1",
     "picture": rb"\x89PNG|\xff\xd8\xff|BM....\0\0\0\0|II\*\0|MM\0\*|RIFF....WEBP|\0\0\0\x0cjP",
 }
+_HDF5 = (
+    'write it as .npz with `python -c "import h5py, numpy, sys; found = {}; '
+    "h5py.File(sys.argv[1]).visititems(lambda key, value: key[0] != '#' and hasattr(value, "
+    "'shape') and found.update({key.replace('/', '_'): value[()]}) or None); "
+    'numpy.savez(sys.argv[2], **found)" FILE NAME.npz` (`pip install h5py`)'
+)
 # Those without one, by suffixes and first bytes if they tell: what it is, and what to do.
 _OTHERS: dict[tuple[str, bytes], str] = {
-    (".h5 .hdf5", rb"\x89HDF"): 'HDF5; write it as .npz with `python -c "import h5py, numpy; '
-    "found = {}; h5py.File('FILE').visititems(lambda key, value: hasattr(value, 'shape') and "
-    "found.update({key.replace('/', '_'): value[()]})); numpy.savez('NAME.npz', **found)\"` "
-    "(`pip install h5py`)",
-    (".mat", rb"MATLAB 5"): 'MATLAB; write it as .npz with `python -c "import numpy, scipy.io; '
-    "numpy.savez('NAME.npz', **scipy.io.loadmat('FILE'))\"` (`pip install scipy`)",
+    # As in MATLAB's, the axes of arrays are in the opposite order.
+    ("", rb"MATLAB 7\.3"): f"MATLAB 7.3; {_HDF5.replace('value[()]', 'value[()].T')}",
+    (".h5 .hdf5", rb"\x89HDF"): f"HDF5; {_HDF5}",
+    (".mat", rb"MATLAB 5"): 'MATLAB; write it as .npz with `python -c "import numpy, scipy.io, '
+    "sys; flat = lambda x, name: [y for key in x for y in flat(x[key], name + '_' + key)] if "
+    "isinstance(x, dict) else [(name[1:], x)]; found = scipy.io.loadmat(sys.argv[1], "
+    "simplify_cells=True); numpy.savez(sys.argv[2], **{key: x for key, x in flat(found, '') if "
+    "key[0] != '_'})\" FILE NAME.npz` (`pip install scipy`)",
     (
         ".xlsx .xls .ods",
         rb"\xd0\xcf\x11\xe0|\0zip.*\n(xl/|\[Content_Types\]|content\.xml\n)",
-    ): 'Excel; save it as CSV, or with `python -c "import pandas; '
-    "pandas.read_excel('FILE').to_csv('NAME.csv', index=False)\"` (`pip install openpyxl`)",
+    ): 'a spreadsheet; save it as CSV, or with `python -c "import pandas, sys; '
+    'pandas.read_excel(sys.argv[1]).to_csv(sys.argv[2], index=False)" FILE NAME.csv` '
+    "(`pip install pandas openpyxl xlrd odfpy`)",
     (".arrow .feather", rb"ARROW1|\xff{4}....\x10\0\0\0"): "Arrow; write it as Parquet, for "
     "instance with `datasets` or pyarrow",
     (".pkl .pickle .pt .pth", rb"\x80[\x02-\x05]|\0zip.*data\.pkl\n"): "pickle, which may run any "
     "code when it is loaded; if you trust it, load it with Python and write its arrays with "
-    "numpy.savez('NAME.npz', x_train=…, y_train=…)",
+    "numpy.savez(…, x_train=…, y_train=…) to NAME.npz",
     (".arff", rb"(?i:(%[^\n]*\n|\s)*@relation)"): 'ARFF; write it as CSV with `python -c "import '
-    "pandas, scipy.io.arff; pandas.DataFrame(scipy.io.arff.loadarff('FILE')[0]).map(lambda cell: "
-    "cell.decode() if isinstance(cell, bytes) else cell).to_csv('NAME.csv', index=False)\"` "
-    "(`pip install scipy`)",
-    ("", rb"\0zip"): "an archive of several files, expected one table; unpack it into a directory "
-    "next to it, for instance with `unzip`",
-    (".7z .rar", rb"7z\xbc\xaf|Rar!"): "an archive of 7-Zip or RAR; unpack it with `7z x` into a "
-    "directory",
-    (".tar .tgz", rb".{257}ustar"): "tar; unpack it with `tar xf` into a directory",
+    "pandas, scipy.io.arff, sys; pandas.DataFrame(scipy.io.arff.loadarff(sys.argv[1])[0]).map("
+    "lambda cell: cell.decode() if isinstance(cell, bytes) else cell).to_csv(sys.argv[2], "
+    'index=False)" FILE NAME.csv` (`pip install pandas scipy`)',
+    ("", rb"\0zip"): "an archive of several files, expected one table; unpack it with "
+    "`unzip FILE -d NAME`",
+    (".7z .rar", rb"7z\xbc\xaf|Rar!"): "an archive of 7-Zip or RAR; unpack it with "
+    "`7z x FILE -oNAME`",
+    (".tar .tgz", rb".{257}ustar"): "tar; unpack it with `mkdir NAME; tar xf FILE -C NAME`",
     (".sqlite .db", rb"SQLite format 3"): "SQLite; write its table as CSV with "
-    "`sqlite3 -csv NAME 'select * from TABLE'`",
-    (".json .jsonl", rb'\s*[{\[]\s*["{\[]'): "JSON; write its images as CSV or .npz, with a label "
+    "`sqlite3 -csv -header FILE 'select * from \"TABLE\"' > NAME.csv`, of a TABLE that "
+    "`sqlite3 FILE .tables` lists",
+    (".json .jsonl", rb'\s*[{\[]\s*["{\[]'): "JSON; write its images as NAME.csv, with a label "
     "and the pixels of each",
     (".html .htm", rb"(?i:\s*<(!doctype|html|head|\?xml))"): "a web page, not the data that it "
     "links to; open it in a browser, download the data",
@@ -94,11 +105,21 @@ _OTHERS: dict[tuple[str, bytes], str] = {
     "`git lfs pull` where it comes from",
     (".pdf", rb"%PDF"): "PDF; convert it with `pdftoppm -png FILE NAME`",
     (
-        ".gif .heic .heif .avif .jxl .svg .ico",
+        ".dng .cr2 .nef .arw .gif .heic .heif .avif .jxl .svg .ico",
         rb"GIF8|....ftyp(hei|mif|avi)|\xff\x0a|\0\0\0\x0cJXL",
-    ): "a picture in a format that is not read, such as GIF, HEIC, AVIF, JXL or SVG; convert it "
-    "with `magick FILE[0] NAME.png`",
+    ): "a picture in a format that is not read, such as GIF, HEIC, AVIF, JXL, SVG or raw; "
+    "convert it with `magick FILE[0] NAME.png`",
+} | {
+    ("", pattern): f"a table in {name}; write it in UTF-8 with `iconv -f {name} -t UTF-8 FILE > "
+    "NAME.utf8.csv`"
+    for name, pattern in {
+        "UTF-32": rb"\xff\xfe\0\0|\0\0\xfe\xff",
+        "UTF-16LE": rb"([\t-~]\0){4}",
+        "UTF-16BE": rb"(\0[\t-~]){4}",
+    }.items()
 }
+# Raw photos look like TIFF, of which Pillow would read the thumbnail.
+_RAW = {".dng", ".cr2", ".nef", ".arw"}
 # Documents next to data, by suffix or name.
 _COMPANY = re.compile(
     r".*\.(md|rst|html?|json|ya?ml|toml|py|ipynb|r|sh|bib|cff|docx?|rtf|odt|pdf|log|xml|css|js|dvc)"
@@ -123,17 +144,23 @@ def identify(path: Path) -> str:
     if path.suffix.lower() in PICTURES:
         return "picture"
     with open_stream(path) as stream:
+        is_packed = not isinstance(stream, BufferedReader)
         start = stream.read(512)
         if start.startswith(_ZIP):
             names = zipfile.ZipFile(stream).namelist()
             start = "\n".join([_NAMES, *names, ""]).encode()
-    for kind, pattern in _READABLE.items():
+    is_raw = path.suffix.lower() in _RAW
+    for kind, pattern in () if is_raw else _READABLE.items():
         if re.match(pattern, start, re.DOTALL):
+            if is_packed and kind in ("picture", "parquet"):
+                raise UserError(f"{path}: a compressed {kind} file; unpack it")
             return kind
     if hint := _hint(path, start, path.suffixes):
         raise UserError(f"{path}: {hint}")
     if path.suffix.lower() == ".parquet":
         return "parquet"
+    if not start:
+        raise UserError(f"{path}: an empty file; replace it by a complete copy, or remove it")
     if b"\0" in start and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         raise UserError(
             f"{path}: of no known format, expected a table, arrays or pictures; write it as CSV or "
@@ -156,8 +183,19 @@ def _hint(path: Path, start: bytes, suffixes: list[str]) -> str | None:
     found = [hint for (_, magic), hint in _OTHERS.items() if re.match(magic, start, re.DOTALL)]
     for suffix in reversed(suffixes):
         found += [hint for (names, _), hint in _OTHERS.items() if suffix.lower() in names.split()]
+    return advice(path, found[0]) if found else None
+
+
+def advice(path: Path, hint: str) -> str:
+    """Fill in the FILE and NAME of commands, and what to do with the file after them."""
+    hint += ", then move FILE away" * ("NAME" in hint)
     name = re.sub(r"(\.\w{1,5}){1,2}$", "", path.name) or path.name
-    return found[0].replace("NAME", name).replace("FILE", path.name) if found else None
+    words = {"FILE": path.name, "-oNAME": f"-o{name}"}
+
+    def quote(match: re.Match[str]) -> str:
+        return shlex.quote(words.get(match[0]) or match[0].replace("NAME", name))
+
+    return re.sub(r"FILE|(-o)?NAME(\.utf8)?(\.(npz|csv|png))?", quote, hint)
 
 
 @contextmanager
@@ -169,24 +207,34 @@ def open_stream(path: Path, member: str = "") -> Iterator[BufferedReader]:
     with named_errors(path), ExitStack() as stack:
         try:
             file: Any = stack.enter_context(path.open("rb"))
-            for magic, decompress in _COMPRESSIONS.items():
-                if file.peek(6).startswith(magic):
-                    file = stack.enter_context(decompress(file))
-            if file.peek(4).startswith(_ZIP):
+            while inner := _unpacked(path, file):
+                file = stack.enter_context(inner)
+            if member:
                 archive = stack.enter_context(zipfile.ZipFile(file))
-                root = Path("/")
-                files = [x for x in archive.namelist() if not x.endswith("/")]
-                names = [member] if member else [x for x in files if is_visible(root / x, root)]
-                if member or (len(names) == 1 and not names[0].endswith(".npy")):
-                    file = stack.enter_context(_open_member(path, archive, names[0]))
-                else:
-                    file.seek(0)
+                file = stack.enter_context(_open_member(path, archive, member))
             yield file
         except _DAMAGES as error:
             if getattr(error, "errno", None):
                 raise
             reason = f"damaged ({error}); replace it by a complete copy"
             raise UserError(f"{path}: {reason}") from error
+
+
+def _unpacked(path: Path, file: Any) -> Any:
+    """Open what a compressed file or a zip archive of one file contains; None if it is neither."""
+    start = file.peek(6)
+    for magic, decompress in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            return decompress(file)
+    if start.startswith(_ZIP):
+        root = Path("/")
+        archive = zipfile.ZipFile(file)
+        files = [x for x in archive.namelist() if not x.endswith("/")]
+        names = [x for x in files if is_visible(root / x, root)]
+        if len(names) == 1 and not names[0].endswith(".npy"):
+            return _open_member(path, archive, names[0])
+        file.seek(0)
+    return None
 
 
 def _open_member(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
