@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,15 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user.batches import Batch, Content, Labels, is_square, rows_of
+from autoencoder.data.user.batches import (
+    Batch,
+    Content,
+    Labels,
+    is_emnist,
+    is_square,
+    refuse_alpha,
+    rows_of,
+)
 from autoencoder.data.user.formats import open_stream
 from autoencoder.data.user.roles import role_of, stem
 
@@ -53,6 +62,11 @@ class _Array:
             for block in blocks:
                 items = block.reshape(len(block), *(inner[::-1] if self.is_fortran else inner))
                 yield items.transpose(0, *range(len(inner), 0, -1)) if self.is_fortran else items
+            if file.read(1):
+                raise UserError(
+                    f"{self.path}: more data after the array of shape {self.shape}; save each "
+                    "array in a file of its own, or all with numpy.savez"
+                )
 
     def _rows(self, file: IO[bytes], rows: int, columns: int) -> Iterator[NDArray[Any]]:
         """Read a matrix in blocks of rows, at least one."""
@@ -93,9 +107,13 @@ def describe(path: Path, kind: str) -> list[Content]:
             members = {name.removesuffix(".npy"): name for name in names if name[:2] != "__"}
             if list(members) == ["arr_0"]:
                 members = {stem(path): "arr_0.npy"}
-        return [_describe(_header(path, kind, *member)) for member in members.items()]
-    except (ValueError, EOFError) as error:
+        contents = [_describe(_header(path, kind, *member)) for member in members.items()]
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise _damaged(path, one_line(error)) from error
+    for content in contents:
+        is_published = kind == "idx" or content.name.startswith("dataset_")  # or from MATLAB
+        content.is_transposed = is_published and is_emnist(path)
+    return contents
 
 
 def _damaged(path: Path, reason: str) -> UserError:
@@ -111,9 +129,10 @@ def _header(path: Path, kind: str, name: str, member: str) -> _Array:
             magic = file.read(4)
             shape = tuple(np.frombuffer(file.read(4 * magic[3]), ">u4").tolist())
             dtype = np.dtype(_IDX_TYPES[magic[2]])
-        else:  # later versions of the format are for names of fields
-            npy.read_magic(file)
+        elif npy.read_magic(file) == (1, 0):
             shape, is_fortran, dtype = npy.read_array_header_1_0(file)
+        else:
+            shape, is_fortran, dtype = npy.read_array_header_2_0(file)
         return _Array(path, member, name, dtype, shape, is_fortran, file.tell())
 
 
@@ -134,9 +153,11 @@ def _describe(array: _Array) -> Content:
     if role == "labels" and kind in "biufSU" and shape:
         return Content(path, name, role, text, labels=lambda: _read_labels(array))
     is_vector = len(shape) < 3 and sum(size != 1 for size in shape) <= 1
+    fault = f"{array} is not of images ({text}), nor of labels by its name, such as y; left out"
     if is_vector or kind not in "biuf" or role == "labels":
-        fault = f"{array} is not of images ({text}), nor of labels by its name, such as y; left out"
         return Content(path, name, None, text, fault)
+    if role is None and not _axes(shape):
+        return Content(path, name, None, text, _shape_fault(array))
     return Content(path, name, "images", text, images=lambda count: _batches(array, count))
 
 
@@ -173,6 +194,7 @@ def _batches(array: _Array, count: int | None) -> Iterator[Batch]:
         if values.ndim == 2 or (values.ndim == 3 and 1 in values.shape[1:]):
             side = math.isqrt(math.prod(values.shape[1:]))
             values = values.reshape(len(values), side, side)
+            refuse_alpha(array, values)
 
         def place(index: int, first: int = row + 1) -> str:
             return f"{array}, image {first + index}"
@@ -185,12 +207,40 @@ def _image_axes(array: _Array, count: int | None) -> tuple[int, int | None]:
     """Decide which axis of an array counts the images, and which one the channels.
 
     The number of labels decides, if there are any; else the first axis counts, unless only another
-    makes images. Channels are last, or before height and width as in PyTorch, or before the last,
-    as in MATLAB. A single image needs an axis of its own, too.
+    makes images. A single image needs an axis of its own.
     """
     shape = array.shape
+    found = _axes(shape)
+    counted = [(axis, channels) for axis, channels in found if shape[axis] == count]
+    if not counted:  # (3, 28, 28, n) or (3, n, 28, 28)
+        found = [(axis, channels) for axis, channels in found if axis == 0 or channels != 0]
+    found = counted or found
+    if found and not counted and len(shape) == 2 and shape[0] == shape[1]:
+        side = math.isqrt(shape[0])
+        raise UserError(
+            f"{array} has shape {shape}; if it is one image, save array[None], if it is "
+            f"{shape[0]} images, save array.reshape(-1, {side}, {side})"
+        )
+    # (28, 28, n) and (784, n)
+    is_last = (len(shape) == 3 and shape[0] == shape[1] != shape[2]) or (
+        len(shape) == 2 and shape[0] == 784 != shape[1]
+    )
+    if len(found) == 2 and is_last:
+        found = found[1:]
+    sides = [shape[x] for x in range(len(shape)) if found and x not in found[0]]
+    is_long = len(shape) == 3 and max(sides, default=0) > 8 * min(sides, default=0)
+    if not found or (is_long and 1 not in sides and not counted):
+        raise UserError(_shape_fault(array))
+    return found[0]
+
+
+def _axes(shape: tuple[int, ...]) -> list[tuple[int, int | None]]:
+    """List which axes, the first or last, may count images, with the one of their channels.
+
+    Channels are last, or before height and width as in PyTorch, or before the last, as in MATLAB.
+    """
     found: list[tuple[int, int | None]] = []
-    for axis in (0, len(shape) - 1):
+    for axis in (0, len(shape) - 1) if math.prod(shape) else ():
         rest = [other for other in range(len(shape)) if other != axis]
         sizes = [shape[other] for other in rest]
         is_flat = len(sizes) == 1 or (len(sizes) == 2 and 1 in sizes)
@@ -200,18 +250,12 @@ def _image_axes(array: _Array, count: int | None) -> tuple[int, int | None]:
         elif len(sizes) == 3:
             places = [place for place in (2, 0) if sizes[place] in (1, 3, 4)]
             found += [(axis, rest[place]) for place in places[:1]]
-    if count is not None and any(shape[axis] == count for axis, _ in found):
-        found = [(axis, channels) for axis, channels in found if shape[axis] == count]
-    # (28, 28, n) and (784, n)
-    is_last = (len(shape) == 3 and shape[0] == shape[1] != shape[2]) or (
-        len(shape) == 2 and shape[0] == 784 != shape[1]
+    return found
+
+
+def _shape_fault(array: _Array) -> str:
+    return (
+        f"{array} has shape {array.shape}, expected at least one image: (n, 784), (n, height, "
+        "width) or (n, height, width, channels), with n also for a single image, by images[None]; "
+        "rows of a colour image need images.reshape(n, 3, h, w)"
     )
-    if len(found) == 2 and is_last:
-        found = found[1:]
-    if not found or not math.prod(shape):
-        raise UserError(
-            f"{array} has shape {shape}, expected at least one image: "
-            "(n, 784), (n, height, width) or (n, height, width, channels), with n also for a "
-            "single image, by images[None]; rows of a colour image need images.reshape(n, 3, h, w)"
-        )
-    return found[0]

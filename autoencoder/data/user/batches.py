@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoencoder.data.user.roles import Role, Split
+from autoencoder.base.errors import UserError
+from autoencoder.data.user.roles import Role, Split, words
 
 Texts = NDArray[np.str_]
 
@@ -59,6 +60,7 @@ class Content:
     images: Callable[[int | None], Iterator[Batch]] = lambda _: iter(())
     labels: Callable[[], Labels] = lambda: Labels(np.array([], str))
     is_labelled: bool = False  # whether the batches have labels
+    is_transposed: bool = False  # whether rows and columns of the images are exchanged
 
 
 @dataclass
@@ -94,3 +96,21 @@ def rows_of(item_bytes: int) -> int:
 def is_square(count: int) -> bool:
     """Tell whether a number of pixels is that of a square image that is not too small."""
     return count >= MIN_SIDE**2 and math.isqrt(count) ** 2 == count
+
+
+def refuse_alpha(path: object, values: NDArray[Any]) -> None:
+    """Refuse images (n, height, width) that were flattened if they seem to be of RGBA."""
+    flat = values[:64].reshape(min(64, len(values)), -1)
+    if flat.shape[1] % 4 == 0 and (flat[:, 3::4] == 255).all() and (flat != 255).any():
+        raise UserError(
+            f"{path}: every fourth of {flat.shape[1]} values is 255, as in pixels of red, green, "
+            "blue and alpha; save one grey value for each pixel"
+        )
+
+
+def is_emnist(path: Path) -> bool:
+    """Tell by the name of a file or its directory whether it is of EMNIST.
+
+    Its images are transposed in the published formats: IDX, MATLAB and CSV without a header.
+    """
+    return "emnist" in words(path.name) + words(path.parent.name)

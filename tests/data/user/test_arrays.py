@@ -211,3 +211,65 @@ def test_a_damaged_file_is_refused(tmp_path: Path, name: str) -> None:
     message = refusal(lambda: list(iter_images(path)))
     assert message.startswith(f"{path}: ")
     assert "dvc repro" not in message  # which would download a published file again
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a-idx3-ubyte", "a.npy.gz"])
+def test_trailing_data_are_refused(tmp_path: Path, name: str) -> None:
+    np.save(tmp_path / "one.npy", TRAIN[1])
+    content = (tmp_path / "one.npy").read_bytes()
+    content = idx.encode(TRAIN[1]) if name.endswith("ubyte") else content
+    for rest in (content, b"\n"):
+        whole = content + rest
+        (tmp_path / name).write_bytes(gzip.compress(whole) if name.endswith("gz") else whole)
+        message = refusal(lambda: list(iter_images(tmp_path / name)))
+        assert f"{name}: more data after the array of shape (50, 28, 28)" in message
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((64, 64), r"save array\[None\], if it is 64 images, save array.reshape\(-1, 8, 8\)"),
+        ((256, 256), r"save array.reshape\(-1, 16, 16\)"),
+        ((28, 28), r"has shape \(28, 28\), expected"),
+        ((1, 50, 28, 28), "has shape"),
+        ((3, 50, 28, 28), "has shape"),
+        ((4, 50, 28, 28), "has shape"),
+        ((256, 110, 10), "has shape"),
+    ],
+)
+def test_odd_axes_are_refused(tmp_path: Path, shape: tuple[int, ...], message: str) -> None:
+    values = np.resize(TRAIN[1], shape)
+    for name in ("a.npy", "images.npy"):
+        np.save(tmp_path / name, values)
+        with pytest.raises(UserError, match=message):
+            list(iter_images(tmp_path / name))
+    if "reshape" in message:  # the hint helps
+        side = round(shape[0] ** 0.5)
+        for array, count in ((values[None], 1), (values.reshape(-1, side, side), shape[0])):
+            np.save(tmp_path / "a.npy", array)
+            assert len(concatenate(iter_images(tmp_path / "a.npy"))[0]) == count
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_versions_of_npy(tmp_path: Path, version: tuple[int, int]) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.lib.format.write_array(file, TRAIN[1], version)
+    assert (concatenate(iter_images(tmp_path / "a.npy"))[1] == named(TRAIN)[1]).all()
+
+
+@pytest.mark.parametrize("damage", [b"{'descr': ('", b"[[", b"{'a", b"\xff\xff"])
+def test_a_damaged_header_is_refused(tmp_path: Path, damage: bytes) -> None:
+    np.save(tmp_path / "a.npy", TRAIN[1])
+    content = bytearray((tmp_path / "a.npy").read_bytes())
+    content[10 : 10 + len(damage)] = damage
+    (tmp_path / "a.npy").write_bytes(content)
+    message = refusal(lambda: list(iter_images(tmp_path / "a.npy")))
+    assert f"{tmp_path}/a.npy: cannot be read as an array" in message
+
+
+def test_an_array_that_is_no_image_is_left_out(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"mapping": np.arange(20).reshape(10, 2), "images": TRAIN[1]}
+    np.savez(tmp_path / "a.npz", **arrays, labels=TRAIN[0])
+    labels, images = concatenate(iter_images(tmp_path / "a.npz"))
+    assert (labels == named(TRAIN)[0]).all()
+    assert (images == named(TRAIN)[1]).all()
