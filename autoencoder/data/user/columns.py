@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,8 @@ _INDEX = {"", "id", "index"}
 _SPLIT = {"split", "usage", "set", "subset", "partition", "fold"}
 _FILES = {"file", "filename", "file name", "path", "filepath", "file path", "image", "img", "id"}
 _FILES |= {"image id", "image path", "image name", "img path", "name", "picture"}
+# Names of pixels that give the column before the row: x0y0, w0_h0, j0_i0, col0_row0.
+_COLUMN_FIRST = re.compile(r"(?i)(x|\b[cwj]|col\w*|width)\W?_?\d+\D*?(y|r|h|i|row|height)\W?_?\d")
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Columns:
     files: int | None = None
     index: list[int] = field(default_factory=list)
     pixels: list[int] = field(default_factory=list)  # row by row; or the one that has them all
+    shape: tuple[int, int] = (0, 0)  # of the images, if a column is a pixel
     is_guess: bool = False  # the label is the first only because nothing tells otherwise
     role: Role | None = "images"
     fault: str = ""  # why they are not images
@@ -42,11 +46,6 @@ class Columns:
     def is_packed(self) -> bool:
         """Whether all pixels of an image are in one cell."""
         return len(self.pixels) == 1
-
-    @property
-    def side(self) -> int:
-        """Pixels of a side of the images."""
-        return math.isqrt(len(self.pixels))
 
     def name(self, column: int) -> str:
         """Return the name of a column, or its number, counted from 1."""
@@ -74,6 +73,8 @@ class Columns:
 
 def names_in(path: Path, cells: list[str]) -> list[str] | None:
     """Return the names of columns in a first line, or None if it is an image."""
+    if any(Path(cell).suffix.lower() in PICTURES for cell in cells):
+        return None
     if {cells[0].lower(), cells[-1].lower()} & (LABELS - {"y"}):  # a letter is a label, too
         return cells
     inner = cells[1:-1] if len(cells) > 2 else cells
@@ -145,9 +146,11 @@ def _assign_labels(
     columns.role = "labels" if columns.label is not None or files else None
     columns.fault = _count_fault(path, columns.names)
     if columns.label is None and files:
+        how = "name it `label` in a header line"
+        if any(columns.names):
+            how = f"rename one of {listed([columns.names[column] for column in others])} `label`"
         columns.fault = (
-            f"{path}: line 1: which column is the label of each picture is unclear; rename one of "
-            f"{listed([columns.name(column) for column in others])} `label`"
+            f"{path}: line 1: which column is the label of each picture is unclear; {how}"
         )
 
 
@@ -170,6 +173,12 @@ def _assign_pixels(
     columns.is_guess = columns.label is None and not is_square(len(rest))
     odd = _odd_names(names, rest)
     if columns.is_guess and is_square(len(rest) - 1) and odd in ([], rest[:1]):
+        if not odd and re.match(r"(?i)\W*(p|px|pix|pixels?)\W?_?\d", names[rest[0]]):
+            raise UserError(
+                f"{path}: line 1: {len(rest)} names of pixels, {names[rest[0]]} to "
+                f"{names[rest[-1]]}, expected {len(rest) - 1} and a label; rename the label's "
+                "column `label`, or delete the column that is no pixel"
+            )
         columns.label, *rest = rest
     elif not is_square(len(rest)) or odd:
         if odd and len(odd) < len(rest) / 2:
@@ -179,21 +188,25 @@ def _assign_pixels(
                 "rename the label's column `label`, and delete others or rename them `index`"
             )
         raise UserError(_count_fault(path, names))
-    columns.pixels = _in_order(path, names, rest)
+    columns.pixels, columns.shape = _in_order(path, names, rest)
 
 
 def _count_fault(path: Path, names: list[str]) -> str:
+    count = len(names)
+    is_colour = any(is_square(x // n) and x % n == 0 for x in (count, count - 1) for n in (3, 4))
     return (
-        f"{path}: line 1 has {len(names)} cells, expected {len(table.COLUMNS)}: a label and "
+        f"{path}: line 1 has {count} cells, expected {len(table.COLUMNS)}: a label and "
         f"{table.PIXELS} grey values, or these alone, or those of another square size"
+        + "; of images in colour, save one grey value for each pixel"
+        * is_colour
     )
 
 
 def last_column_error(path: Path) -> UserError:
-    """Make the error of a table whose last column seems to be the label."""
+    """Make the error of a table whose last column may be the label as well as the first one."""
     return UserError(
-        f"{path}: the first column cannot be the label, but the last one looks like it; name the "
-        "column `label` in a header line, or move it to the front"
+        f"{path}: the label may be the first column or the last one; name it `label` in a header "
+        "line, label,1,2,3,… or 1,2,3,…,label"
     )
 
 
@@ -213,22 +226,33 @@ def _odd_names(names: list[str], columns: list[int]) -> list[int]:
     return [column for column, kind in zip(columns, kinds, strict=True) if kind != usual]
 
 
-def _in_order(path: Path, names: list[str], columns: list[int]) -> list[int]:
-    """Order pixels by their names, such as pixelN, N, RxC, r_c or x3y4, if they say it."""
+def _in_order(
+    path: Path, names: list[str], columns: list[int]
+) -> tuple[list[int], tuple[int, int]]:
+    """Order pixels by their names, such as pixelN, N, RxC, r_c, x3y4 or AB12, if they say it.
+
+    Return the height and width of the images, too.
+    """
+    side = math.isqrt(len(columns))
     found = [tuple(map(int, re.findall(r"\d+", names[column]))) for column in columns]
+    cells = [re.fullmatch(r"([A-Z]{1,2})(\d+)", names[column]) for column in columns]
+    if len({cell and cell[1] for cell in cells}) > 1 and None not in cells:  # of a spreadsheet
+        order = sorted({cell[1] for cell in cells if cell}, key=lambda x: (len(x), x))
+        found = [(int(cell[2]), order.index(cell[1])) for cell in cells if cell]
     if {len(numbers) for numbers in found} not in ({1}, {2}) or len(set(found)) < len(found):
-        return columns
-    if len(found[0]) == 2 and re.search(
-        r"(?i)(x|\bc(ol\w*)?)\W?_?\d+\D*?(y|r(ow)?)\W?_?\d", names[columns[0]]
-    ):
-        found = [numbers[::-1] for numbers in found]  # a column and a row
+        return columns, (side, side)
+    if len(found[0]) == 2 and _COLUMN_FIRST.search(names[columns[0]]):
+        found = [numbers[::-1] for numbers in found]
     for numbers in zip(*found, strict=True):
         values = sorted(set(numbers))
-        missing = sorted(set(range(values[0], values[-1])) - set(values))
-        if missing:
+        gaps = [low + 1 for low, high in pairwise(values) if high > low + 1]
+        if gaps:
             name = names[columns[numbers.index(values[-1])]]
             raise UserError(
-                f"{path}: line 1: the names of the pixels skip {missing[0]} but reach {name}, so "
+                f"{path}: line 1: the names of the pixels skip {gaps[0]} but reach {name}, so "
                 "their order is unclear; number them without gaps, or delete the header"
             )
-    return [column for _, column in sorted(zip(found, columns, strict=True))]
+    extents = [len(set(numbers)) for numbers in zip(*found, strict=True)]
+    is_grid = len(extents) == 2 and min(extents) > 1 and math.prod(extents) == len(found)
+    ordered = [column for _, column in sorted(zip(found, columns, strict=True))]
+    return ordered, (extents[0], extents[1]) if is_grid else (side, side)

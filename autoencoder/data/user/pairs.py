@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data.user.account import Account
 from autoencoder.data.user.batches import Batch, Content, Source
-from autoencoder.data.user.roles import Split, role_of, split_of, stem, words
+from autoencoder.data.user.roles import Split, role_of, split_of, stem
 
 
 def add_sources(account: Account, contents: list[Content]) -> None:
@@ -96,13 +96,13 @@ def _is_copy(one: Content, other: Content) -> bool:
 def _source(
     content: Content, theirs: Content | None, split: Split | None, label: str | None = None
 ) -> Source:
-    is_emnist = "emnist" in words(content.path.name)
-    text = content.text + ", turned upright, because EMNIST's files are transposed" * is_emnist
+    text = content.text
+    text += ", turned upright, because EMNIST's files are transposed" * content.is_transposed
     name = str(content.path) + f": array {content.name}" * (content.path.suffix == ".npz")
-    return Source(name, text, split, partial(_batches, content, theirs, is_emnist), label)
+    return Source(name, text, split, partial(_batches, content, theirs), label)
 
 
-def _batches(content: Content, theirs: Content | None, is_transposed: bool) -> Iterator[Batch]:
+def _batches(content: Content, theirs: Content | None) -> Iterator[Batch]:
     """Read images, with labels from elsewhere if there are any."""
     labels = theirs.labels() if theirs else None
     count = None if labels is None else len(labels.labels)
@@ -110,7 +110,7 @@ def _batches(content: Content, theirs: Content | None, is_transposed: bool) -> I
     for batch in content.images(count):
         rows = slice(row, row + len(batch.values))
         row = rows.stop
-        if is_transposed:
+        if content.is_transposed:
             batch.values = batch.values.swapaxes(1, 2)
         if labels and row <= len(labels.labels):
             batch.labels = labels.labels[rows]

@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, one_line
 from autoencoder.data import table
 from autoencoder.data.user import pictures
-from autoencoder.data.user.batches import Batch, Content, Item, Labels, Texts, group
+from autoencoder.data.user.batches import Batch, Content, Item, Labels, Texts, group, refuse_alpha
 from autoencoder.data.user.columns import Columns, last_column_error
+from autoencoder.data.user.formats import advice
 
+_PUNCTUATION = re.compile(r"array|tensor|dtype=\w+|[][(){}\"',;|\s]")
 _NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
 
 Frames = Iterator[tuple[int, pd.DataFrame]]  # rows in chunks, each with the number of its first one
@@ -47,10 +49,10 @@ class Rows:
         if not frames:
             raise UserError(f"{self.path}: no row below the header, expected labels")
         frame = pd.concat(frames)
-        labels = _texts(frame, columns.label)
+        labels = self._texts(frame, columns.label)
         if labels is None:
             raise UserError(columns.fault)
-        return Labels(labels, _texts(frame, columns.files), _texts(frame, columns.split))
+        return Labels(labels, self._texts(frame, columns.files), self._texts(frame, columns.split))
 
     def _batches(self) -> Iterator[Batch]:
         columns, count = self.columns, 0
@@ -63,7 +65,7 @@ class Rows:
 
             self._check_index(frame, count)
             count += len(frame)
-            labels, splits = _texts(frame, columns.label), _texts(frame, columns.split)
+            labels, splits = self._texts(frame, columns.label), self._texts(frame, columns.split)
             if columns.is_packed:
                 for batch in group(self._items(frame, place, labels, splits)):
                     batch.label_cell = where
@@ -72,13 +74,21 @@ class Rows:
             values = self._values(frame, place)
             if columns.is_guess:
                 end = pd.DataFrame({"first": labels, "last": values[:, -1, -1]})
-                ends.append(end.drop_duplicates())
+                ends.append(end.value_counts().reset_index())
+            refuse_alpha(self.path, values)
             yield Batch(values, place, labels, splits, cell=columns.cell, label_cell=where)
             del frame, values
         if not count:
             raise UserError(f"{self.path}: no row below the header, expected at least one image")
-        if columns.is_guess and _is_last_the_label(pd.concat(ends)):
+        if columns.is_guess and _may_be_last(pd.concat(ends)):
             raise last_column_error(self.path)
+        if count == len(columns.names) == len(columns.pixels) and not any(columns.names):
+            side = columns.shape[0]
+            raise UserError(
+                f"{self.path}: {count} rows of {count} values; if it is one image, save it as a "
+                f"picture, if it is {count} images of {side}x{side}, add a header line of "
+                f"0,1,2 to {count - 1}"
+            )
 
     def _check_index(self, frame: pd.DataFrame, first: int) -> None:
         """Check that a column that is taken for an index, of a table without header, counts up."""
@@ -90,6 +100,17 @@ class Rows:
                     f"{self.path}: {len(frame.columns)} cells in each line, expected "
                     f"{len(table.COLUMNS)}; the first column does not count up, so it is no index"
                 )
+
+    def _texts(self, frame: pd.DataFrame, column: int | None) -> Texts | None:
+        if column is None:
+            return None
+        texts = np.array([str(cell).strip() for cell in frame[column]])
+        if (np.char.find(texts, "\ufffd") >= 0).any():
+            hint = "`iconv -f CP1252 -t UTF-8 FILE > NAME.utf8.csv` (SHIFT_JIS if it is Japanese)"
+            raise UserError(
+                f"{self.path}: bytes that are not UTF-8; convert it with {advice(self.path, hint)}"
+            )
+        return texts
 
     def _items(
         self,
@@ -118,17 +139,18 @@ class Rows:
                 raise last_column_error(self.path)
             if wrong.any(axis=None):
                 row, column = np.argwhere(wrong.to_numpy())[0].tolist()
-                cell = str(odd.iat[row, column])[:40]
+                name, cell = columns.name(odd.columns[column]), str(odd.iat[row, column])
+                if (frame.iloc[row, odd.columns[column] :] == "").all():
+                    raise UserError(
+                        f"{place(row)}, column {name}: '', as all cells from there on; "
+                        "complete the row, or remove it"
+                    )
                 raise UserError(
-                    f"{place(row)}, column {columns.name(odd.columns[column])}: {cell!r}, expected "
-                    "a grey value 0..255, or a fraction 0..1 such as 0.5"
+                    f"{place(row)}, column {name}: {cell[:40]!r}, expected a grey value 0..255, or "
+                    "a fraction 0..1 such as 0.5"
                 )
             pixels[odd.columns] = numbers
-        return pixels.to_numpy().reshape(-1, columns.side, columns.side)
-
-
-def _texts(frame: pd.DataFrame, column: int | None) -> Texts | None:
-    return None if column is None else np.array([str(x).strip() for x in frame[column]])
+        return pixels.to_numpy().reshape(-1, *columns.shape)
 
 
 def _image(cell: Any, place: str) -> tuple[NDArray[Any], float | None]:
@@ -136,10 +158,18 @@ def _image(cell: Any, place: str) -> tuple[NDArray[Any], float | None]:
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     if isinstance(content, bytes):
         return pictures.read_picture(io.BytesIO(content), Path(place))
-    values = np.array(_NUMBER.findall(content) if isinstance(content, str) else content)
-    values = values.astype(float) if values.dtype.kind == "U" else values
+    if isinstance(content, str):
+        if others := _PUNCTUATION.sub("", _NUMBER.sub("", content)):
+            raise UserError(
+                f"{place}: {others[:40]!r} among the pixels in a cell, expected numbers"
+            )
+        content = [float(number) for number in _NUMBER.findall(content)]
+    try:
+        values = np.array(content)
+    except ValueError as error:  # lists of different lengths
+        raise UserError(f"{place}: {one_line(error)}, expected an image in a cell") from error
     side = math.isqrt(values.size)
-    if values.ndim == 1 and values.size == side**2:
+    if values.ndim == 1 and values.size == side**2 > 0:
         values = values.reshape(side, side)
     if values.dtype.kind not in "biuf" or values.ndim < 2:
         what = f"{values.size} pixels" if values.ndim else "no picture"
@@ -149,10 +179,16 @@ def _image(cell: Any, place: str) -> tuple[NDArray[Any], float | None]:
     return values, None
 
 
-def _is_last_the_label(ends: pd.DataFrame) -> bool:
-    """Tell of a table whose first column was read as the label that it is rather the last."""
-    first = pd.to_numeric(ends["first"], errors="coerce").dropna().unique()
-    last = ends["last"].unique()
-    is_implausible = ends["first"].nunique() == 1 or len(first) > 100 or (first > 255).any()
-    are_classes = 1 < len(last) <= 100 and (last < 100).all() and (last % 1 == 0).all()
-    return bool(is_implausible and are_classes)
+def _may_be_last(ends: pd.DataFrame) -> bool:
+    """Tell of a table whose first column was read as the label that it may be the last one.
+
+    `ends` counts the rows of each first and last value. A corner of images may vary as well, but is
+    mostly the same in those on a plain background.
+    """
+    first = pd.to_numeric(ends["first"], errors="coerce")
+    if first.isna().any() or (ends["last"] % 1 != 0).any():
+        return False
+    counts = ends.groupby("last")["count"].sum()
+    if first.nunique() == 1 or first.nunique() > 100 or (first > 255).any():
+        return len(counts) > 1
+    return 1 < len(counts) <= 100 and max(counts.index) < 100 and max(counts) < 0.9 * sum(counts)

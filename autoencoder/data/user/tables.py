@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user.batches import Content, is_square, rows_of
+from autoencoder.data.user.batches import Content, is_emnist, is_square, rows_of
 from autoencoder.data.user.columns import assign, names_in
 from autoencoder.data.user.formats import open_stream
 from autoencoder.data.user.roles import stem
@@ -22,12 +22,14 @@ log = logging.getLogger(__name__)
 
 _MAX_LINE = 1 << 20  # characters of a first line
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces"}
+_SEPARATORS |= {"|": "bars", ":": "colons"}
 
 
 def describe(path: Path) -> list[Content]:
     """Find out from its first lines what a table contains.
 
-    Cells are separated by commas, semicolons, tabs or spaces, quoted or not, in UTF-8 or UTF-16.
+    Cells are separated by commas, semicolons, tabs, spaces, bars or colons, quoted or not. The
+    encoding is UTF-8 or UTF-16.
     """
     with open_stream(path) as stream:
         is_utf16 = stream.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")
@@ -44,6 +46,10 @@ def describe(path: Path) -> list[Content]:
         raise UserError(f"{path}: line 1 is blank, expected a header or an image")
     separator = _separator(line)
     first, second, commented = (_cells(path, x, separator) for x in (line, next_line, comment))
+    if len(first) != len(second) and not _is_wide(line) and _is_wide(next_line):
+        raise UserError(
+            f"{path}: line {1 + skipped} is no header of the columns below it; remove it"
+        )
     names = names_in(path, first)
     row = first if names is None else second
     skipped += names is not None
@@ -60,7 +66,9 @@ def describe(path: Path) -> list[Content]:
         "dtype": dict.fromkeys(set(range(len(names))) - set(plain), str),
     }
     rows = Rows(path, "line", columns, lambda: _frames(path, 1 + skipped, plain, options))
-    return [rows.describe(_SEPARATORS[separator])]
+    content = rows.describe(_SEPARATORS[separator])
+    content.is_transposed = is_emnist(path) and not any(names)
+    return [content]
 
 
 def _frames(path: Path, line: int, pixels: list[int], options: dict[str, Any]) -> Frames:
@@ -117,9 +125,9 @@ def _parse(path: Path, line: int, size: int, options: dict[str, Any]) -> Frames:
 def _separator(line: str) -> str:
     """Tell which separator makes an image of a first line, or else which one is in it."""
     # Names and padded numbers may contain the others, too.
-    counts = {mark: line.strip(" ").count(mark) for mark in ",;\t "}
+    counts = {mark: line.strip(" ").count(mark) for mark in _SEPARATORS}
     are_numbers = re.fullmatch(r"(-?\d+(,\d+)?(e[+-]?\d+)?\s+)+", line.strip() + " ", re.IGNORECASE)
-    order = " ;\t," if are_numbers else ";\t,"  # with decimal commas
+    order = " ;\t,|:" if are_numbers else ";\t,|:"  # with decimal commas
     if fitting := [mark for mark in order if _fits(counts[mark])]:
         return fitting[0]
     usual = max(",;\t ", key=lambda mark: (counts[mark] > 0 and mark != " ", counts[mark]))
@@ -129,6 +137,10 @@ def _separator(line: str) -> str:
 def _fits(count: int) -> bool:
     """Tell whether a number of separators is that of an image with up to three other columns."""
     return any(map(is_square, range(count - 3, count + 2)))
+
+
+def _is_wide(line: str) -> bool:
+    return any(_fits(line.count(mark)) for mark in _SEPARATORS if mark != " ")
 
 
 def _cells(path: Path, line: str, separator: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import string
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autoencoder.data import idx, table
+from autoencoder.data.user import tables
 from autoencoder.data.user.images import iter_images, read_user_data
 
 DIGITS = draw_digits(60, seed=3)
@@ -63,6 +65,9 @@ def warned(caplog: pytest.LogCaptureFixture) -> Callable[[Path], str]:
         "x{c}y{r}",
         "col{c}_row{r}",
         "X_{c}_Y_{r}",
+        "w{c}_h{r}",
+        "j{c}_i{r}",
+        "column {c} row {r}",
     ],
 )
 @pytest.mark.parametrize("order", ["sorted", "reversed", "shuffled"])
@@ -97,6 +102,42 @@ def test_a_name_that_does_not_count_on_is_refused(tmp_path: Path) -> None:
     names[500] = "pixel5000"
     frame(names).to_csv(tmp_path / "t.csv", index=False)
     assert "skip 500 but reach pixel5000" in refused(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("order", ["by row", "by column", "sorted"])
+def test_names_of_a_spreadsheet(tmp_path: Path, order: str) -> None:
+    letters = [*string.ascii_uppercase, "AA", "AB"]
+    names = [f"{letters[column]}{row + 1}" for row, column in GRID]
+    digits = frame(names)
+    columns = {
+        "by row": names,
+        "by column": np.reshape(names, (28, 28)).T.reshape(-1).tolist(),
+        "sorted": sorted(names),
+    }[order]
+    digits[["label", *columns]].to_csv(tmp_path / "t.csv", index=False)
+    assert (concatenate(iter_images(tmp_path / "t.csv"))[1] == IMAGES).all()
+
+
+def test_names_say_the_height_and_the_width(tmp_path: Path) -> None:
+    images = np.arange(10 * 900).reshape(10, 20, 45) % 256
+    names = [f"{row}x{column}" for row in range(20) for column in range(45)]
+    pd.DataFrame(images.reshape(10, 900), columns=names).to_csv(tmp_path / "t.csv", index=False)
+    batch = next(tables.describe(tmp_path / "t.csv")[0].images(None))
+    assert (batch.values == images).all()
+
+
+@pytest.mark.parametrize("name", ["p{}", "pixel{}", "pixel_{}", "Pix {}"])
+def test_785_pixels_without_a_label_are_refused(tmp_path: Path, name: str) -> None:
+    digits = frame([name.format(n) for n in range(1, 785)])
+    digits.rename(columns={"label": name.format(0)}).to_csv(tmp_path / "t.csv", index=False)
+    assert "785 names of pixels" in refused(tmp_path / "t.csv")
+
+
+def test_large_numbers_in_names_need_no_memory(tmp_path: Path) -> None:
+    names = [f"p{n}" for n in range(784)]
+    names[500] = f"p{10**15}"
+    frame(names).to_csv(tmp_path / "t.csv", index=False)
+    assert f"skip 500 but reach p{10**15}" in refused(tmp_path / "t.csv")
 
 
 def test_training_and_test_tables_may_have_other_orders(tmp_path: Path) -> None:
@@ -374,6 +415,27 @@ def test_emnist_is_turned_upright(
     rows = np.c_[DIGITS[0], turned.reshape(-1, 784)]
     np.savetxt(tmp_path / f"{name}.csv", rows, fmt="%d", delimiter=",")
     assert (concatenate(iter_images(tmp_path / f"{name}.csv"))[1] == IMAGES).all()
+
+
+@pytest.mark.parametrize("form", ["IDX", "npz of MATLAB", "npz", "CSV", "CSV with a header"])
+@pytest.mark.parametrize("place", ["emnist/t", "t/emnist-letters"])
+def test_only_published_formats_of_emnist_are_transposed(
+    tmp_path: Path, form: str, place: str
+) -> None:
+    path = tmp_path / place
+    path.parent.mkdir()
+    is_turned = form in ("IDX", "npz of MATLAB", "CSV")
+    images = DIGITS[1].transpose(0, 2, 1) if is_turned else DIGITS[1]
+    if form == "IDX":
+        path.write_bytes(idx.encode(images))
+    elif form.startswith("npz"):
+        prefix = "dataset_train_" if is_turned else ""
+        np.savez(path, **{f"{prefix}images": images.reshape(-1, 784)})  # type: ignore[arg-type]
+        path = path.with_suffix(".npz")
+    else:
+        header = False if is_turned else [f"p{n}" for n in range(784)]
+        pd.DataFrame(images.reshape(-1, 784)).to_csv(path, index=False, header=header)
+    assert (concatenate(iter_images(path))[1] == IMAGES).all()
 
 
 # ---- Transparency ----

@@ -62,9 +62,9 @@ def test_a_last_column_that_looks_like_labels_is_refused(
     digits["label"] = labels
     digits.to_csv(tmp_path / "t.csv", index=False, header=header)
     message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
-    expected = "V785: neither the label" if header else "the last one looks like it"
+    expected = "V785: neither the label" if header else "or the last one"
     assert expected in message
-    assert "name the column `label`" in message or "rename the label's column `label`" in message
+    assert "name it `label`" in message or "rename the label's column `label`" in message
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,59 @@ def test_an_index_is_dropped(tmp_path: Path, index_label: str | None, has_labels
     digits = frame() if has_labels else frame()[NAMES]
     digits.to_csv(tmp_path / "t.csv", index_label=index_label)
     check(tmp_path / "t.csv", LABELS if has_labels else ["unlabelled"] * 60)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "is_unclear"),
+    [
+        (LABELS, np.arange(60) % 10, True),
+        (np.arange(60) % 3, LABELS, True),
+        (np.zeros(60, int), np.arange(60) * 4, True),  # many classes
+        (np.char.add("class ", LABELS), np.arange(60) % 10, False),
+        (LABELS, np.arange(60) * 4, False),
+        (LABELS, np.where(np.arange(60) % 15, 0, 7), False),  # mostly background
+    ],
+)
+def test_a_label_that_may_be_first_or_last_is_refused(
+    tmp_path: Path, first: np.ndarray, last: np.ndarray, is_unclear: bool
+) -> None:
+    digits = frame()
+    digits["label"], digits["pixel784"] = first, last
+    path = tmp_path / "t.csv"
+    digits.to_csv(path, index=False, header=False)
+    message = refusal(lambda: list(iter_images(path)))
+    assert ("the label may be the first column or the last one" in message) == is_unclear
+    for name in ("first", "last") if is_unclear else ():  # the hint helps
+        header = [*range(1, 785), "label"] if name == "last" else ["label", *range(1, 785)]
+        digits.to_csv(path, index=False, header=list(map(str, header)))
+        assert concatenate(iter_images(path))[0][0] == str(
+            digits.iat[0, -1 if name == "last" else 0]
+        )
+
+
+@pytest.mark.parametrize("side", [7, 8, 16])
+def test_a_single_image_as_a_table_is_refused(tmp_path: Path, side: int) -> None:
+    pixels = pd.DataFrame(np.resize(IMAGES, (side**2, side**2)))
+    pixels.to_csv(tmp_path / "t.csv", index=False, header=False)
+    assert f"images of {side}x{side}, add a header" in refusal(
+        lambda: list(iter_images(tmp_path / "t.csv"))
+    )
+    pixels.to_csv(tmp_path / "t.csv", index=False)  # the hint helps
+    assert len(concatenate(iter_images(tmp_path / "t.csv"))[0]) == side**2
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.npy"])
+def test_flattened_alpha_is_refused(tmp_path: Path, name: str) -> None:
+    colours = np.stack([IMAGES, IMAGES, IMAGES, np.full_like(IMAGES, 255)], 2).reshape(60, -1)
+    pd.DataFrame(colours).assign(label=LABELS).to_csv(tmp_path / "t.csv", index=False)
+    np.save(tmp_path / "t.npy", colours)
+    assert "every fourth of 3136" in refusal(lambda: list(iter_images(tmp_path / name)))
+
+
+def test_a_label_of_pictures_without_header_is_to_be_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a.png,27,26,5\nb.png,30,9,5\n")
+    message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
+    assert message.endswith("; name it `label` in a header line")
 
 
 def test_an_index_without_header(tmp_path: Path) -> None:
@@ -201,6 +254,8 @@ DIALECTS: dict[str, Callable[[str], bytes]] = {
     "semicolons": lambda text: text.replace(",", ";").encode(),
     "tabs": lambda text: text.replace(",", "\t").encode(),
     "spaces": lambda text: text.replace(",", " ").encode(),
+    "bars": lambda text: text.replace(",", "|").encode(),
+    "colons": lambda text: text.replace(",", ":").encode(),
     "spaces after commas": lambda text: text.replace(",", ", ").encode(),
     "quotes": lambda text: quoted(text).encode(),
     "decimals": lambda text: text.replace(",", ".0,").replace("l1.0", "l1").encode(),
@@ -285,7 +340,13 @@ FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ),
     ("empty", lambda r: [*r[:2], r[2][:-1], *r[3:]], "line 3, column pixel784: ''"),
     ("short", lambda r: [*r[:2], r[2][:-2], *r[3:]], "line 3, column pixel784: "),
+    ("first short", lambda r: [r[0], "7,0", *r[2:]], "line 2, column pixel2: ''"),
+    ("first short", lambda r: [r[0], "7,0", *r[2:]], "line 2, column pixel2: ''"),
     ("long", lambda r: [*r[:2], r[2] + ",0", *r[3:]], "expected 785 cells in each line"),
+    ("cut", lambda r: [*r[:60], r[60][:500]], "as all cells from there on; complete the row"),
+    ("comment", lambda r: [*r[:2], "# more", *r[2:]], "line 3, column pixel1: '', as all cells"),
+    ("title", lambda r: ["MNIST of 2024", *r], "line 1 is no header of the columns below it"),
+    ("one word", lambda r: ["MNIST", *r], "line 1 is no header of the columns below it"),
     ("blank", lambda r: [*r[:2], "", *r[2:]], "line 3"),
     ("formula", lambda r: [*r[:2], "=1" + r[2][1:], *r[3:]], "line 3, column label: '=1'"),
     ("no rows", lambda r: r[:1], "no row below the header"),
