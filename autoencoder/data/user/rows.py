@@ -171,6 +171,8 @@ def _image(cell: Any, place: str) -> tuple[NDArray[Any], float | None]:
     side = math.isqrt(values.size)
     if values.ndim == 1 and values.size == side**2 > 0:
         values = values.reshape(side, side)
+    if values.ndim == 3 and values.shape[0] in (1, 3) and values.shape[2] not in (1, 3, 4):
+        values = np.moveaxis(values, 0, -1)  # channels first, as in PyTorch
     if values.dtype.kind not in "biuf" or values.ndim < 2:
         what = f"{values.size} pixels" if values.ndim else "no picture"
         raise UserError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.digits import concatenate, draw_digits, named
 from helpers.errors import refusal
@@ -120,3 +121,12 @@ def test_a_bad_picture_is_named_by_its_row(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", {"image": cells, "label": DIGITS[0]})
     found = refusal(lambda: read_user_data(tmp_path / "a.parquet", 0.2))
     assert found.startswith(f"{tmp_path}/a.parquet: row 8: cannot be read as a picture (")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lists_with_channels_first(tmp_path: Path, channels: int) -> None:
+    pytest.importorskip("pyarrow")
+    labels, images = draw_digits(20, seed=3)
+    cells = images[:, None].repeat(channels, 1).tolist()
+    pd.DataFrame({"image": cells, "label": labels}).to_parquet(tmp_path / "t.parquet")
+    assert (concatenate(iter_images(tmp_path / "t.parquet"))[1] == images.reshape(20, -1)).all()
