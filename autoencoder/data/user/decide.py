@@ -53,10 +53,12 @@ def find_white(account: Account) -> None:
     ):
         if wrong.any():
             row = int(facts[kind].where(wrong, 0).abs().to_numpy().argmax())  # NaN, if there is one
+            is_number = np.isfinite(facts[kind][row])
+            how = _how_to_scale(minimum, maximum) if is_number else "replace or remove it"
             raise UserError(
                 f"{account.place(row, int(facts[cell][row]))} has a value {facts[kind][row]:.6g}, "
                 f"the maximum of all is {maximum:.6g}; expected grey values 0..255, or fractions "
-                f"0..1; {_how_to_scale(minimum, maximum)}"
+                f"0..1; {how}"
             )
     if account.white == 1 and not is_small.all():
         small, large = (int(sources.index[int(x.argmax())]) for x in (fractional, ~is_small))
@@ -76,7 +78,9 @@ def check_dark(account: Account, by_class: bool) -> None:
     least = np.where(facts["has_white"], _DARK, MIDDLE)
     is_dark = (scaled < least) & (facts["maximum"] > 0)
     if is_dark.any() and (scaled < least).all():
-        hint = "multiply all values by 255" if maximum == 1 else "divide all values by it"
+        hint = (
+            "multiply all values by 255" if maximum == 1 else "divide all pixels by it, no labels"
+        )
         raise UserError(
             f"{account.root}: the maximum of all pixels is {maximum:.4g}, expected {account.white} "
             f"(white); {'brighten the pictures' if facts['has_white'].all() else hint}"

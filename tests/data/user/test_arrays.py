@@ -124,7 +124,11 @@ def test_idx_pairs(tmp_path: Path, suffix: str) -> None:
         ({"images": np.array([TRAIN, None], dtype=object)}, "pickled objects"),
         ({"images": TRAIN[1], "labels": TRAIN[0][1:]}, "49 labels in labels"),
         ({"images": TRAIN[1].astype(int) * 100}, "image 1 has a value"),
-        ({"images": TRAIN[1] * np.nan}, "has a value nan"),
+        ({"images": TRAIN[1] * np.nan}, "has a value nan, .*; replace or remove it"),
+        (
+            {"images": np.where(TRAIN[1] > 9, np.inf, 0)},
+            "has a value inf, .*; replace or remove it",
+        ),
         ({"images": TRAIN[1].reshape(-1)}, "expected images"),
         ({"images": TRAIN[1].reshape(-1, 7, 4, 28, 1)}, "has shape"),
         ({"images": TRAIN[1], "labels": np.array(["a", "=1+1"] * 25)}, "would execute it"),
