@@ -15,16 +15,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user.batches import (
-    Batch,
-    Content,
-    Labels,
-    is_emnist,
-    is_square,
-    refuse_alpha,
-    rows_of,
-)
-from autoencoder.data.user.formats import open_stream
+from autoencoder.data.user.batches import Batch, Content, Labels, is_square, refuse_alpha, rows_of
+from autoencoder.data.user.formats import is_emnist, open_stream
 from autoencoder.data.user.roles import role_of, stem
 
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError
-from autoencoder.data.user.roles import Role, Split, words
+from autoencoder.data.user.roles import Role, Split
 
 Texts = NDArray[np.str_]
 
@@ -106,11 +106,3 @@ def refuse_alpha(path: object, values: NDArray[Any]) -> None:
             f"{path}: every fourth of {flat.shape[1]} values is 255, as in pixels of red, green, "
             "blue and alpha; save one grey value for each pixel"
         )
-
-
-def is_emnist(path: Path) -> bool:
-    """Tell by the name of a file or its directory whether it is of EMNIST.
-
-    Its images are transposed in the published formats: IDX, MATLAB and CSV without a header.
-    """
-    return "emnist" in words(path.name) + words(path.parent.name)

@@ -17,6 +17,7 @@ from typing import Any
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import named_errors
 from autoencoder.data.names import is_visible
+from autoencoder.data.user.roles import words
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -132,6 +133,14 @@ _COMPANY = re.compile(
 def is_company(path: Path) -> bool:
     """Tell whether a file next to data is about it: a README, a licence, a mapping."""
     return _COMPANY.fullmatch(path.name.replace("-", "_")) is not None
+
+
+def is_emnist(path: Path) -> bool:
+    """Tell by the name of a file or its directory whether it is of EMNIST.
+
+    Its images are transposed in the published formats: IDX, MATLAB and CSV without a header.
+    """
+    return "emnist" in words(path.name) + words(path.parent.name)
 
 
 def identify(path: Path) -> str:

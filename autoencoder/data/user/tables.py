@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user.batches import Content, is_emnist, is_square, rows_of
+from autoencoder.data.user.batches import Content, is_square, rows_of
 from autoencoder.data.user.columns import assign, names_in
-from autoencoder.data.user.formats import open_stream
+from autoencoder.data.user.formats import is_emnist, open_stream
 from autoencoder.data.user.roles import stem
 from autoencoder.data.user.rows import Frames, Rows
 
