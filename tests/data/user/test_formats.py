@@ -148,11 +148,7 @@ def test_a_compressed_picture_is_refused(
     assert "/t: a compressed picture file; unpack it" in refused(tmp_path / "t")
 
 
-@pytest.mark.parametrize("name", ["1", "1.jpe", "1.csv"])
-def test_pictures_by_their_first_bytes(tmp_path: Path, name: str) -> None:
-    for label in "ab":
-        (tmp_path / label).mkdir()
-        Image.fromarray(TRAIN[1][0]).save(tmp_path / label / name, format="PNG")
-    labels, images = concatenate(iter_images(tmp_path))
-    assert labels.tolist() == ["a", "b"]
-    assert (images == IMAGES[0]).all()
+def test_jpe_is_a_suffix_of_pictures(tmp_path: Path) -> None:
+    for name in ("1.png", "2.jpe"):
+        Image.fromarray(TRAIN[1][0]).save(tmp_path / name)
+    assert concatenate(iter_images(tmp_path))[0].tolist() == ["1.png", "2.jpe"]

@@ -67,7 +67,6 @@ def warned(caplog: pytest.LogCaptureFixture) -> Callable[[Path], str]:
         "X_{c}_Y_{r}",
         "w{c}_h{r}",
         "j{c}_i{r}",
-        "column {c} row {r}",
     ],
 )
 @pytest.mark.parametrize("order", ["sorted", "reversed", "shuffled"])

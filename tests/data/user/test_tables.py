@@ -342,7 +342,6 @@ FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ("empty", lambda r: [*r[:2], r[2][:-1], *r[3:]], "line 3, column pixel784: ''"),
     ("short", lambda r: [*r[:2], r[2][:-2], *r[3:]], "line 3, column pixel784: "),
     ("first short", lambda r: [r[0], "7,0", *r[2:]], "line 2, column pixel2: ''"),
-    ("first short", lambda r: [r[0], "7,0", *r[2:]], "line 2, column pixel2: ''"),
     ("long", lambda r: [*r[:2], r[2] + ",0", *r[3:]], "expected 785 cells in each line"),
     ("cut", lambda r: [*r[:60], r[60][:500]], "as all cells from there on; complete the row"),
     ("comment", lambda r: [*r[:2], "# more", *r[2:]], "line 3, column pixel1: '', as all cells"),
