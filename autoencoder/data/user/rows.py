@@ -19,8 +19,8 @@ from autoencoder.data.user.batches import Batch, Content, Item, Labels, Texts, g
 from autoencoder.data.user.columns import Columns, last_column_error
 from autoencoder.data.user.formats import advice
 
-_PUNCTUATION = re.compile(r"array|tensor|dtype=\w+|[][(){}\"',;|\s]")
-_NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
+# Around the numbers of a cell, also as NumPy and PyTorch print them.
+_PUNCTUATION = re.compile(r"((np|numpy|torch)\.)?(array|tensor)|dtype=[\w.]+|[][(){}\"',:;|\s]")
 
 Frames = Iterator[tuple[int, pd.DataFrame]]  # rows in chunks, each with the number of its first one
 
@@ -158,16 +158,12 @@ def _image(cell: Any, place: str) -> tuple[NDArray[Any], float | None]:
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     if isinstance(content, bytes):
         return pictures.read_picture(io.BytesIO(content), Path(place))
-    if isinstance(content, str):
-        if others := _PUNCTUATION.sub("", _NUMBER.sub("", content)):
-            raise UserError(
-                f"{place}: {others[:40]!r} among the pixels in a cell, expected numbers"
-            )
-        content = [float(number) for number in _NUMBER.findall(content)]
     try:
+        if isinstance(content, str):
+            content = [float(word) for word in _PUNCTUATION.sub(" ", content).split()]
         values = np.array(content)
-    except ValueError as error:  # lists of different lengths
-        raise UserError(f"{place}: {one_line(error)}, expected an image in a cell") from error
+    except ValueError as error:  # no number, or lists of different lengths
+        raise UserError(f"{place}: {one_line(error)}, expected the pixels of an image") from error
     side = math.isqrt(values.size)
     if values.ndim == 1 and values.size == side**2 > 0:
         values = values.reshape(side, side)

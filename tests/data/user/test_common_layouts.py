@@ -111,12 +111,18 @@ def test_a_last_label_without_header_is_said(tmp_path: Path) -> None:
     assert "or the last one" in refused(tmp_path / "t.csv")
 
 
-@pytest.mark.parametrize("form", ["fer", "list", "no other column", "label last"])
+@pytest.mark.parametrize(
+    "form", ["fer", "list", "NumPy", "PyTorch", "no other column", "label last"]
+)
 def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
     cells = [" ".join(map(str, row)) for row in IMAGES]
     usage = np.where(np.arange(60) < 40, "Training", "PrivateTest")
     if form == "list":
         cells = [str(row.tolist()) for row in IMAGES]
+    if form == "NumPy":
+        cells = [np.array2string(row / 1, 10**6, threshold=1000) for row in IMAGES]
+    if form == "PyTorch":
+        cells = [f"tensor({row.tolist()}, dtype=torch.uint8)" for row in IMAGES]
     columns: dict[str, Any] = {"emotion": LABELS, "pixels": cells, "Usage": usage}
     if form == "no other column":
         del columns["emotion"]
@@ -131,17 +137,17 @@ def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("0 " * 783, "783 pixels in it"),
-        ("", "0 pixels in it"),
-        ("0 " * 783 + "x253", "'x' among the pixels"),
-        ("0 " * 783 + "nan", "'nan' among the pixels"),
-        ("0 " * 783 + "...", "'...' among the pixels"),
+        ("0 " * 783, ": 783 pixels in it"),
+        ("", ": 0 pixels in it"),
+        ("0 " * 783 + "x253", ": could not convert string to float: 'x253', expected"),
+        ("0 " * 783 + "nan", " has a value nan"),
+        ("0 " * 783 + "...", ": could not convert string to float: '...', expected"),
     ],
 )
 def test_a_cell_that_is_no_image_is_named(tmp_path: Path, cell: str, message: str) -> None:
     cells = [" ".join(map(str, row)) for row in IMAGES]
     pd.DataFrame({"label": LABELS, "pixels": [*cells[:-1], cell]}).to_csv(tmp_path / "t.csv")
-    assert refused(tmp_path / "t.csv").startswith(f"{tmp_path}/t.csv: line 61: {message}")
+    assert refused(tmp_path / "t.csv").startswith(f"{tmp_path}/t.csv: line 61{message}")
 
 
 @pytest.mark.parametrize("maximum", [1.0000001, 1.0019, 0.99999])
