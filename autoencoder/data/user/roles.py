@@ -16,7 +16,7 @@ _SPLITS: dict[str, Split] = {
 _FILLERS = {"set", "data", "images", "split"}  # of names of splits
 LABELS = {"label", "class", "target", "digit", "y", "labels", "classes", "targets", "digits"}
 _IMAGES = {"x", "images", "image", "imgs", "data", "pixels"}
-_SUFFIXES = {"idx", "ubyte", "train", "test", "val", "valid", "validation"}  # of roles
+_SUFFIXES = {"idx", "ubyte", "int", "train", "test", "val", "valid", "validation"}  # of roles
 
 
 def split_of(name: str) -> Split | None:
