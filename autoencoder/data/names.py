@@ -9,7 +9,7 @@ _LITTER = re.compile(
     r"\..*|thumbs\.db.*|ehthumbs.*\.db|desktop\.ini|__macosx|__pycache__|icon[\r\uf00d]"
     r"|@(ea|__|tmp|recycle|recently).*|#(recycle|snapshot)|\$recycle.*|recycler|lost\+found"
     r"|system volume information|network trash folder|temporary items|.*zone\.identifier"
-    r"|~\$.*|.*~|.*\.(bak|tmp|swp|lnk|url|part|partial|crdownload)",
+    r"|~\$.*|.+~|.*\.(bak|tmp|swp|lnk|url|part|partial|crdownload)",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autoencoder.data.names import is_visible
-from autoencoder.data.user.roles import split_of, splits_of_directories
+from autoencoder.data.user.roles import role_of, split_of, splits_of_directories
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,22 @@ from autoencoder.data.user.roles import split_of, splits_of_directories
         ("train", ["train_images", "Train Data"]),
         ("validation", ["val", "valid", "validation", "Dev set"]),
         ("test", ["test", "Testing", "TEST", "testSet", "test-images"]),
-        (None, ["trains", "contest", "7", "train test", "test tube", "cat"]),
+        (
+            None,
+            [
+                "trains",
+                "contest",
+                "trainer",
+                "oval",
+                "carnival",
+                "device",
+                "testy",
+                "7",
+                "train test",
+                "test tube",
+                "cat",
+            ],
+        ),
     ],
 )
 def test_split_of_a_directory(split: str | None, names: list[str]) -> None:
@@ -45,12 +60,32 @@ def test_words_that_all_directories_have_do_not_count() -> None:
         ("val_labels", "validation"),
         ("train_val.npz", "train"),
         ("emnistTest.csv", "test"),
+        ("Xtrain", "train"),
+        ("ytest.npy", "test"),
+        ("traindata", "train"),
+        ("testlabels", "test"),
+        ("csvTrainLabel 60000x1.csv", "train"),
         ("latest.csv", None),
+        ("strain", None),
+        ("interval data", None),
         ("train_test.csv", None),
     ],
 )
 def test_split_of_a_file_or_array(name: str, split: str | None) -> None:
     assert split_of(name) == split
+
+
+@pytest.mark.parametrize(
+    ("role", "names"),
+    [
+        ("labels", ["ytrain", "testlabels", "labels_v1", "labels-idx1-int", "y_2", "digits"]),
+        ("labels", ["csvTrainLabel 60000x1", "train-labels-idx1-ubyte"]),
+        ("images", ["Xtrain", "testdata", "csvTestImages 10000x784", "image_1"]),
+        (None, ["digit_3", "class 7", "cat", "strain"]),
+    ],
+)
+def test_role_of_a_file_or_array(role: str | None, names: list[str]) -> None:
+    assert {name: role_of(name) for name in names} == dict.fromkeys(names, role)
 
 
 def test_junk_is_not_visible(tmp_path: Path) -> None:

@@ -27,10 +27,12 @@ class Account:
     sources: list[Source] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     rivals: str = ""  # why sources may not be used together
+    unreadable: dict[str, str] = field(default_factory=dict)  # pictures, and why
     warnings: list[str] = field(default_factory=list)
     white: float = 255  # where the format does not define it
     border: float = 0  # mean grey value, 0..255, after an exchange of black and white
     ink: str = ""
+    split_names: dict[int, set[str]] = field(default_factory=dict)  # of images, by source
     _columns: dict[str, list[Any]] = field(default_factory=dict)
     _places: list[tuple[int, Place, Place]] = field(default_factory=list)  # from which row on
     _count: int = 0
@@ -46,6 +48,7 @@ class Account:
         splits = np.full(count, source.split or "")
         if batch.splits is not None and not source.split:
             splits = np.array([split_of(name) or "" for name in batch.splits.tolist()])
+            self.split_names.setdefault(number, set()).update(batch.splits.tolist())
         digests = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in flat]
         facts = {
             "minimum": flat.min(1).astype(np.float32),

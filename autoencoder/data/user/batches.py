@@ -36,6 +36,7 @@ class Batch:
     white: float | None = None  # if the format defines it
     cell: Place = lambda _: ""  # of a value of an image, for messages
     label_cell: str = ""  # of its label
+    ids: Texts | None = None  # as the file says
 
 
 @dataclass

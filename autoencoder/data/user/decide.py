@@ -1,16 +1,19 @@
 """Decide: white, ink, labels, copies and split, each in one function, from the account."""
 
+import re
 import unicodedata
 from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
 from autoencoder.data.user.account import Account
 from autoencoder.data.user.batches import UNLABELLED, Texts
+from autoencoder.data.user.roles import split_of
 
 Flags = NDArray[np.bool_]
 
@@ -22,14 +25,17 @@ MIDDLE = 128  # a maximum below this is not white; a mean border of at least thi
 _DARK = 17  # a maximum below this is almost black: that of classes or masks
 _NEAR_ONE = 255.5 / 255  # fractions up to this are rounded to white
 _MAX_DISTINCT_ROWS = 20
+_FRACTION = re.compile(r"[+-]?\d+(\.0*|(\.\d*)?e[+-]\d\d+)", re.ASCII | re.IGNORECASE)
 
 
 def tidy_label(text: str) -> str:
-    """Write a label in one way: Unicode's NFC, and integral numbers as integers; 007 stays."""
+    """Write a label in one way: Unicode's NFC, and integral fractions as integers.
+
+    Numbers as Python and NumPy write them: 5.0, 5E+00; not 007, nor code points such as 0E01.
+    """
     text = unicodedata.normalize("NFC", text)
-    if table.is_number(text) and not text.lstrip("+-").isdecimal():
-        number = float(text)
-        return str(int(number)) if number.is_integer() and abs(number) < 2**53 else text
+    if _FRACTION.fullmatch(text) and (number := float(text)).is_integer() and abs(number) < 2**53:
+        return str(int(number))
     return text
 
 
@@ -71,7 +77,7 @@ def find_white(account: Account) -> None:
 
 
 def check_dark(account: Account, by_class: bool) -> None:
-    """Refuse sources or classes that would be almost black next to others; warn of such images."""
+    """Refuse sources or classes that are almost black next to others; warn of darker images."""
     facts = account.facts
     maximum = float(facts["maximum"].max())
     scaled = facts["maximum"] * facts["scale"]
@@ -89,13 +95,17 @@ def check_dark(account: Account, by_class: bool) -> None:
     of_source = scaled.groupby(kinds).transform("max")
     of_class = scaled.groupby([facts["source"], facts["label"]], observed=True).transform("max")
     is_too_dark = is_dark & ((of_source < least) | (by_class & (of_class < _DARK)))
-    for is_refused, rows in ((True, is_too_dark), (False, is_dark & (scaled < _DARK))):
+    is_darker = is_dark & (scaled < _DARK)
+    for part in ("split", "label") if by_class and scaled.max() > 2 * MIDDLE - 2 else ():
+        of_part = scaled.groupby(facts[part], observed=True).transform("max")
+        is_darker |= (of_part < MIDDLE) & (facts["maximum"] > 0)
+    for is_refused, rows in ((True, is_too_dark), (False, is_darker)):
         if rows.any():
             row = int(rows.to_numpy().argmax())
             message = (
                 f"{account.place(row)}: {rows.sum()} of {len(facts)} images have values up to "
-                f"{facts['maximum'][rows].max():.4g}, others up to {maximum:g}, so they are almost "
-                "black; save them in the same range"
+                f"{facts['maximum'][rows].max():.4g}, others up to {maximum:g}, so they are "
+                f"{'almost black' if is_refused else 'dark'}; save them in the same range"
             )
             if is_refused:
                 raise UserError(message)
@@ -125,9 +135,18 @@ def inversion(account: Account, invert: Literal[True, False, "auto"]) -> Flags:
     is_bright = border >= MIDDLE
     flags = is_bright if invert == "auto" else np.full(len(facts), invert)
     account.border = float(np.where(flags, 255 - border, border).mean())
+    of_each = (facts["border"] * facts["scale"]).to_numpy()
+    shares = [pd.Series(x).groupby(parts).transform("mean") for x in (of_each >= 224, of_each < 32)]
+    if mixed := _part_names(account, ((shares[0] > 0.1) & (shares[1] > 0.1)).to_numpy()):
+        account.warnings.append(
+            f"{account.root}: {listed(mixed)}: some images are black on white, others white on "
+            "black, in each of these; exchange black and white of some"
+        )
     bright, dark = (_part_names(account, rows) for rows in (border >= 160, border < 96))
     if invert == "auto":
-        which = "all" if flags.all() else listed(bright) if flags.any() else "no"
+        which = (
+            "all" if flags.all() else listed(_part_names(account, flags)) if flags.any() else "no"
+        )
         account.ink = f"white on black; exchanged in {which} parts with bright borders"
         return flags
     account.ink = ink_of(account.border) + ", exchanged" * invert
@@ -203,16 +222,35 @@ def _classes(names: set[str]) -> str:
     return f"the class{'es' * (len(names) != 1)} {listed(table.in_order(names))}"
 
 
+def check_splits(account: Account) -> None:
+    """Refuse columns of splits of which only some are known; warn if none is."""
+    for number, names in account.split_names.items():
+        unknown = sorted(name for name in names if not split_of(name))
+        if not unknown or names == {""}:
+            continue
+        message = (
+            f"{account.sources[number].name}: the splits {listed(list(map(repr, unknown)))}, "
+            "expected train, validation or test"
+        )
+        if len(unknown) < len(names):
+            raise UserError(f"{message} as in other rows; write these words, or delete the column")
+        account.warnings.append(f"{message}, so they are ignored")
+
+
 def check_copies(account: Account, in_test: Flags) -> None:
     """Refuse sources and splits that others contain; warn of other equal images."""
     facts = account.facts
-    images = facts[["digest", "source"]].assign(split=np.where(in_test, "test", "train"))
-    images = images[(facts["minimum"] < facts["maximum"]).to_numpy()]  # blank images are alike
-    is_split = set(facts["split"].unique()) >= {"train", "test"}
-    for key in ("source", "split") if is_split else ("source",):
-        kinds = images.drop_duplicates(["digest", key])
-        sizes = kinds[key].value_counts()
-        shared = kinds[kinds["digest"].duplicated(keep=False)]
+    is_shown = facts["minimum"] < facts["maximum"]  # blank images are alike
+    ordered = np.sort(facts["digest"].to_numpy())  # takes less memory than a hash table
+    is_copied = facts["digest"].isin(ordered[1:][ordered[1:] == ordered[:-1]]) & is_shown
+    groups = {"source": facts["source"]}
+    if set(facts["split"].unique()) >= {"train", "test"}:
+        groups["split"] = pd.Series(in_test)
+    for key, numbers in groups.items():
+        images = pd.DataFrame({"digest": facts["digest"], key: numbers})[is_copied]
+        shared = images.drop_duplicates()
+        alone = numbers[is_shown & ~is_copied].value_counts()
+        sizes = shared[key].value_counts().add(alone, fill_value=0).astype(int)
         pairs = shared.merge(shared, on="digest").value_counts([f"{key}_x", f"{key}_y"])
         counts: dict[Any, int] = pairs.to_dict()
         holders: dict[Any, list[Any]] = {}
@@ -221,14 +259,15 @@ def check_copies(account: Account, in_test: Flags) -> None:
                 holders.setdefault(one, []).append(other)
         if holders:
             copied = sorted(holders, key=lambda one: -len(holders[one]))
-            names: dict[Any, str] = {"train": "the train images", "test": "the test images"}
-            names |= {number: source.name for number, source in enumerate(account.sources)}
+            names = ["the train images", "the test images"]
+            if key == "source":
+                names = [source.name for source in account.sources]
             raise UserError(
-                f"{account.root}: {listed([names[x] for x in copied], 1)}: probably the same data "
+                f"{account.root}: {listed([names[x] for x in copied])}: probably the same data "
                 f"as {listed([names[x] for x in holders[copied[0]]])}: all its "
                 f"{sizes[copied[0]]} different images are there, too; move one of them out of it"
             )
-    digests, is_test = images["digest"], images["split"] == "test"
+    digests, is_test = facts["digest"][is_copied], in_test[is_copied]
     copies = digests[digests.duplicated()]
     if len(copies):
         last = copies.index[0]

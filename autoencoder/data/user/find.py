@@ -27,36 +27,47 @@ def find_sources(account: Account, name_labels: bool = False) -> None:
     be read are refused, and those of which it is not clear what belongs together.
     """
     path = account.root
-    files = _walk(account) if path.is_dir() else [path]
+    files = _walk(account) if path.is_dir() else [str(path)]
     if not files:
         what = f"nothing but {listed(account.skipped)}" if account.skipped else "nothing"
         raise UserError(f"{path}: {what} in it, expected tables, arrays or pictures")
-    kinds = {file: "picture" for file in files if file.suffix.lower() in PICTURES}
-    kinds = kinds or {file: identify(file) for file in files}
-    if "picture" not in kinds.values():
-        contents = [x for file, kind in kinds.items() for x in READERS[kind](file)]
+    pictures = [file for file in files if Path(file).suffix.lower() in PICTURES]
+    pictures = pictures or [file for file in files if identify(Path(file)) == "picture"]
+    if not pictures:
+        contents = [x for file in map(Path, files) for x in READERS[identify(file)](file)]
         pairs.add_sources(account, contents)
         return
-    pictures = [file for file in files if kinds.get(file) == "picture"]
-    others = [file for file in files if kinds.get(file) != "picture"]
-    named = places.read_labels(account, others, pictures)
     folders: places.Folders = {}
     for file in pictures:
-        folders.setdefault(file.parent if path.is_dir() else path, []).append(file)
-    account.sources += places.iter_sources(path, folders, named, name_labels and not named)
+        folders.setdefault(Path(file).parent if path.is_dir() else path, []).append(file)
+    is_picture = set(pictures).__contains__
+    others = [Path(file) for file in files if not is_picture(file)]
+    named = places.read_labels(account, others, folders)
+    account.sources += places.iter_sources(account, path, folders, named, name_labels and not named)
 
 
-def _walk(account: Account) -> list[Path]:
+def _walk(account: Account) -> list[str]:
     """List the user's files, those in a directory before those below it; note what is skipped."""
-    files = []
+    files: list[str] = []
     litter = 0
-    for folder, directories, names in os.walk(account.root):
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, directories, names in os.walk(account.root, onerror=fail):
         path = Path(folder)
         hidden = {name for name in (*directories, *names) if not is_visible(path / name, path)}
         litter += len(hidden)
         directories[:] = sorted(set(directories) - hidden)
-        files += [path / name for name in sorted(set(names) - hidden)]
-    account.skipped += [str(x.relative_to(account.root)) for x in files if is_company(x)]
+        if links := [path / name for name in directories if (path / name).is_symlink()]:
+            raise UserError(
+                f"{listed(links)}: links to directories; copy them here, or remove them"
+            )
+        for file in (path / name for name in sorted(set(names) - hidden)):
+            if is_company(file):
+                account.skipped.append(str(file.relative_to(account.root)))
+            else:
+                files.append(str(file))
     if litter:
         account.skipped.append(f"{litter} hidden or of a file manager or editor")
-    return [file for file in files if not is_company(file)]
+    return files

@@ -1,5 +1,7 @@
 """Images of any size as 28x28: colours to grey, and the three ways to fit."""
 
+import itertools
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -19,37 +21,61 @@ _LEAST_CONTRAST = 0.1  # of ink, as a share of the brightest value
 _WORK = 112  # pixels of the longer side in which ink is looked for
 
 
-def to_grey(values: Values) -> Values:
-    """Convert images (n, height, width, channels) of 1 to 4 channels to grey (n, height, width)."""
+def to_grey(values: Values, dark_ink: bool = False) -> Values:
+    """Convert images (n, height, width, channels) of 1 to 4 channels to grey (n, height, width).
+
+    With `dark_ink`, what is opaque on a transparent canvas is dark.
+    """
     if values.shape[3] == 1:
         return values[..., 0]
-    if values.shape[3] in (2, 4):
-        return np.stack([flatten_alpha(image) for image in values])
+    if has_alpha(values):
+        return np.stack([_flatten_alpha(image, dark_ink) for image in values])
     if values.dtype == np.uint8:
         return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in values])
     return np.asarray(values[..., :3] @ np.array(_LUMA))
 
 
-def flatten_alpha(image: Values) -> Values:
+def has_alpha(values: Values) -> bool:
+    """Tell whether the last of the channels of images is alpha."""
+    return values.ndim == 4 and values.shape[3] in (2, 4)
+
+
+def is_ink_dark(batches: Iterable[Values]) -> bool:
+    """Tell of images with alpha whether what is opaque on transparent canvases is dark ink."""
+    ink = weights = 0.0
+    for image in itertools.chain.from_iterable(x for x in batches if has_alpha(x)):
+        grey, weight, opaque = _composite(image)
+        if weight.min() == 0:
+            ink += float((grey / opaque * weight).sum())
+            weights += float(weight.sum())
+    return ink < _DARK / 255 * weights
+
+
+def _composite(image: Values) -> tuple[Values, Values, float]:
+    """Return grey values, how opaque they are, 0..1, and what white is."""
+    opaque = 255 if image.dtype == np.uint8 else max(1, float(image[..., -1].max()))
+    grey = to_grey(image[None, ..., :-1]).squeeze(0)
+    return grey, image[..., -1].astype(np.float64) / opaque, opaque
+
+
+def _flatten_alpha(image: Values, dark_ink: bool) -> Values:
     """Composite an image (height, width, 2 or 4) whose last channel is alpha, as grey.
 
     On a canvas with transparent parts, what is opaque is ink, and becomes white on black: ink of
     one colour is its alpha, dark ink is composited on white and inverted, other ink on black.
     """
-    colours, alpha = image[..., :-1], image[..., -1]
-    opaque = 255 if image.dtype == np.uint8 else max(1, float(alpha.max()))
-    grey = to_grey(colours[None]).squeeze(0)
-    weight = alpha.astype(np.float64) / opaque
+    grey, weight, opaque = _composite(image)
     if not weight.any() or weight.min() == 1:
         return grey
     flat = np.rint(grey * weight) if opaque == 255 else grey * weight
     if weight.min() == 0:
         # Browsers store colours multiplied by alpha, so those of faint pixels are rounded coarsely.
+        colours = image[..., :-1]
         ink = colours[np.unravel_index(weight.argmax(), weight.shape)].astype(np.float64)
         difference = np.abs(colours - ink) * weight[..., None]
         if difference.max() <= opaque / 128:
-            return alpha
-        if (grey * weight).sum() < _DARK * opaque / 255 * weight.sum():
+            return image[..., -1]
+        if dark_ink:
             flat = opaque * weight - flat
     return flat.astype(image.dtype)
 

@@ -18,7 +18,8 @@ from autoencoder.data.user import decide
 from autoencoder.data.user.account import Account
 from autoencoder.data.user.batches import UNLABELLED, Batch, Texts
 from autoencoder.data.user.find import find_sources
-from autoencoder.data.user.fit import Fit, fit_images, to_grey
+from autoencoder.data.user.fit import Fit, fit_images, has_alpha, is_ink_dark, to_grey
+from autoencoder.data.user.pictures import refuse_unreadable
 
 log = logging.getLogger(__name__)
 
@@ -119,17 +120,22 @@ class UserImages:
             raise UserError(account.rivals)
 
     def _read(self) -> None:
-        """Read all sources; refuse labels that cannot be written, all at once."""
+        """Read all sources; refuse unreadable pictures, or bad labels, all at once."""
         sources = self.account.sources
         _refuse_labels({x.label: x.name for x in sources if x.label and table.label_fault(x.label)})
         bad_labels: dict[str, str] = {}
+        is_dark: bool | None = None  # whether ink on transparent canvases is
         with tqdm(unit=" images", disable=not sys.stderr.isatty()) as progress:
             for number, source in enumerate(sources):
                 for batch in source.batches():
+                    if is_dark is None and has_alpha(batch.values):
+                        all_values = (x.values for s in sources[number:] for x in s.batches())
+                        is_dark = is_ink_dark(all_values)
                     labels = self._labels(batch, source.label, bad_labels)
-                    self._add(number, batch, labels)
+                    self._add(number, batch, labels, bool(is_dark))
                     progress.update(len(labels))
                     del batch
+        refuse_unreadable(self.account.unreadable)
         _refuse_labels(bad_labels)
 
     def _labels(self, batch: Batch, of_all: str | None, bad_labels: dict[str, str]) -> Texts:
@@ -144,9 +150,9 @@ class UserImages:
                 bad_labels[name] = batch.place(int((rows == number).argmax())) + batch.label_cell
         return np.array(tidy)[rows]
 
-    def _add(self, number: int, batch: Batch, labels: Texts) -> None:
+    def _add(self, number: int, batch: Batch, labels: Texts, dark_ink: bool) -> None:
         """Account for a batch and store it as 28x28."""
-        values = to_grey(batch.values) if batch.values.ndim == 4 else batch.values
+        values = to_grey(batch.values, dark_ink) if batch.values.ndim == 4 else batch.values
         if batch.white is not None and values.dtype != np.uint8:
             values = np.rint(values * (255 / batch.white)).astype(np.uint8)
         elif values.dtype.kind != "f" and values.dtype != np.uint8:
@@ -161,6 +167,7 @@ class UserImages:
     def split(self, test_fraction: float) -> NDArray[np.bool_]:
         """Split into training and test images; return whether each image is for testing."""
         account = self.account
+        decide.check_splits(account)
         splits = account.facts["split"]
         is_drawn = not {"train", "test"} <= set(splits.unique())
         if is_drawn:

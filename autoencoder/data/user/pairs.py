@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data.user.account import Account
-from autoencoder.data.user.batches import Batch, Content, Source
-from autoencoder.data.user.roles import Split, role_of, split_of, stem
+from autoencoder.data.user.batches import Batch, Content, Source, Texts
+from autoencoder.data.user.roles import Split, is_numbered_split, role_of, split_of, stem
 
 
 def add_sources(account: Account, contents: list[Content]) -> None:
@@ -21,19 +21,28 @@ def add_sources(account: Account, contents: list[Content]) -> None:
     root = account.root
     images = sorted((x for x in contents if x.role == "images"), key=_natural)
     labels = sorted((x for x in contents if x.role == "labels"), key=_natural)
+    faults = [x.fault for x in contents if x.role is None]
+    if qmnist := [x.path for x in labels if "labels-idx2-int" in x.path.name]:
+        raise UserError(f"{listed(qmnist)}: QMNIST; set `dataset: qmnist` in params.yaml instead")
     if not images:
-        if labels and not labels[0].fault:
-            raise UserError(
-                f"{labels[0].path}: labels in {labels[0].name}, expected their images next to them"
-            )
-        raise UserError(contents[0].fault if contents else f"{root}: no image in it")
-    account.skipped += [x.fault for x in contents if x.role is None]
+        for x in labels[:1]:
+            fault = f"{x.path}: labels in {x.name}, expected their images next to them"
+            faults = [x.fault or fault, *faults]
+        raise UserError("; ".join(faults) or f"{root}: no image in it")
+    numbered = [x for x in contents if re.fullmatch(r"arr_\d+", x.name)]
+    if len({x.role for x in numbered}) > 1:
+        raise UserError(
+            f"{numbered[0].path}: arrays without names, not all of images; save them with names, "
+            "as in numpy.savez(FILE, x_train=…, y_train=…, x_test=…, y_test=…)"
+        )
+    account.skipped += faults
     groups: dict[Split | None, list[Content]] = {}
     for content in images:
         groups.setdefault(_split(root, content), []).append(content)
-    is_bare = not labels and not any(x.is_labelled or role_of(x.name) for x in images)
-    if is_bare and len(images) > 1 and None in groups:  # the name of each is its class
-        account.sources = [_source(x, None, None, label=stem(Path(x.name))) for x in images]
+    if classes := _classes(images, labels, groups):
+        for content, label in zip(images, classes, strict=True):
+            split = None if None in groups else _split(root, content)
+            account.sources.append(_source(content, None, split, label))
         return
     if len(groups) > 1 and None in groups:
         raise UserError(
@@ -43,6 +52,30 @@ def add_sources(account: Account, contents: list[Content]) -> None:
     for split, group in groups.items():
         theirs = [x for x in labels if _split(root, x) == split or len(images) == 1]
         _add_group(account, split, group, theirs)
+
+
+def _classes(
+    images: list[Content], labels: list[Content], groups: dict[Split | None, list[Content]]
+) -> list[str]:
+    """Return the classes of images that have no labels but names, if they are classes."""
+    names = [stem(Path(x.name)) for x in images]
+    if labels or len(names) < 2 or any(x.is_labelled for x in images):
+        return []
+    if None in groups and len(set(names)) == 1:
+        names = [x.path.parent.name for x in images]  # cat/images.npy, dog/images.npy
+    if any(map(role_of, names)):
+        return []
+    if None in groups or max(map(len, groups.values())) == 1:
+        return names if None in groups else []
+    if not any(map(split_of, names)):  # train/cat.npy, train/dog.npy; but not parts with numbers
+        kinds = {re.sub(r"\d+", "#", name) for name in names}
+        return names if len(kinds) > 1 or kinds == {"#"} else []
+    if all(map(is_numbered_split, names)):
+        raise UserError(
+            f"{images[0].path}: {listed([x.name for x in images])}: classes or parts? Save "
+            "classes as train/0.npy, in a directory for each split, or name parts x_train_0"
+        )
+    return []
 
 
 def _add_group(
@@ -106,13 +139,18 @@ def _batches(content: Content, theirs: Content | None) -> Iterator[Batch]:
     """Read images, with labels from elsewhere if there are any."""
     labels = theirs.labels() if theirs else None
     count = None if labels is None else len(labels.labels)
+    ids: dict[str, int] = {}  # and their lines
+    if labels and labels.files is not None:
+        ids = {name: line for line, name in enumerate(labels.files.tolist())}
     row = 0
     for batch in content.images(count):
-        rows = slice(row, row + len(batch.values))
+        rows: Any = range(row, row + len(batch.values))
         row = rows.stop
         if content.is_transposed:
             batch.values = batch.values.swapaxes(1, 2)
-        if labels and row <= len(labels.labels):
+        if theirs and labels and row <= len(labels.labels):
+            if ids:
+                rows = _lines_of(theirs, ids, rows, batch.ids)
             batch.labels = labels.labels[rows]
             batch.splits = None if labels.splits is None else labels.splits[rows]
         yield batch
@@ -122,3 +160,14 @@ def _batches(content: Content, theirs: Content | None) -> Iterator[Batch]:
             f"{theirs.path}: {count} labels in {theirs.name}, expected one for each of {row} "
             f"images in {content.name}"
         )
+
+
+def _lines_of(theirs: Content, lines: dict[str, int], rows: range, ids: Texts | None) -> list[int]:
+    """Return the lines of labels with the ids of images, or with their numbers from 0 or 1 on."""
+    names = [str(row + ("0" not in lines)) for row in rows] if ids is None else ids.tolist()
+    if missing := [name for name in names if name not in lines]:
+        raise UserError(
+            f"{theirs.path}: no label with the id {listed(missing, 5)}; give each image the label "
+            "with its id, or delete the ids if both are in the same order"
+        )
+    return [lines[name] for name in names]

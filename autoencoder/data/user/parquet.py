@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user.batches import Content, rows_of
+from autoencoder.data.user.batches import UNLABELLED, Content, rows_of
 from autoencoder.data.user.columns import Columns, assign
 from autoencoder.data.user.rows import Frames, Rows
 
@@ -30,27 +32,53 @@ def describe(path: Path) -> list[Content]:
         reason = f"{one_line(error):.200}"
         raise UserError(f"{path}: damaged ({reason}); replace it by a complete copy") from error
     columns = assign(path, list(first), list(first.values()), path.stem)
-    return [Rows(path, "row", columns, lambda: _frames(file, columns)).describe("Parquet")]
+    return [Rows(path, "row", columns, lambda: _frames(file, path, columns)).describe("Parquet")]
 
 
-def _frames(file: Any, columns: Columns) -> Frames:
-    classes = dict(enumerate(_class_names(file, columns)))
+def _frames(file: Any, path: Path, columns: Columns) -> Frames:
+    names = _class_names(file, columns)
     row = 1
     for rows in file.iter_batches(64 if columns.is_packed else rows_of(8 * len(columns.names))):
         frame = rows.to_pandas(ignore_metadata=True)
         frame.columns = range(len(frame.columns))
-        if columns.is_packed:  # as plain lists, not arrays of arrays
-            frame[columns.pixels[0]] = rows.column(columns.pixels[0]).to_pylist()
-        if classes:
-            frame[columns.label] = frame[columns.label].map(classes)
+        places = [f"{path}: row {row + number}" for number in range(len(frame))]
+        # From plain values: pandas makes arrays of arrays, and of numbers with blanks fractions.
+        if columns.is_packed:
+            cells = rows.column(columns.pixels[0]).to_pylist()
+            frame[columns.pixels[0]] = list(map(_pixels, cells, places))
+        if columns.label is not None:
+            cells = rows.column(columns.label).to_pylist()
+            frame[columns.label] = [_label(x, names, y) for x, y in zip(cells, places, strict=True)]
         yield row, frame
         row += len(frame)
 
 
+def _pixels(cell: Any, place: str) -> Any:
+    try:
+        return np.array(cell) if isinstance(cell, list) else cell
+    except ValueError as error:
+        raise UserError(f"{place}: lists of several lengths, expected those of an image") from error
+
+
+def _label(value: Any, names: list[str], place: str) -> str:
+    """Return a label as text, the name of its class if there is one. Those of -1 have none."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if value is None or (names and value == -1):
+        return UNLABELLED
+    if isinstance(value, (list, dict)) or (names and value not in range(len(names))):
+        expected = f"the number of a class, 0 to {len(names) - 1}" if names else "one label"
+        raise UserError(f"{place}: label {value!r:.40}, expected {expected}, -1 or null for none")
+    return names[int(value)] if names else str(value)
+
+
 def _class_names(file: Any, columns: Columns) -> list[str]:
-    """Return the names of the classes that Hugging Face's metadata gives to numbers."""
+    """Return the names of the classes that Hugging Face's metadata gives to numbers, if it does."""
     metadata = (file.schema_arrow.metadata or {}).get(b"huggingface")
-    if not metadata or columns.label is None:
+    if columns.label is None:
         return []
-    features = json.loads(metadata).get("info", {}).get("features", {})
-    return list(features.get(columns.names[columns.label], {}).get("names", []))
+    try:
+        features = json.loads(metadata or "{}")["info"]["features"]
+        return list(map(str, features[columns.names[columns.label]]["names"]))
+    except (ValueError, TypeError, LookupError):
+        return []

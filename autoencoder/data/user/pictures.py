@@ -16,33 +16,36 @@ from autoencoder.data.user.batches import Batch, Item, group
 from autoencoder.data.user.formats import PICTURES, explanation
 
 # A file, its label and its split.
-Row = tuple[Path, str | None, str]
+Row = tuple[str, str | None, str]
 
 _FORMATS = sorted(set(PICTURES.values()))
 _MODES = {"1": "L", "La": "LA"}  # others become RGB
 _MANY_PIXELS = 1 << 24  # of a JPEG that is decoded at a smaller scale
 
 
-def iter_batches(rows: list[Row]) -> Iterator[Batch]:
-    """Read pictures; those that cannot be read are reported together, after the last batch."""
-    failures: dict[Path, UserError] = {}
+def iter_batches(rows: list[Row], unreadable: dict[str, str]) -> Iterator[Batch]:
+    """Read pictures; note those that cannot be read, to be reported together."""
 
     def items() -> Iterator[Item]:
-        for path, label, split in rows:
+        for name, label, split in rows:
+            path = Path(name)
             try:
+                if path.is_fifo():  # it would be waited for without end
+                    raise UserError(f"{path}: a pipe, expected a picture; remove it")
                 with path.open("rb") as file:  # by its name, Pillow would map it into memory
-                    yield (*read_picture(file, path), str(path), label, split)
+                    yield (*read_picture(file, path), name, label, split)
             except UserError as error:
-                failures[path] = error
+                unreadable[name] = str(error)
 
-    yield from group(items())
-    if len(failures) == 1:
-        raise next(iter(failures.values()))
-    if failures:
-        raise UserError(
-            f"{listed(list(failures))}: cannot be read as pictures; fix or remove them; the "
-            f"first: {next(iter(failures.values()))}"
-        )
+    return group(items())
+
+
+def refuse_unreadable(unreadable: dict[str, str]) -> None:
+    """Refuse pictures that cannot be read, if there are any."""
+    if unreadable:
+        names, faults = list(unreadable), list(unreadable.values())
+        several = f"{listed(names)}: cannot be read as pictures; fix or remove them; the first: "
+        raise UserError(several * (len(names) > 1) + faults[0])
 
 
 def read_picture(file: Any, path: Path) -> tuple[NDArray[Any], float]:

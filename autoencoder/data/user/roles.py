@@ -16,7 +16,9 @@ _SPLITS: dict[str, Split] = {
 _FILLERS = {"set", "data", "images", "split"}  # of names of splits
 LABELS = {"label", "class", "target", "digit", "y", "labels", "classes", "targets", "digits"}
 _IMAGES = {"x", "images", "image", "imgs", "data", "pixels"}
-_SUFFIXES = {"idx", "ubyte", "int", "train", "test", "val", "valid", "validation"}  # of roles
+_SUFFIXES = {"idx", "ubyte", "int", "v", *_SPLITS}  # of roles
+_PARTS, _SPLIT_WORDS = map("|".join, (sorted(_FILLERS | LABELS | _IMAGES), _SPLITS))
+_JOINED = re.compile(f"({_PARTS})?({_SPLIT_WORDS})({_PARTS})?")
 
 
 def split_of(name: str) -> Split | None:
@@ -25,6 +27,12 @@ def split_of(name: str) -> Split | None:
     if found == {"train", "validation"}:
         return "train"
     return found.pop() if len(found) == 1 else None
+
+
+def is_numbered_split(name: str) -> bool:
+    """Tell whether there is nothing but a number or letter next to a split: train2017, testA."""
+    others = [word for word in words(name) if word not in _SPLITS]
+    return bool(split_of(name) and others) and all(x.isdecimal() or len(x) == 1 for x in others)
 
 
 def splits_of_directories(names: Sequence[str]) -> list[Split | None]:
@@ -40,16 +48,25 @@ def splits_of_directories(names: Sequence[str]) -> list[Split | None]:
 
 def role_of(name: str) -> Role | None:
     """Return what the name of an array says that it is: x_train, train-labels-idx1-ubyte."""
-    found = [word for word in words(name) if word not in _SUFFIXES and not word.isdecimal()]
+    if re.fullmatch(r"(?i)(digit|class)[\W_]*\d+", name):
+        return None  # one of many classes
+    found = [word for word in words(name) if word not in _SUFFIXES and not word[0].isdecimal()]
     if found and found[-1] in LABELS:
         return "labels"
     return "images" if _IMAGES & set(found) else None
 
 
 def words(name: str) -> list[str]:
-    """Split a name at punctuation and capitals: trainingSet-2 is training, set, 2."""
-    found = re.findall(r"(?i:t10k)|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
-    return [word.lower() for word in found]
+    """Split a name at punctuation, capitals and splits: trainSet-2 is train, set, 2; ytest y, test.
+
+    Sizes such as 60000x1 are one word.
+    """
+    found = re.findall(r"(?i:t10k)|\d+(?:x\d+)*|[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    parts: list[str] = []
+    for word in map(str.lower, found):
+        joined = _JOINED.fullmatch(word)
+        parts += filter(None, joined.groups()) if joined else [word]
+    return parts
 
 
 def stem(path: Path) -> str:

@@ -76,8 +76,11 @@ class Rows:
                 end = pd.DataFrame({"first": labels, "last": values[:, -1, -1]})
                 ends.append(end.value_counts().reset_index())
             refuse_alpha(self.path, values)
-            yield Batch(values, place, labels, splits, cell=columns.cell, label_cell=where)
-            del frame, values
+            batch = Batch(values, place, labels, splits, cell=columns.cell, label_cell=where)
+            named = [column for column in columns.index if columns.names[column]]
+            batch.ids = self._texts(frame, named[0]) if named else None
+            yield batch
+            del frame, values, batch
         if not count:
             raise UserError(f"{self.path}: no row below the header, expected at least one image")
         if columns.is_guess and _may_be_last(pd.concat(ends)):

@@ -279,13 +279,9 @@ def test_an_array_that_is_no_image_is_left_out(tmp_path: Path) -> None:
     assert (images == named(TRAIN)[1]).all()
 
 
-@pytest.mark.parametrize("width", [1, 8])
-def test_labels_of_idx_may_be_of_any_type(tmp_path: Path, width: int) -> None:
-    labels = TRAIN[0][:, None].repeat(width, 1).astype(">i4")
+def test_labels_of_idx_may_be_of_any_type(tmp_path: Path) -> None:
+    labels = TRAIN[0][:, None].astype(">i4")
     header = bytes([0, 0, 12, 2]) + np.array(labels.shape, ">u4").tobytes()
-    (tmp_path / "qmnist-train-labels-idx2-int").write_bytes(header + labels.tobytes())
-    (tmp_path / "qmnist-train-images-idx3-ubyte").write_bytes(idx.encode(TRAIN[1]))
-    if width > 1:
-        assert "save one column of it" in refusal(lambda: list(iter_images(tmp_path)))
-    else:
-        assert concatenate(iter_images(tmp_path))[0].tolist() == named(TRAIN)[0].tolist()
+    (tmp_path / "train-labels-idx1-int").write_bytes(header + labels.tobytes())
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx.encode(TRAIN[1]))
+    assert concatenate(iter_images(tmp_path))[0].tolist() == named(TRAIN)[0].tolist()

@@ -387,7 +387,7 @@ def test_parts_with_numbers_are_one_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", ["+-=", "@+", ["\u0645\u06cc\u200c\u062e", "\u0915\u094d\u200d\u0937"]]
+    "names", ["+-=", "@+~", ["\u0645\u06cc\u200c\u062e", "\u0915\u094d\u200d\u0937"]]
 )
 def test_symbols_and_joiners_are_classes(tmp_path: Path, names: Any) -> None:
     for row, name in enumerate(names):

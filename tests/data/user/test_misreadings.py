@@ -268,6 +268,40 @@ def test_opposite_inks_are_reported_with_their_names_and_auto_exchanges_them(
     assert (test[1] == named(OTHERS)[1]).all()
 
 
+@pytest.mark.parametrize("step", [2, 3, 6])
+@pytest.mark.parametrize("form", ["pictures", "array"])
+def test_inks_that_are_mixed_in_classes_are_reported(
+    tmp_path: Path, warned: Callable[[Path], str], step: int, form: str
+) -> None:
+    labels, images = DIGITS[0], DIGITS[1].copy()
+    images[np.arange(60) // 10 % step == 0] ^= 255
+    path = tmp_path / "a.npz" if form == "array" else tmp_path / "a"
+    if form == "array":
+        np.savez(path, x=images, y=labels)
+    else:
+        write_pictures(path, (labels, images))
+    message = warned(path)
+    assert "some images are black on white, others white on black, in each of these" in message
+    if form == "pictures":
+        assert all(f"/digit {n} (digit {n})" in message for n in range(10))
+
+
+@pytest.mark.parametrize("divisor", [3, 8, 14])
+@pytest.mark.parametrize("part", ["test", "digit 4"])
+def test_darker_parts_are_reported(
+    tmp_path: Path, warned: Callable[[Path], str], divisor: int, part: str
+) -> None:
+    write_pictures(tmp_path / "train", DIGITS)
+    write_pictures(tmp_path / "test", OTHERS)
+    assert "so they are dark" not in warned(tmp_path)
+    for path in tmp_path.rglob("*.png"):
+        if part in path.parts:
+            Image.fromarray(np.asarray(Image.open(path)) // divisor).save(path)
+    message = warned(tmp_path)
+    assert f"up to {255 // divisor}, others up to 255, so they are dark" in message
+    assert part in message
+
+
 # ---- Labels ----
 
 
@@ -308,6 +342,14 @@ def test_integral_numbers_are_integers(tmp_path: Path, text: str) -> None:
     digits.loc[0, "label"] = "0"
     digits.to_csv(tmp_path / "t.csv", index=False)
     assert (concatenate(iter_images(tmp_path / "t.csv"))[0] == LABELS).all()
+
+
+@pytest.mark.parametrize(
+    "codes", [["0E01", "0E02", "0E10"], ["5E02", "4E00", "9F8D"], ["1e5", "2e3", "1E05"]]
+)
+def test_code_points_are_no_numbers(tmp_path: Path, codes: list[str]) -> None:
+    table.write(tmp_path / "t.csv", [(np.array(codes * 20), IMAGES)])
+    assert set(concatenate(iter_images(tmp_path / "t.csv"))[0]) == set(codes)
 
 
 def test_only_documented_names_are_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -354,6 +396,36 @@ def test_several_labels_of_an_image_are_refused_with_a_way_out(tmp_path: Path) -
         assert "leave it out: images need no labels" in message
     np.savez(tmp_path / "a.npz", images=DIGITS[1], labels=DIGITS[0][None])
     assert (concatenate(iter_images(tmp_path / "a.npz"))[0] == LABELS).all()
+
+
+@pytest.mark.parametrize("form", ["csv", "pictures"])
+@pytest.mark.parametrize(
+    ("known", "other"),
+    [
+        ("train", "holdout"),
+        ("TRAIN", "EVAL"),
+        ("Training", "Public"),
+        ("test", "unused"),
+        ("t10k", ""),
+    ],
+)
+def test_splits_of_which_some_are_unknown_are_refused(
+    tmp_path: Path, warned: Callable[[Path], str], known: str, other: str, form: str
+) -> None:
+    def write(splits: list[str]) -> None:
+        digits = frame([f"p{n}" for n in range(784)])
+        if form == "pictures":
+            for row, image in enumerate(DIGITS[1]):
+                Image.fromarray(image).save(tmp_path / f"{row}.png")
+            digits = digits[["label"]].assign(id=range(60))
+        digits.assign(split=splits).to_csv(tmp_path / "t.csv", index=False)
+
+    write([known] * 40 + [other] * 20)
+    assert f": the splits {other!r}, expected train, validation or test" in refused(tmp_path)
+    write(["1", "2", "5"] * 20)
+    assert ": the splits '1', '2', '5', expected train, validation or test, so they" in warned(
+        tmp_path
+    )
 
 
 # ---- Litter ----

@@ -94,7 +94,7 @@ def test_plain_columns_and_lists(tmp_path: Path, form: str) -> None:
 def test_a_missing_label_leaves_the_others_as_they_are(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", {"image": DIGITS[1].tolist(), "label": [None, *range(1, 60)]})
     labels, _ = concatenate(iter_images(tmp_path / "a.parquet"))
-    assert labels.tolist() == ["nan", *map(str, range(1, 60))]
+    assert labels.tolist() == ["unlabelled", *map(str, range(1, 60))]
 
 
 def test_a_picture_that_is_not_embedded_is_named(tmp_path: Path) -> None:
@@ -130,3 +130,62 @@ def test_lists_with_channels_first(tmp_path: Path, channels: int) -> None:
     cells = images[:, None].repeat(channels, 1).tolist()
     pd.DataFrame({"image": cells, "label": labels}).to_parquet(tmp_path / "t.parquet")
     assert (concatenate(iter_images(tmp_path / "t.parquet"))[1] == images.reshape(20, -1)).all()
+
+
+CLASSES = {"label": {"names": [f"digit {n}" for n in range(10)], "_type": "ClassLabel"}}
+
+
+def write_labels(path: Path, labels: list[Any], features: dict[str, Any] | None = None) -> None:
+    cells = [{"bytes": png(image), "path": None} for image in DIGITS[1]]
+    write(path, {"image": cells, "label": labels}, features)
+
+
+@pytest.mark.parametrize("convert", [int, float, str, lambda label: str(label).encode()])
+@pytest.mark.parametrize("none", [None, -1])
+def test_labels_may_be_missing(tmp_path: Path, convert: Any, none: int | None) -> None:
+    labels = [none if row % 6 == 0 else convert(n) for row, n in enumerate(DIGITS[0].tolist())]
+    features = CLASSES if convert in (int, float) else None
+    if none is None or features:
+        write_labels(tmp_path / "a.parquet", labels, features)
+        expected = np.char.add("digit ", LABELS) if features else LABELS
+        expected = np.where(np.arange(60) % 6 == 0, "unlabelled", expected)
+        assert (concatenate(iter_images(tmp_path / "a.parquet"))[0] == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("label", "features", "message"),
+    [
+        ([5], None, "row 31: label [5], expected one label, "),
+        ({"a": 5}, None, "row 31: label {'a': 5}, expected one label, "),
+        (10, CLASSES, "row 31: label 10, expected the number of a class, 0 to 9, "),
+        (-2, CLASSES, "row 31: label -2, expected the number of a class"),
+        (2.5, CLASSES, "row 31: label 2.5, expected the number of a class"),
+    ],
+)
+def test_odd_labels_are_refused(
+    tmp_path: Path, label: Any, features: dict[str, Any] | None, message: str
+) -> None:
+    is_number = not isinstance(label, (list, dict))
+    labels = [type(label)(3) if is_number else None] * 30 + [label] + [None] * 29
+    write_labels(tmp_path / "a.parquet", labels, features)
+    found = refusal(lambda: read_user_data(tmp_path / "a.parquet", 0.2))
+    assert found.startswith(f"{tmp_path}/a.parquet: {message}")
+
+
+@pytest.mark.parametrize("metadata", ["{not json", "[]", '{"info": null}', '{"info": []}'])
+def test_odd_metadata_name_no_classes(tmp_path: Path, metadata: str) -> None:
+    write_labels(tmp_path / "a.parquet", DIGITS[0].tolist())
+    from pyarrow import parquet as file_format
+
+    table = file_format.read_table(tmp_path / "a.parquet")
+    table = table.replace_schema_metadata({"huggingface": metadata})
+    file_format.write_table(table, tmp_path / "a.parquet")
+    assert (concatenate(iter_images(tmp_path / "a.parquet"))[0] == LABELS).all()
+
+
+def test_ragged_lists_are_refused(tmp_path: Path) -> None:
+    images = DIGITS[1].tolist()
+    images[5] = [[1, 2], [3]]
+    write(tmp_path / "a.parquet", {"image": images, "label": DIGITS[0]})
+    found = refusal(lambda: read_user_data(tmp_path / "a.parquet", 0.2))
+    assert found.startswith(f"{tmp_path}/a.parquet: row 6: lists of several lengths")

@@ -329,6 +329,21 @@ def test_ink_of_one_colour_on_a_transparent_canvas_is_its_alpha(
     assert (image(tmp_path / "canvas.png") == digit).all()
 
 
+def test_ink_on_transparent_paper_is_decided_once_for_all(
+    tmp_path: Path, test_digits: Digits
+) -> None:
+    for row, (label, pixels) in enumerate(zip(*test_digits, strict=True)):
+        if row < 40:
+            path = tmp_path / f"{label}/{row:02}.png"
+            path.parent.mkdir(exist_ok=True)
+            paper = Image.fromarray(255 - pixels).convert("RGB")
+            paper.save(path, transparency=(255, 255, 255))
+    labels, images = read(tmp_path)
+    order = np.argsort(test_digits[0][:40], kind="stable")
+    assert (images == test_digits[1][:40][order].reshape(-1, 784)).all()
+    assert (labels == test_digits[0][order].astype(str)).all()
+
+
 def test_a_class_without_files_is_skipped(classes: Path) -> None:
     before = read(classes)
     (classes / "empty").mkdir()
@@ -360,6 +375,12 @@ def test_all_unreadable_files_are_listed_at_once(classes: Path) -> None:
     listed = [f"{classes}/2/bad{number:02}.png" for number in range(20)]
     assert message.startswith(", ".join(listed) + " and 2 more: cannot be read as pictures")
     assert message.isprintable()
+    os.mkfifo(classes / "T-shirt/pipe.png")
+    for path in classes.glob("2/bad*"):
+        path.unlink()
+    (classes / "1/bad.png").write_text("hello")
+    message = refusal(lambda: read(classes))
+    assert message.startswith(f"{classes}/1/bad.png, {classes}/T-shirt/pipe.png: cannot be read")
 
 
 def test_what_is_not_there_or_may_not_be_read_is_named(tmp_path: Path, digit: Pixels) -> None:
