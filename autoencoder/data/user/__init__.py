@@ -19,15 +19,17 @@
 | which arrays are images and which are labels, by name | `roles.role_of` |
 | which images and labels belong together | `pairs.add_sources` |
 | what the class of a picture is | `places.iter_sources`, `places.read_labels` |
+| whether directories are classes or splits | `places._check_classes` |
 | whether a first line is a header, and what columns are | `columns.names_in`, `columns.assign` |
 | in which order pixels are | `columns._in_order` |
 | which axis counts images, and which one channels | `arrays._image_axes` |
-| grey of colours, and of transparent pictures | `fit.to_grey`, `fit.flatten_alpha` |
+| grey of colours, and of transparent pictures | `fit.to_grey`, `fit.is_ink_dark` |
 | how an image becomes 28x28 | `fit.fit_images` |
 | which value is white, and what would be almost black | `decide.find_white`, `decide.check_dark` |
 | which images are inverted | `decide.inversion` |
 | how labels are written, and which are refused | `decide.tidy_label`, `data.table.label_fault` |
 | which labels are suspicious | `decide.check_labels` |
 | which images are constant, or there twice | `decide.check_constant`, `decide.check_copies` |
+| which words of a column name a split | `decide.check_splits` |
 | which images are for testing, if there is no split | `decide.draw_test_rows` |
 """
