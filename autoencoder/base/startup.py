@@ -90,6 +90,8 @@ def _report_import_error(
     if "--debug" in sys.argv or not issubclass(kind, (ImportError, OSError, RuntimeError)):
         sys.__excepthook__(kind, error, traceback)
         return
+    while isinstance(error.__cause__, ImportError):  # pandas says only which package failed
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[-1].removeprefix("Original error was: ") if lines else kind.__name__
     hints = [f"unset {name}, which is {os.environ[name]}" for name in _LOADER if name in os.environ]
