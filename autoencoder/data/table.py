@@ -24,7 +24,7 @@ SIDE = 28
 PIXELS = SIDE * SIDE
 COLUMNS = ["label", *(f"{row + 1}x{column + 1}" for row in range(SIDE) for column in range(SIDE))]
 
-_ROWS = 2048  # to write at a time
+_ROWS = 512  # to write at a time
 # Bytes to read at a time. pandas takes about 20 ms for each block on top of the time for its rows.
 _SMALL_BLOCK, _FAST_BLOCK = 1 << 22, 1 << 24
 _MAX_LINE = 1 << 22  # bytes

@@ -34,6 +34,7 @@ class Account:
     ink: str = ""
     split_names: dict[int, set[str]] = field(default_factory=dict)  # of images, by source
     _columns: dict[str, list[Any]] = field(default_factory=dict)
+    _names: dict[str, list[str]] = field(default_factory=dict)  # categories of columns
     _places: list[tuple[int, Place, Place]] = field(default_factory=list)  # from which row on
     _count: int = 0
 
@@ -62,24 +63,31 @@ class Account:
             "height": np.int32(height),
             "width": np.int32(width),
             "source": np.int32(number),
-            "label": labels,
+            "label": self._codes("label", labels),
             "digest": np.frombuffer(b"".join(digests), np.int64),
             # Training holds out its own validation images.
-            "split": np.where(splits == "validation", "train", splits),
+            "split": self._codes("split", np.where(splits == "validation", "train", splits)),
         }
         for name, fact in facts.items():
             self._columns.setdefault(name, []).append(np.broadcast_to(fact, count))
         self._places.append((self._count, batch.place, batch.cell))
         self._count += count
 
+    def _codes(self, name: str, texts: Texts) -> NDArray[np.int32]:
+        """Return numbers for the texts of a column, which take less memory as categories."""
+        known = self._names.setdefault(name, [])
+        names, rows = np.unique(texts, return_inverse=True)
+        known += [x for x in names.tolist() if x not in known]
+        return np.array([known.index(x) for x in names.tolist()], np.int32)[rows]
+
     @cached_property
     def facts(self) -> pd.DataFrame:
         """A row for each image, once all are added."""
         parts = self._columns
         columns: dict[str, Any] = {name: np.concatenate(parts.pop(name)) for name in [*parts]}
-        for name in ("label", "split"):  # categories need no object for each row
-            names, codes = np.unique(columns[name], return_inverse=True)
-            columns[name] = pd.Categorical.from_codes(codes, pd.Index(names.tolist(), dtype=object))
+        for name in ("label", "split"):
+            names = pd.Index(self._names[name], dtype=object)
+            columns[name] = pd.Categorical.from_codes(columns[name], names)
         return pd.DataFrame(columns)
 
     @property

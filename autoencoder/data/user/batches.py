@@ -17,7 +17,7 @@ Texts = NDArray[np.str_]
 
 # Values that a reader holds at a time. One image may be larger. Whoever has a batch deletes it
 # before the next one is read, because generators would keep it meanwhile.
-BATCH_BYTES = 10 << 20
+BATCH_BYTES = 4 << 20
 MIN_SIDE = 7  # of images
 UNLABELLED = "unlabelled"
 

@@ -11,20 +11,18 @@ from autoencoder.data.user.batches import UNLABELLED, Content, rows_of
 from autoencoder.data.user.columns import Columns, assign
 from autoencoder.data.user.rows import Frames, Rows
 
-try:
-    import pyarrow as arrow
-    from pyarrow import parquet
-except ImportError:
-    arrow = parquet = None
-
 
 def describe(path: Path) -> list[Content]:
     """Find out what the columns of a Parquet file are: pictures or pixels, and labels."""
-    if parquet is None:
+    try:
+        # Here, because it takes memory that other formats do not need.
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError as error:
         raise UserError(
             f"{path}: Parquet, which needs an optional package; install it with `pip install "
             "pyarrow`, or the project's extra `parquet`"
-        )
+        ) from error
     try:
         file = parquet.ParquetFile(path)
         first = next(file.iter_batches(1)).to_pylist()[0] if file.metadata.num_rows else {}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from helpers.digits import concatenate, draw_digits, named
 from helpers.errors import refusal
 from PIL import Image
 
-from autoencoder.data.user import parquet
 from autoencoder.data.user.images import iter_images, read_user_data
 
 DIGITS = draw_digits(60, seed=3)
@@ -23,7 +23,7 @@ LABELS, IMAGES = named(DIGITS)
 def test_without_the_package_the_message_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "parquet", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     for name, content in (("a.parquet", b"PAR1"), ("b.bin", b"PAR1"), ("c.parquet", b"")):
         (tmp_path / name).write_bytes(content)
         message = refusal(lambda name=name: read_user_data(tmp_path / name, 0.2))  # type: ignore[misc]
