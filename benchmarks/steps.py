@@ -20,7 +20,7 @@ from benchmarks.measuring import Action, Row, alternate, compare, median_time, s
 from benchmarks.trainings import autograd_step, new_trainer
 
 STEPS = 100  # per measurement of steps or products
-ROUNDS = 15  # of these measurements
+ROUNDS = 45  # of these measurements
 
 Product = tuple[Tensor, Tensor, Tensor]  # two factors, and where their product goes
 

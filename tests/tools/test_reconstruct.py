@@ -129,14 +129,14 @@ def test_what_cannot_be_done_is_one_line(
 def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> None:
     peaks = []
     made, scores = tmp_path / "made.csv", tmp_path / "scores.csv"
-    for count in (6_000, 30_000):
+    for count in (6_000, 48_000):
         rows = np.zeros((count, 784), np.uint8)
         rows[:, 400] = 255
         table.write(tmp_path / "many.csv", [(np.full(count, "0"), rows)])
         paths = ("--images", str(tmp_path / "many.csv"), "--reconstructions", str(made))
         peaks.append(peak_memory(ran, "tools.reconstruct", *MODEL, *paths, "--scores", str(scores)))
         assert scores.read_text().count("\n") == count + 1
-    assert peaks[1] - peaks[0] < 9_000  # KiB; the images of 24,000 rows take 18,000
+    assert peaks[1] - peaks[0] < 20_000  # KiB; the images of 42,000 rows take 32,000
 
 
 @pytest.mark.process
