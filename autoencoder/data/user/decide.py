@@ -84,9 +84,8 @@ def check_dark(account: Account, by_class: bool) -> None:
     least = np.where(facts["has_white"], _DARK, MIDDLE)
     is_dark = (scaled < least) & (facts["maximum"] > 0)
     if is_dark.any() and (scaled < least).all():
-        hint = (
-            "multiply all values by 255" if maximum == 1 else "divide all pixels by it, no labels"
-        )
+        hint = "multiply the pixels by 255" if maximum == 1 else "divide the pixels by it"
+        hint += ", but not the labels"
         raise UserError(
             f"{account.root}: the maximum of all pixels is {maximum:.4g}, expected {account.white} "
             f"(white); {'brighten the pictures' if facts['has_white'].all() else hint}"

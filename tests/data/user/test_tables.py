@@ -185,9 +185,8 @@ def test_a_range_without_white_is_refused(tmp_path: Path, maximum: int) -> None:
     digits.to_csv(tmp_path / "t.csv", index=False)
     message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
     assert f"the maximum of all pixels is {maximum}, expected 255" in message
-    hint = "multiply" if maximum == 1 else "divide"
-    what = "values by 255" if maximum == 1 else "pixels by it, no labels"
-    assert message.endswith(f"; {hint} all {what}")
+    hint = "multiply the pixels by 255" if maximum == 1 else "divide the pixels by it"
+    assert message.endswith(f"; {hint}, but not the labels")
     # The hint helps.
     digits[NAMES] = digits[NAMES] * 255 if maximum == 1 else digits[NAMES] / maximum
     digits.to_csv(tmp_path / "t.csv", index=False)
@@ -200,7 +199,7 @@ def test_fractions_without_white_are_refused(tmp_path: Path) -> None:
     digits[NAMES] /= 2
     digits.to_csv(tmp_path / "t.csv", index=False)
     message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
-    assert "is 0.2505, expected 1 (white); divide all pixels by it, no labels" in message
+    assert "is 0.2505, expected 1 (white); divide the pixels by it, but not the labels" in message
 
 
 def test_a_last_column_with_a_name_of_another_kind_is_the_label(tmp_path: Path) -> None:
