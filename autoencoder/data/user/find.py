@@ -32,16 +32,17 @@ def find_sources(account: Account, name_labels: bool = False) -> None:
         what = f"nothing but {listed(account.skipped)}" if account.skipped else "nothing"
         raise UserError(f"{path}: {what} in it, expected tables, arrays or pictures")
     pictures = [file for file in files if Path(file).suffix.lower() in PICTURES]
-    pictures = pictures or [file for file in files if identify(Path(file)) == "picture"]
+    kinds = {} if pictures else {file: identify(Path(file)) for file in files}
+    pictures = pictures or [file for file, kind in kinds.items() if kind == "picture"]
     if not pictures:
-        contents = [x for file in map(Path, files) for x in READERS[identify(file)](file)]
+        contents = [x for file, kind in kinds.items() for x in READERS[kind](Path(file))]
         pairs.add_sources(account, contents)
         return
     folders: places.Folders = {}
     for file in pictures:
         folders.setdefault(Path(file).parent if path.is_dir() else path, []).append(file)
-    is_picture = set(pictures).__contains__
-    others = [Path(file) for file in files if not is_picture(file)]
+    known = set(pictures)
+    others = [Path(file) for file in files if file not in known]
     named = places.read_labels(account, others, folders)
     account.sources += places.iter_sources(account, path, folders, named, name_labels and not named)
 

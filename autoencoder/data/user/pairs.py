@@ -25,9 +25,10 @@ def add_sources(account: Account, contents: list[Content]) -> None:
     if qmnist := [x.path for x in labels if "labels-idx2-int" in x.path.name]:
         raise UserError(f"{listed(qmnist)}: QMNIST; set `dataset: qmnist` in params.yaml instead")
     if not images:
-        for x in labels[:1]:
-            fault = f"{x.path}: labels in {x.name}, expected their images next to them"
-            faults = [x.fault or fault, *faults]
+        if labels:
+            first = labels[0]
+            fault = f"{first.path}: labels in {first.name}, expected their images next to them"
+            faults = [first.fault or fault, *faults]
         raise UserError("; ".join(faults) or f"{root}: no image in it")
     numbered = [x for x in contents if re.fullmatch(r"arr_\d+", x.name)]
     if len({x.role for x in numbered}) > 1:
@@ -65,8 +66,10 @@ def _classes(
         names = [x.path.parent.name for x in images]  # cat/images.npy, dog/images.npy
     if any(map(role_of, names)):
         return []
-    if None in groups or max(map(len, groups.values())) == 1:
-        return names if None in groups else []
+    if None in groups:
+        return names
+    if max(map(len, groups.values())) == 1:
+        return []
     if not any(map(split_of, names)):  # train/cat.npy, train/dog.npy; but not parts with numbers
         kinds = {re.sub(r"\d+", "#", name) for name in names}
         return names if len(kinds) > 1 or kinds == {"#"} else []

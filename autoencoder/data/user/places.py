@@ -48,11 +48,13 @@ def read_labels(account: Account, files: list[Path], folders: Folders) -> Named:
             account.skipped.append(f"{file.name}: neither images nor labels of pictures")
             continue
         faults.setdefault(fault, []).append(file)
-    for lines in [*strays.values()][:1]:
-        fault = f"{listed(lines, 5)}: no such picture below it, or several; write the path of each "
-        faults[fault + "from there, with its suffix, or delete its line, or move the table"] = [
-            *strays
-        ]
+    if strays:
+        lines = next(iter(strays.values()))
+        fault = (
+            f"{listed(lines, 5)}: no such picture below it, or several; write the path of each "
+            "from there, with its suffix, or delete its line, or move the table"
+        )
+        faults[fault] = [*strays]
     if faults:
         raise UserError("; ".join(f"{listed(some)}: {fault}" for fault, some in faults.items()))
     return named

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import logging
 import re
 import warnings
 from pathlib import Path
@@ -17,8 +16,6 @@ from autoencoder.data.user.columns import assign, names_in
 from autoencoder.data.user.formats import is_emnist, open_stream
 from autoencoder.data.user.roles import stem
 from autoencoder.data.user.rows import Frames, Rows
-
-log = logging.getLogger(__name__)
 
 _MAX_LINE = 1 << 20  # characters of a first line
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces"}
