@@ -60,8 +60,6 @@ class Columns:
         parts = ["a header" if any(self.names) else "no header"]
         if self.label is not None:
             parts.append(f"labels in column {self.name(self.label)}" + " (a guess)" * self.is_guess)
-        elif self.role == "images":
-            parts.append("no labels")
         if self.index:
             parts.append(f"index in {', '.join(map(self.name, self.index))} dropped")
         if len(self.pixels) > 1:
@@ -75,6 +73,8 @@ def names_in(path: Path, cells: list[str]) -> list[str] | None:
     """Return the names of columns in a first line, or None if it is an image."""
     if any(Path(cell).suffix.lower() in PICTURES for cell in cells):
         return None
+    if len(cells) < MIN_SIDE**2 and cells[0].lower() in _INDEX:  # pandas leaves it blank
+        return cells
     if {cells[0].lower(), cells[-1].lower()} & (LABELS - {"y"}):  # a letter is a label, too
         return cells
     inner = cells[1:-1] if len(cells) > 2 else cells
@@ -113,16 +113,22 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
     columns.split = next((column for column, name in enumerate(lower) if name in _SPLIT), None)
     rest = [x for x in range(len(names)) if x not in (columns.label, columns.split)]
     packed = [column for column in rest if _is_packed(first[column])]
+    index = [column for column in rest if any(names) and _is_index(lower[column])]
     if packed:
         columns.pixels = packed[:1]
-        others = [x for x in rest if x not in packed and lower[x] not in _INDEX]
+        others = [x for x in rest if x not in packed and x not in index]
         if columns.label is None and len(others) == 1:
             columns.label = others[0]
     elif len(names) < MIN_SIDE**2:
-        _assign_labels(path, columns, lower, rest, first, stem)
+        _assign_labels(path, columns, lower, rest, index, first, stem)
     else:
-        _assign_pixels(path, columns, lower, rest, first)
+        columns.index = index
+        _assign_pixels(path, columns, rest, first)
     return columns
+
+
+def _is_index(name: str) -> bool:
+    return name in _INDEX or name.startswith(("index level", "unnamed"))
 
 
 def _assign_labels(
@@ -130,6 +136,7 @@ def _assign_labels(
     columns: Columns,
     lower: list[str],
     rest: list[int],
+    index: list[int],
     first: Sequence[object],
     stem: str,
 ) -> None:
@@ -140,7 +147,7 @@ def _assign_labels(
         if lower[column] in _FILES or Path(str(first[column])).suffix.lower() in PICTURES
     ]
     columns.files = files[0] if files else None
-    others = [column for column in rest if column not in files]
+    others = [column for column in rest if column not in files and column not in index]
     if columns.label is None and len(others) == 1 and (files or role_of(stem) == "labels"):
         columns.label = others[0]
     columns.role = "labels" if columns.label is not None or files else None
@@ -154,18 +161,10 @@ def _assign_labels(
         )
 
 
-def _assign_pixels(
-    path: Path, columns: Columns, lower: list[str], rest: list[int], first: Sequence[object]
-) -> None:
+def _assign_pixels(path: Path, columns: Columns, rest: list[int], first: Sequence[object]) -> None:
     """Decide which columns are pixels, an index, and the label if no name says it."""
     names = columns.names
-    if any(names):
-        columns.index = [
-            column
-            for column in rest
-            if lower[column] in _INDEX or lower[column].startswith(("index level", "unnamed"))
-        ]
-    else:
+    if not any(names):
         columns.index = [len(names) - 1] * (first[-1] == "")  # a separator at the end of lines
         if is_square(len(names) - len(columns.index) - 2):
             columns.index.append(0)  # checked to count up when it is read

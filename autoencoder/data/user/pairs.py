@@ -133,6 +133,10 @@ def _source(
     content: Content, theirs: Content | None, split: Split | None, label: str | None = None
 ) -> Source:
     text = content.text
+    if theirs:
+        text += f", labels in {theirs.name}"
+    elif not content.is_labelled and label is None:
+        text += ", no labels"
     text += ", turned upright, because EMNIST's files are transposed" * content.is_transposed
     name = str(content.path) + f": array {content.name}" * (content.path.suffix == ".npz")
     return Source(name, text, split, partial(_batches, content, theirs), label)
@@ -162,6 +166,8 @@ def _batches(content: Content, theirs: Content | None) -> Iterator[Batch]:
         raise UserError(
             f"{theirs.path}: {count} labels in {theirs.name}, expected one for each of {row} "
             f"images in {content.name}"
+            + "; if its first line is a header, write `label` there"
+            * (count == row + 1)
         )
 
 

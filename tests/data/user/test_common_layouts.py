@@ -57,6 +57,10 @@ DIALECTS: dict[str, Callable[[], str]] = {
     "comments": lambda: "# digits\n# drawn by hand\n" + HEADER + TEXT,
     "one comment": lambda: "#made in 2024, by me\n" + TEXT,
     "a header as a comment, of numpy": lambda: "# " + HEADER + TEXT,
+    "an image in one cell": lambda: "".join(
+        f'{label},"{" ".join(map(str, image))}"\n'
+        for label, image in zip(LABELS, IMAGES.tolist(), strict=True)
+    ),
     "row names of R": lambda: (
         HEADER + "".join(f"{n},{line}\n" for n, line in enumerate(TEXT.splitlines(), 1))
     ),

@@ -1,5 +1,6 @@
 """Tables and arrays: what belongs together by their names and ids, and what is unclear."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,29 @@ def test_labels_are_joined_by_their_ids(tmp_path: Path, first: int, form: str) -
     assert "labels.csv: no label with the id " in refused(tmp_path)
     rows.assign(id=[f"img_{n}.png" for n in range(60)]).to_csv(tmp_path / "labels.csv", index=False)
     assert "labels.csv: no label with the id " in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{}, {"header": ["digit is"]}, {"index_label": "Id"}, {"index": False, "header": False}],
+)
+def test_a_series_of_labels_is_read_with_or_without_its_index(
+    tmp_path: Path, names: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    np.save(tmp_path / "x_train.npy", DIGITS[1])
+    pd.Series(DIGITS[0]).to_csv(tmp_path / "y_train.csv", **names)
+    assert (concatenate(iter_images(tmp_path))[0] == LABELS).all()
+    caplog.set_level(logging.INFO)
+    read_user_data(tmp_path, 0.2)
+    assert "uint8 of shape (60, 28, 28), labels in y_train.csv; 60 of 28x28" in caplog.text
+
+
+def test_a_header_that_is_a_number_is_suspected(tmp_path: Path) -> None:
+    np.save(tmp_path / "x_train.npy", DIGITS[1])
+    pd.Series(DIGITS[0]).to_csv(tmp_path / "y_train.csv", index=False)
+    message = refused(tmp_path)
+    assert "y_train.csv: 61 labels in y_train.csv, expected one for each of 60 images" in message
+    assert message.endswith("if its first line is a header, write `label` there")
 
 
 @pytest.mark.parametrize("count", [2, 4])
