@@ -1,6 +1,5 @@
 """Pictures in directories: their places, or a table of labels, say their classes and splits."""
 
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -14,8 +13,6 @@ from autoencoder.data.user.account import Account
 from autoencoder.data.user.batches import Labels, Source
 from autoencoder.data.user.formats import PICTURES, explanation
 from autoencoder.data.user.roles import Split, is_numbered_split, split_of, splits_of_directories
-
-log = logging.getLogger(__name__)
 
 # The files in each directory, before those of directories in it, as text: there may be many.
 Folders = dict[Path, list[str]]
@@ -138,13 +135,18 @@ def iter_sources(
     elif flat:
         raise UserError(f"{listed(flat)}: next to the class directories; remove or move it")
     else:
-        _check_classes(directory, inside)
+        _check_classes(account, directory, inside)
         for path, below in inside.items():
             yield from iter_sources(account, path, below, named, name_labels, split, path.name)
 
 
-def _check_classes(directory: Path, inside: dict[Path, Folders]) -> None:
-    """Refuse class directories that are rather splits; warn if classes may be below them."""
+def _check_classes(account: Account, directory: Path, inside: dict[Path, Folders]) -> None:
+    """Refuse directories that are rather no classes; warn if classes may be below them."""
+    if any(path.name.lower() in ("images", "imgs") for path in inside):
+        raise UserError(
+            f"{directory}: {listed([path.name for path in inside])}: not classes by these names; "
+            "give the directory of images alone, or a directory of each class"
+        )
     numbered = [path.name for path in inside if is_numbered_split(path.name)]
     if numbered:
         raise UserError(
@@ -155,10 +157,8 @@ def _check_classes(directory: Path, inside: dict[Path, Folders]) -> None:
     counts = Counter(name for names in below for name in names if not split_of(name))
     shared = sorted(name for name, count in counts.items() if count > 1)
     if len(shared) > 1:
-        log.warning(
-            "%s: the classes are %s, not the directories in them, although several have %s; if "
-            "those are the classes, move them up",
-            directory.name,
-            listed([path.name for path in inside], 5),
-            listed(shared, 5),
+        account.warnings.append(
+            f"{directory}: the classes are {listed([path.name for path in inside], 5)}, not the "
+            f"directories in them, although several have {listed(shared, 5)}; if those are the "
+            "classes, move them up"
         )

@@ -136,6 +136,13 @@ def test_numbered_splits_are_no_classes(tmp_path: Path, names: tuple[str, ...]) 
     assert "classes or splits? Name splits train" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("names", [("images", "masks"), ("imgs", "labels"), ("Images", "raw")])
+def test_images_next_to_others_are_no_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        write_pictures(tmp_path / name, DIGITS)
+    assert f"{names[0]}, {names[1]}: not classes by these names" in refused(tmp_path)
+
+
 @pytest.mark.parametrize("names", [("test tube", "train station"), ("train", "cat"), ("v2", "x1")])
 def test_classes_may_be_named_like_splits(tmp_path: Path, names: tuple[str, ...]) -> None:
     for row, name in enumerate(names):
