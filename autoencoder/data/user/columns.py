@@ -192,12 +192,14 @@ def _assign_pixels(path: Path, columns: Columns, rest: list[int], first: Sequenc
 
 def _count_fault(path: Path, names: list[str]) -> str:
     count = len(names)
-    is_colour = any(is_square(x // n) and x % n == 0 for x in (count, count - 1) for n in (3, 4))
+    hint = ""
+    if any(is_square(x // n) and x % n == 0 for x in (count, count - 1) for n in (3, 4)):
+        hint = "; of images in colour, save one grey value for each pixel"
+    elif is_square(count - 10):
+        hint = "; of ten one-hot columns, save one column with their label instead"
     return (
         f"{path}: line 1 has {count} cells, expected {len(table.COLUMNS)}: a label and "
-        f"{table.PIXELS} grey values, or these alone, or those of another square size"
-        + "; of images in colour, save one grey value for each pixel"
-        * is_colour
+        f"{table.PIXELS} grey values, or these alone, or those of another square size{hint}"
     )
 
 

@@ -350,6 +350,7 @@ FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ("formula", lambda r: [*r[:2], "=1" + r[2][1:], *r[3:]], "line 3, column label: '=1'"),
     ("no rows", lambda r: r[:1], "no row below the header"),
     ("columns", lambda r: [line.rpartition(",")[0].rpartition(",")[0] for line in r], "line 1 has"),
+    ("one-hot", lambda r: [line + ",0" * 9 for line in r[1:]], "; of ten one-hot columns"),
     (
         "gap",
         lambda r: ["c," + ",".join(map(str, range(1000, 216, -1))).replace("999", "1001"), *r[1:]],
