@@ -13,7 +13,7 @@
 | rule | function |
 |---|---|
 | which files are of a system or an editor | `data.names.is_visible` |
-| which files are about the data | `formats.is_company` |
+| which files are about the data, or there twice | `formats.is_company`, `formats.is_unpacked` |
 | what a file is, and what to do if it cannot be read | `formats.identify` |
 | which split a file, array or directory is | `roles.split_of`, `roles.splits_of_directories` |
 | which arrays are images and which are labels, by name | `roles.role_of` |

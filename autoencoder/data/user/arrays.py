@@ -134,13 +134,15 @@ def _describe(array: _Array) -> Content:
     role = role_of(name)
     if role and kind == "O":
         raise UserError(
-            f"{path}: cannot be read as an array (pickled objects), which may run any code; save "
-            "plain numbers"
+            f"{array} contains pickled objects, which may run any code when they are loaded; save "
+            "numbers, or texts with .astype(str)"
         )
     if role == "images" and len(shape) == 1:
         raise UserError(
             f"{array} has shape {shape}, expected images: (n, 784) or (n, height, width)"
         )
+    if role == "labels" and len(shape) > 2 and _axes(shape):
+        role = None  # digits.npy
     text = f"{array.dtype} of shape {shape}"
     if role == "labels" and kind in "biufSU" and shape:
         return Content(path, name, role, text, labels=lambda: _read_labels(array))
@@ -156,15 +158,14 @@ def _describe(array: _Array) -> Content:
 def _read_labels(array: _Array) -> Labels:
     values = np.concatenate([*array.slices(0)])
     if values.size != max(values.shape):
-        hint = "if it is one-hot, save its argmax(1)"
-        if values.ndim != 2 or (values != 0).sum(1).max() != 1:
-            hint = (
-                "with several labels for an image, save one column of it, or leave it out: images "
-                "need no labels"
+        is_number = values.ndim == 2 and values.dtype.kind in "biuf"
+        if not is_number or not ((values != 0).sum(1) == 1).all():
+            raise UserError(
+                f"{array} has shape {values.shape}, expected a label for each image, also one-hot; "
+                "with several for an image, save one column of it, or leave it out: images need no "
+                "labels"
             )
-        raise UserError(
-            f"{array} has shape {values.shape}, expected a label for each image; {hint}"
-        )
+        values = values.argmax(1)
     values = values.reshape(-1)
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
         row = int((~finite).argmax())

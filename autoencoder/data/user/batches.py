@@ -63,6 +63,9 @@ class Content:
     is_labelled: bool = False  # whether the batches have labels
     is_transposed: bool = False  # whether rows and columns of the images are exchanged
 
+    def __str__(self) -> str:
+        return f"{self.path}" + f": array {self.name}" * (self.path.suffix == ".npz")
+
 
 @dataclass
 class Source:

@@ -75,17 +75,19 @@ def names_in(path: Path, cells: list[str]) -> list[str] | None:
         return None
     if len(cells) < MIN_SIDE**2 and cells[0].lower() in _INDEX:  # pandas leaves it blank
         return cells
-    if {cells[0].lower(), cells[-1].lower()} & (LABELS - {"y"}):  # a letter is a label, too
+    if {cell.lower() for cell in cells} & (LABELS - {"y"}):  # a letter is a label, too
         return cells
     inner = cells[1:-1] if len(cells) > 2 else cells
-    count = sum(table.is_number(cell.replace(",", ".")) for cell in inner)
-    if count < len(inner):  # some names may be numbers
-        return cells if count < len(inner) / 2 and not any(map(_is_packed, cells)) else None
-    if all(cell.isascii() and cell.isdecimal() for cell in inner):
-        numbers = set(map(int, inner))
-        is_range = 0 < max(numbers) - min(numbers) < len(inner)
-        if len(numbers) == len(inner) and (is_range or len(inner) > 256):
+    numbers = list(filter(_is_number, inner))
+    if len(numbers) < len(inner) / 2:
+        return None if any(map(_is_packed, cells)) else cells
+    if all(number.isascii() and number.isdecimal() for number in numbers):
+        values = set(map(int, numbers))
+        is_range = 0 < max(values) - min(values) < len(inner)
+        if len(values) == len(numbers) and (is_range or len(numbers) > 256):
             return cells
+    if len(numbers) < len(inner):
+        return None
     # pandas makes names distinct: 0, 0, 5, 0 become 0, 0.1, 5, 0.2.
     base = pd.Series(cells).str.partition(".")[0]
     times = base.groupby(base).cumcount()
@@ -117,7 +119,9 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
     if packed:
         columns.pixels = packed[:1]
         others = [x for x in rest if x not in packed and x not in index]
-        if columns.label is None and len(others) == 1:
+        if columns.label is None and len(others) > 1:
+            raise UserError(_label_fault(path, columns, others))
+        if columns.label is None and others:
             columns.label = others[0]
     elif len(names) < MIN_SIDE**2:
         _assign_labels(path, columns, lower, rest, index, first, stem)
@@ -125,6 +129,10 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
         columns.index = index
         _assign_pixels(path, columns, rest, first)
     return columns
+
+
+def _is_number(cell: str) -> bool:
+    return table.is_number(cell.replace(",", "."))
 
 
 def _is_index(name: str) -> bool:
@@ -150,15 +158,11 @@ def _assign_labels(
     others = [column for column in rest if column not in files and column not in index]
     if columns.label is None and len(others) == 1 and (files or role_of(stem) == "labels"):
         columns.label = others[0]
-    columns.role = "labels" if columns.label is not None or files else None
+    is_labels = columns.label is not None or (files and others) or role_of(stem) == "labels"
+    columns.role = "labels" if is_labels else None
     columns.fault = _count_fault(path, columns.names)
-    if columns.label is None and files:
-        how = "name it `label` in a header line"
-        if any(columns.names):
-            how = f"rename one of {listed([columns.names[column] for column in others])} `label`"
-        columns.fault = (
-            f"{path}: line 1: which column is the label of each picture is unclear; {how}"
-        )
+    if columns.label is None and files and others:
+        columns.fault = _label_fault(path, columns, others)
 
 
 def _assign_pixels(path: Path, columns: Columns, rest: list[int], first: Sequence[object]) -> None:
@@ -171,7 +175,12 @@ def _assign_pixels(path: Path, columns: Columns, rest: list[int], first: Sequenc
     rest = [column for column in rest if column not in columns.index]
     columns.is_guess = columns.label is None and not is_square(len(rest))
     odd = _odd_names(names, rest)
-    if columns.is_guess and is_square(len(rest) - 1) and odd in ([], rest[:1]):
+    is_number = [_is_number(str(first[rest[place]])) for place in (0, -1)]
+    has_label = columns.is_guess and is_square(len(rest) - 1)
+    if has_label and (odd == rest[-1:] or is_number == [True, False]):
+        *rest, columns.label = rest
+        columns.is_guess = False
+    elif has_label and odd in ([], rest[:1]):
         if not odd and re.match(r"(?i)\W*(p|px|pix|pixels?)\W?_?\d", names[rest[0]]):
             raise UserError(
                 f"{path}: line 1: {len(rest)} names of pixels, {names[rest[0]]} to "
@@ -181,13 +190,22 @@ def _assign_pixels(path: Path, columns: Columns, rest: list[int], first: Sequenc
         columns.label, *rest = rest
     elif not is_square(len(rest)) or odd:
         if odd and len(odd) < len(rest) / 2:
+            one_hot = "; of one-hot columns, save one column `label` instead" * (len(odd) > 1)
             raise UserError(
                 f"{path}: line 1: {listed([names[column] for column in odd])}: neither the label, "
                 f"an index nor a pixel as the other {len(rest) - len(odd)} columns by its name; "
                 "rename the label's column `label`, and delete others or rename them `index`"
+                f"{one_hot}"
             )
         raise UserError(_count_fault(path, names))
     columns.pixels, columns.shape = _in_order(path, names, rest)
+
+
+def _label_fault(path: Path, columns: Columns, others: list[int]) -> str:
+    how = "name it `label` in a header line"
+    if any(columns.names):
+        how = f"rename one of {listed([columns.names[column] for column in others])} `label`"
+    return f"{path}: line 1: which column is the label is unclear; {how}, or delete them"
 
 
 def _count_fault(path: Path, names: list[str]) -> str:

@@ -51,7 +51,8 @@ def find_white(account: Account) -> None:
     fractional = is_small & sources["fractions"]
     is_unclear = sources["fractions"] & ~is_small & (sources["maximum"] < MIDDLE)
     unclear = facts["source"].isin(sources.index[is_unclear])
-    account.white = 1 if fractional.any() else 255
+    is_binary = not unscaled.empty and unscaled["maximum"].max() == 1
+    account.white = 1 if fractional.any() or is_binary else 255
     minimum, maximum = float(facts["minimum"].min()), float(facts["maximum"].max())
     for kind, cell, wrong in (
         ("maximum", "highest", ~(facts["maximum"] < 255.5) | unclear),
@@ -66,7 +67,7 @@ def find_white(account: Account) -> None:
                 f"the maximum of all is {maximum:.6g}; expected grey values 0..255, or fractions "
                 f"0..1; {how}"
             )
-    if account.white == 1 and not is_small.all():
+    if fractional.any() and not is_small.all():
         small, large = (int(sources.index[int(x.argmax())]) for x in (fractional, ~is_small))
         raise UserError(
             f"{account.sources[small].name}: some images have fractions in 0..1, others "
@@ -84,8 +85,7 @@ def check_dark(account: Account, by_class: bool) -> None:
     least = np.where(facts["has_white"], _DARK, MIDDLE)
     is_dark = (scaled < least) & (facts["maximum"] > 0)
     if is_dark.any() and (scaled < least).all():
-        hint = "multiply the pixels by 255" if maximum == 1 else "divide the pixels by it"
-        hint += ", but not the labels"
+        hint = "divide the pixels by it, but not the labels"
         raise UserError(
             f"{account.root}: the maximum of all pixels is {maximum:.4g}, expected {account.white} "
             f"(white); {'brighten the pictures' if facts['has_white'].all() else hint}"
@@ -204,6 +204,12 @@ def check_labels(account: Account, in_test: Flags) -> None:
         account.warnings.append(
             f"{account.root}: classes that differ in case only: {pairs}; rename them if they are "
             "the same"
+        )
+    hidden = [x for x in account.skipped if re.search(r"\.(csv|tsv|txt|json|xml)\b", x)]
+    if names == [UNLABELLED] and hidden:
+        account.warnings.append(
+            f"{account.root}: no image has a label; if labels are in what was skipped, write them "
+            f"as a table with the columns path and label: {listed(hidden, 3)}"
         )
     train, test = (set(labels[rows].unique()) for rows in (~in_test, in_test))
     if not train & test:

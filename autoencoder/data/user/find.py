@@ -10,7 +10,7 @@ from autoencoder.data.names import is_visible
 from autoencoder.data.user import arrays, pairs, parquet, places, tables
 from autoencoder.data.user.account import Account
 from autoencoder.data.user.batches import Content
-from autoencoder.data.user.formats import PICTURES, identify, is_company
+from autoencoder.data.user.formats import PICTURES, identify, is_company, is_unpacked, refuse_files
 
 # The readers of files, by the kinds of `identify`. Pictures are read by directory.
 READERS: dict[str, Callable[[Path], list[Content]]] = {
@@ -32,7 +32,7 @@ def find_sources(account: Account, name_labels: bool = False) -> None:
         what = f"nothing but {listed(account.skipped)}" if account.skipped else "nothing"
         raise UserError(f"{path}: {what} in it, expected tables, arrays or pictures")
     pictures = [file for file in files if Path(file).suffix.lower() in PICTURES]
-    kinds = {} if pictures else {file: identify(Path(file)) for file in files}
+    kinds = {} if pictures else _identify(files)
     pictures = pictures or [file for file, kind in kinds.items() if kind == "picture"]
     if not pictures:
         contents = [x for file, kind in kinds.items() for x in READERS[kind](Path(file))]
@@ -45,6 +45,23 @@ def find_sources(account: Account, name_labels: bool = False) -> None:
     others = [Path(file) for file in files if file not in known]
     named = places.read_labels(account, others, folders)
     account.sources += places.iter_sources(account, path, folders, named, name_labels and not named)
+
+
+def _identify(files: list[str]) -> dict[str, str]:
+    """Return the kind of each file; refuse those that cannot be read, all at once."""
+    kinds: dict[str, str] = {}
+    faults: list[tuple[Path, str]] = []
+    for path in map(Path, files):
+        try:
+            kinds[str(path)] = identify(path)
+        except UserError as error:
+            faults.append((path, str(error)))
+        else:
+            if kinds[str(path)] == "unknown":
+                hint = "expected a table, arrays or pictures; write it as CSV or with numpy.savez"
+                faults.append((path, f"of no known format, {hint}"))
+    refuse_files(faults)
+    return kinds
 
 
 def _walk(account: Account) -> list[str]:
@@ -65,8 +82,11 @@ def _walk(account: Account) -> list[str]:
                 f"{listed(links)}: links to directories; copy them here, or remove them"
             )
         for file in (path / name for name in sorted(set(names) - hidden)):
+            name = str(file.relative_to(account.root))
             if is_company(file):
-                account.skipped.append(str(file.relative_to(account.root)))
+                account.skipped.append(name)
+            elif file.suffix.lower() not in PICTURES and is_unpacked(file):
+                account.skipped.append(f"{name}: also unpacked")
             else:
                 files.append(str(file))
     if litter:

@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed
 from autoencoder.base.files import named_errors
 from autoencoder.data.names import is_visible
 from autoencoder.data.user.roles import words
@@ -82,7 +82,7 @@ _OTHERS: dict[tuple[str, bytes], str] = {
     'pandas.read_excel(sys.argv[1]).to_csv(sys.argv[2], index=False)" FILE NAME.csv` '
     "(`pip install pandas openpyxl xlrd odfpy`)",
     (".arrow .feather", rb"ARROW1|\xff{4}....\x10\0\0\0"): "Arrow; write it as Parquet, for "
-    "instance with `datasets` or pyarrow",
+    "instance with datasets.load_from_disk(…)[split].to_parquet(…)",
     (".pkl .pickle .pt .pth", rb"\x80[\x02-\x05]|\0zip.*data\.pkl\n"): "pickle, which may run any "
     "code when it is loaded; if you trust it, load it with Python and write its arrays with "
     "numpy.savez(…, x_train=…, y_train=…) to NAME.npz",
@@ -90,16 +90,16 @@ _OTHERS: dict[tuple[str, bytes], str] = {
     "pandas, scipy.io.arff, sys; pandas.DataFrame(scipy.io.arff.loadarff(sys.argv[1])[0]).map("
     "lambda cell: cell.decode() if isinstance(cell, bytes) else cell).to_csv(sys.argv[2], "
     'index=False)" FILE NAME.csv` (`pip install pandas scipy`)',
-    ("", rb"\0zip"): "an archive of several files, expected one table; unpack it with "
-    "`unzip FILE -d NAME`",
+    ("", rb"\0zip"): "an archive of several files; unpack it with `unzip FILE -d NAME`",
     (".7z .rar", rb"7z\xbc\xaf|Rar!"): "an archive of 7-Zip or RAR; unpack it with "
     "`7z x FILE -oNAME`",
     (".tar .tgz", rb".{257}ustar"): "tar; unpack it with `mkdir NAME; tar xf FILE -C NAME`",
     (".sqlite .db", rb"SQLite format 3"): "SQLite; write its table as CSV with "
     "`sqlite3 -csv -header FILE 'select * from \"TABLE\"' > NAME.csv`, of a TABLE that "
     "`sqlite3 FILE .tables` lists",
-    (".json .jsonl", rb'\s*[{\[]\s*["{\[]'): "JSON; write its images as NAME.csv, with a label "
-    "and the pixels of each",
+    (".json .jsonl", rb'\s*[{\[]\s*["{\[]'): 'JSON; write it as CSV with `python -c "import '
+    "pandas, sys; pandas.read_json(sys.argv[1], lines='jsonl' in sys.argv[1]).to_csv(sys.argv[2], "
+    'index=False)" FILE NAME.csv` (`pip install pandas`)',
     (".html .htm", rb"(?i:\s*<(!doctype|html|head|\?xml))"): "a web page, not the data that it "
     "links to; open it in a browser, download the data",
     (".lfs", rb"version https://git-lfs"): "a pointer of Git LFS, not the file itself; run "
@@ -123,16 +123,20 @@ _OTHERS: dict[tuple[str, bytes], str] = {
 _RAW = {".dng", ".cr2", ".nef", ".arw"}
 # Documents next to data, by suffix or name.
 _COMPANY = re.compile(
-    r".*\.(md|rst|html?|json|ya?ml|toml|py|ipynb|r|sh|bib|cff|docx?|rtf|odt|pdf|log|xml|css|js|dvc)"
+    r".*\.(md|rst|html?|json|ya?ml|toml|py|ipynb|r|sh|bib|cff|docx?|rtf|odt|pdf|log|xml|css|js|dvc|xmp|aae|ini)"
     r"|(readme|licen[cs]e|copying|notice|authors|citation|changelog|credits|about|sha\d+sums?|md5s?"
-    r"|checksums?|.*sample_?submission|.*mapping|.*categories|.*class_?names|.*\.names)(\.\w+)*",
+    r"|checksums?|.*submission.*|.*mapping|.*categories|.*class_?names|.*\.names)(\.\w+)*",
     re.IGNORECASE,
 )
 
 
 def is_company(path: Path) -> bool:
-    """Tell whether a file next to data is about it: a README, a licence, a mapping."""
-    return _COMPANY.fullmatch(path.name.replace("-", "_")) is not None
+    """Tell whether a file next to data is about it: a README, a licence, a mapping, a marker."""
+    suffix = path.suffix.lower()
+    if suffix in PICTURES:
+        return False
+    is_marker = suffix in ("", ".txt") and path.is_file() and path.stat().st_size == 0
+    return is_marker or _COMPANY.fullmatch(path.name.replace("-", "_")) is not None
 
 
 def is_emnist(path: Path) -> bool:
@@ -144,9 +148,9 @@ def is_emnist(path: Path) -> bool:
 
 
 def identify(path: Path) -> str:
-    """Return which reader a file needs: table, npy, npz, idx, parquet or picture.
+    """Return which reader a file needs: table, npy, npz, idx, parquet, picture or unknown.
 
-    If there is none, say what the file is, with a command that makes it readable.
+    Of known formats without a reader, say what the file is, with a command that makes it readable.
     """
     if path.is_fifo():
         raise UserError(f"{path}: a pipe, expected a file; write it to a file first")
@@ -170,12 +174,20 @@ def identify(path: Path) -> str:
         return "parquet"
     if not start:
         raise UserError(f"{path}: an empty file; replace it by a complete copy, or remove it")
-    if b"\0" in start and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+    is_binary = b"\0" in start and start[:2] not in (b"\xff\xfe", b"\xfe\xff")
+    return "unknown" if is_binary else "table"
+
+
+def refuse_files(faults: list[tuple[Path, str]]) -> None:
+    """Refuse files with their faults, if there are any; those that differ in names only, once."""
+    kinds: dict[str, list[tuple[Path, str]]] = {}
+    for path, fault in faults:
+        fault = fault.removeprefix(f"{path}: ")
+        kinds.setdefault(fault.replace(f"{path.stem}.", "."), []).append((path, fault))
+    if faults:
         raise UserError(
-            f"{path}: of no known format, expected a table, arrays or pictures; write it as CSV or "
-            "with numpy.savez"
+            "; ".join(f"{listed([path for path, _ in x])}: {x[0][1]}" for x in kinds.values())
         )
-    return "table"
 
 
 def explanation(path: Path) -> str | None:
@@ -198,13 +210,29 @@ def _hint(path: Path, start: bytes, suffixes: list[str]) -> str | None:
 def advice(path: Path, hint: str) -> str:
     """Fill in the FILE and NAME of commands, and what to do with the file after them."""
     hint += ", then move FILE away" * ("NAME" in hint)
-    name = re.sub(r"(\.\w{1,5}){1,2}$", "", path.name) or path.name
+    name = _bare(path).name
     words = {"FILE": path.name, "-oNAME": f"-o{name}"}
 
     def quote(match: re.Match[str]) -> str:
         return shlex.quote(words.get(match[0]) or match[0].replace("NAME", name))
 
     return re.sub(r"FILE|(-o)?NAME(\.utf8)?(\.(npz|csv|png))?", quote, hint)
+
+
+def is_unpacked(path: Path) -> bool:
+    """Tell whether all that a compressed file or zip archive contains lies next to it, too."""
+    if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst"):
+        return path.with_suffix("").is_file()
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = [x for x in archive.namelist() if is_visible(Path("/", x), Path("/"))]
+    return any(all((top / name).exists() for name in names) for top in (path.parent, _bare(path)))
+
+
+def _bare(path: Path) -> Path:
+    """Return a path without its suffixes of a format and of a compression."""
+    return path.with_name(re.sub(r"(\.\w{1,5}){1,2}$", "", path.name) or path.name)
 
 
 @contextmanager

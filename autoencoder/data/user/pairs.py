@@ -29,7 +29,7 @@ def add_sources(account: Account, contents: list[Content]) -> None:
             first = labels[0]
             fault = f"{first.path}: labels in {first.name}, expected their images next to them"
             faults = [first.fault or fault, *faults]
-        raise UserError("; ".join(faults) or f"{root}: no image in it")
+        raise UserError(listed(faults, 3, "; ") or f"{root}: no image in it")
     numbered = [x for x in contents if re.fullmatch(r"arr_\d+", x.name)]
     if len({x.role for x in numbered}) > 1:
         raise UserError(
@@ -40,7 +40,7 @@ def add_sources(account: Account, contents: list[Content]) -> None:
     groups: dict[Split | None, list[Content]] = {}
     for content in images:
         groups.setdefault(_split(root, content), []).append(content)
-    if classes := _classes(images, labels, groups):
+    if classes := _classes(root, images, labels, groups):
         for content, label in zip(images, classes, strict=True):
             split = None if None in groups else _split(root, content)
             account.sources.append(_source(content, None, split, label))
@@ -56,14 +56,18 @@ def add_sources(account: Account, contents: list[Content]) -> None:
 
 
 def _classes(
-    images: list[Content], labels: list[Content], groups: dict[Split | None, list[Content]]
+    root: Path,
+    images: list[Content],
+    labels: list[Content],
+    groups: dict[Split | None, list[Content]],
 ) -> list[str]:
     """Return the classes of images that have no labels but names, if they are classes."""
-    names = [stem(Path(x.name)) for x in images]
-    if labels or len(names) < 2 or any(x.is_labelled for x in images):
+    if labels or len(images) < 2 or any(x.is_labelled for x in images):
         return []
-    if None in groups and len(set(names)) == 1:
-        names = [x.path.parent.name for x in images]  # cat/images.npy, dog/images.npy
+    folders = [_class_folder(root, x) for x in images]
+    if len(set(folders)) > 1 and not any(map(role_of, folders)):
+        return folders
+    names = [stem(Path(x.name)) for x in images]
     if any(map(role_of, names)):
         return []
     if None in groups:
@@ -89,18 +93,22 @@ def _add_group(
     if len(alone) > max(1, len(labels)) and len({content.path for content in alone}) == 1:
         copies = [x for x in alone[1:] if _is_copy(x, alone[0])]
         alone, images = ([x for x in some if x not in copies] for some in (alone, images))
-    patterns = {re.sub(r"\d+", "#", content.name) for content in images}
-    if len(images) > 1 and (len(patterns) > 1 or "#" not in patterns.pop()):
+    names = [f"{x.path.name} {x.name}" for x in images]
+    patterns = {re.sub(r"\d+", "#", name) for name in names}
+    if len(patterns) > 1 or len(set(names)) < len(names):
         account.rivals = (
-            f"{images[0].path}: {listed([x.name for x in images])} are all images"
+            f"{listed(images)} are all images"
             f"{f' to {split} on' if split else ''}; expected one of each split, named for "
             "instance x_train and y_train, or train.csv and test.csv, or parts with numbers"
         )
+    if not alone:
+        account.skipped += [f"{x.path.name}: labels, but the images have their own" for x in labels]
+        labels = []
     if labels and len(labels) != len(alone):
         raise UserError(
             account.rivals
-            or f"{labels[0].path}: {listed([x.name for x in labels])} are all labels of "
-            f"{alone[0].name if alone else 'labelled images'}; keep one, and rename the others"
+            or f"{listed(labels)} are all labels of "
+            f"{alone[0].name}; keep one, and rename the others"
         )
     unpaired = iter(labels)
     for content in images:
@@ -112,6 +120,12 @@ def _split(root: Path, content: Content) -> Split | None:
     """Return the split that an array's name says, or its file's, or that of a directory."""
     names = [content.name, *content.path.relative_to(root.parent).parts[:0:-1]]
     return next((split for split in map(split_of, names) if split), None)
+
+
+def _class_folder(root: Path, content: Content) -> str:
+    """Return the directory of a file that is no split; Parquet's may be named label=5."""
+    parts = content.path.relative_to(root).parts[:-1] if content.path != root else ()
+    return next((x.rpartition("=")[2] for x in reversed(parts) if not split_of(x)), "")
 
 
 def _natural(content: Content) -> list[tuple[int, str]]:
@@ -138,8 +152,7 @@ def _source(
     elif not content.is_labelled and label is None:
         text += ", no labels"
     text += ", turned upright, because EMNIST's files are transposed" * content.is_transposed
-    name = str(content.path) + f": array {content.name}" * (content.path.suffix == ".npz")
-    return Source(name, text, split, partial(_batches, content, theirs), label)
+    return Source(str(content), text, split, partial(_batches, content, theirs), label)
 
 
 def _batches(content: Content, theirs: Content | None) -> Iterator[Batch]:

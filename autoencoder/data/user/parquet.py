@@ -47,8 +47,9 @@ def _frames(file: Any, path: Path, columns: Columns) -> Frames:
         if columns.label is not None:
             cells = rows.column(columns.label).to_pylist()
             frame[columns.label] = [_label(x, names, y) for x, y in zip(cells, places, strict=True)]
-        yield row, frame
+        frame.index += row
         row += len(frame)
+        yield frame
 
 
 def _pixels(cell: Any, place: str) -> Any:

@@ -1,18 +1,23 @@
 """Pictures in directories: their places, or a table of labels, say their classes and splits."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PureWindowsPath
 
-import numpy as np
-
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data.user import pictures, tables
 from autoencoder.data.user.account import Account
-from autoencoder.data.user.batches import Labels, Source
-from autoencoder.data.user.formats import PICTURES, explanation
-from autoencoder.data.user.roles import Split, is_numbered_split, split_of, splits_of_directories
+from autoencoder.data.user.batches import Content, Labels, Source
+from autoencoder.data.user.formats import PICTURES, identify, refuse_files
+from autoencoder.data.user.roles import (
+    Split,
+    is_numbered_split,
+    role_of,
+    split_of,
+    splits_of_directories,
+)
 
 # The files in each directory, before those of directories in it, as text: there may be many.
 Folders = dict[Path, list[str]]
@@ -20,41 +25,47 @@ Named = dict[str, tuple[str, str]]  # label and split of pictures by a table
 
 
 def read_labels(account: Account, files: list[Path], folders: Folders) -> Named:
-    """Read tables that label pictures; refuse other files next to them, or note that they are."""
+    """Read tables that label pictures; refuse what may be data, and note what else there is."""
     named: Named = {}
-    faults: dict[str, list[Path]] = {}
-    strays: dict[Path, list[str]] = {}
+    faults: list[tuple[Path, str]] = []
+    count = sum(map(len, folders.values()))
     for file in files:
-        suffix = file.suffix.lower()
-        content = tables.describe(file)[0] if suffix in (".csv", ".tsv", ".txt") else None
-        fault = explanation(file) or "rename it to .NAME if it is no data, or move it"
-        fault = f"not a picture by its suffix, expected {' '.join(PICTURES)}; {fault}"
-        if content and content.role == "labels":
-            if not content.is_labelled:
-                fault = content.fault.removeprefix(f"{file}: ")
-            elif (theirs := content.labels()).files is not None:
-                if unclear := _name_pictures(file, theirs, folders, named):
-                    strays[file] = unclear
-                continue
-        elif suffix in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
-            account.skipped.append(f"{file.name}: an archive next to pictures")
+        try:
+            kind = identify(file)
+            content = _describe_text(file) if kind == "table" else None
+            theirs = content.labels() if content and content.role == "labels" else None
+            unclear = _name_pictures(file, theirs, folders, named) if theirs else []
+        except UserError as error:
+            faults.append((file, str(error)))
             continue
-        elif content and content.role == "images":
-            fault = "images in a table next to pictures; move one of them away"
-        elif content and suffix != ".txt":
-            account.skipped.append(f"{file.name}: neither images nor labels of pictures")
+        if kind == "picture":
+            fault = f"a picture without its suffix, one of {' '.join(PICTURES)}; rename it"
+        elif kind not in ("table", "unknown") or (content and content.role == "images"):
+            fault = "images in a table or array next to pictures; move one of them away"
+        elif unclear:
+            fault = (
+                f"{listed(unclear, 5)}: no such picture below it, or several; write the path of "
+                "each from there, with its suffix, or delete its line, or move the table"
+            )
+        elif theirs and theirs.files is None and len(theirs.labels) == count:
+            fault = "a label for each picture, but of which one? Add a column `path` with its path"
+        else:
+            if not theirs or theirs.files is None:
+                account.skipped.append(f"{file.name}: neither a picture nor labels of pictures")
             continue
-        faults.setdefault(fault, []).append(file)
-    if strays:
-        lines = next(iter(strays.values()))
-        fault = (
-            f"{listed(lines, 5)}: no such picture below it, or several; write the path of each "
-            "from there, with its suffix, or delete its line, or move the table"
-        )
-        faults[fault] = [*strays]
-    if faults:
-        raise UserError("; ".join(f"{listed(some)}: {fault}" for fault, some in faults.items()))
+        faults.append((file, fault))
+    refuse_files(faults)
     return named
+
+
+def _describe_text(file: Path) -> Content | None:
+    """Describe a table; None of notes and other text that is none."""
+    try:
+        return tables.describe(file)[0]
+    except UserError:
+        if file.suffix.lower() in (".csv", ".tsv"):
+            raise
+        return None
 
 
 def _name_pictures(file: Path, theirs: Labels, folders: Folders, named: Named) -> list[str]:
@@ -62,9 +73,13 @@ def _name_pictures(file: Path, theirs: Labels, folders: Folders, named: Named) -
 
     Return the names that fit no picture or several. Refuse pictures with several labels.
     """
+    if theirs.files is None:
+        return []
     root, split = file.parent, split_of(file.name)
-    lines = np.asarray(theirs.files).tolist()
-    names = [PureWindowsPath(name).as_posix().removeprefix("./") for name in lines]
+    names = [
+        unicodedata.normalize("NFC", PureWindowsPath(name).as_posix().removeprefix("./"))
+        for name in theirs.files.tolist()
+    ]
     fitting: dict[str, list[str]] = {name: [] for name in names}
     for folder, images in folders.items():
         inside = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
@@ -75,7 +90,7 @@ def _name_pictures(file: Path, theirs: Labels, folders: Folders, named: Named) -
         for image in images:
             own = Path(image)
             ends = {start + name for name in (own.name, own.stem) for start in starts}
-            for end in ends & fitting.keys():
+            for end in {unicodedata.normalize("NFC", end) for end in ends} & fitting.keys():
                 fitting[end].append(image)
     unclear = [
         name for name, some in fitting.items() if len(some) != 1 and str(root / name) not in some
@@ -114,7 +129,9 @@ def iter_sources(
             inside.setdefault(directory / name, {})[folder] = some
     splits = splits_of_directories([path.name for path in inside])
     unnamed = [file for file in files if file not in named]
-    is_wrapped = len(inside) == 1 and not inside.keys() & folders.keys()
+    is_wrapped = len(inside) == 1 and (
+        not inside.keys() & folders.keys() or role_of(next(iter(inside)).name) == "images"
+    )
     if inside and not flat and (None not in splits or is_wrapped):
         for (path, below), its_split in zip(inside.items(), splits, strict=True):
             yield from iter_sources(
@@ -147,15 +164,16 @@ def _check_classes(account: Account, directory: Path, inside: dict[Path, Folders
             f"{directory}: {listed([path.name for path in inside])}: not classes by these names; "
             "give the directory of images alone, or a directory of each class"
         )
-    numbered = [path.name for path in inside if is_numbered_split(path.name)]
-    if numbered:
-        raise UserError(
-            f"{directory}: {listed(numbered)}: classes or splits? Name splits train, validation "
-            "and test alone, or put such classes into a directory for each split"
-        )
     below = [{folder.name for folder in some if folder != path} for path, some in inside.items()]
     counts = Counter(name for names in below for name in names if not split_of(name))
     shared = sorted(name for name, count in counts.items() if count > 1)
+    splits = [path.name for path in inside if split_of(path.name)]
+    if splits and (len(shared) > 1 or any(map(is_numbered_split, splits))):
+        raise UserError(
+            f"{directory}: {listed([path.name for path in inside])}: classes or splits? Name "
+            "splits train, validation and test alone, or put such classes into a directory for "
+            "each split"
+        )
     if len(shared) > 1:
         account.warnings.append(
             f"{directory}: the classes are {listed([path.name for path in inside], 5)}, not the "

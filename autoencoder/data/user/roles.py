@@ -9,9 +9,9 @@ Split = Literal["train", "validation", "test"]
 Role = Literal["images", "labels"]
 
 _SPLITS: dict[str, Split] = {
-    **dict.fromkeys(("train", "training", "trainset"), "train"),
+    **dict.fromkeys(("train", "training", "trainset", "trn", "tra"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "testset", "t10k"), "test"),
+    **dict.fromkeys(("test", "testing", "testset", "t10k", "tst", "tes", "holdout"), "test"),
 }
 _FILLERS = {"set", "data", "images", "split"}  # of names of splits
 LABELS = {"label", "class", "target", "digit", "y", "labels", "classes", "targets", "digits"}
@@ -48,7 +48,7 @@ def splits_of_directories(names: Sequence[str]) -> list[Split | None]:
 
 def role_of(name: str) -> Role | None:
     """Return what the name of an array says that it is: x_train, train-labels-idx1-ubyte."""
-    if re.fullmatch(r"(?i)(digit|class)[\W_]*\d+", name):
+    if re.fullmatch(r"(?i)(digit|class|\w+=)[\W_]*\d+", name):
         return None  # one of many classes
     found = [word for word in words(name) if word not in _SUFFIXES and not word[0].isdecimal()]
     if found and found[-1] in LABELS:

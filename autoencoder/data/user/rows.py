@@ -22,7 +22,7 @@ from autoencoder.data.user.formats import advice
 # Around the numbers of a cell, also as NumPy and PyTorch print them.
 _PUNCTUATION = re.compile(r"((np|numpy|torch)\.)?(array|tensor)|dtype=[\w.]+|[][(){}\"',:;|\s]")
 
-Frames = Iterator[tuple[int, pd.DataFrame]]  # rows in chunks, each with the number of its first one
+Frames = Iterator[pd.DataFrame]  # rows in chunks; the index has the number of each
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Rows:
 
     def _labels(self) -> Labels:
         columns = self.columns
-        frames = [frame for _, frame in self.frames()]
+        frames = [*self.frames()]
         if not frames:
             raise UserError(f"{self.path}: no row below the header, expected labels")
         frame = pd.concat(frames)
@@ -58,10 +58,10 @@ class Rows:
         columns, count = self.columns, 0
         where = "" if columns.label is None else f", column {columns.name(columns.label)}"
         ends: list[pd.DataFrame] = []
-        for start, frame in self.frames():
+        for frame in self.frames():
 
-            def place(row: int, start: int = start) -> str:
-                return f"{self.path}: {self.unit} {start + row}"
+            def place(row: int, numbers: pd.Index = frame.index) -> str:
+                return f"{self.path}: {self.unit} {numbers[row]}"
 
             self._check_index(frame, count)
             count += len(frame)

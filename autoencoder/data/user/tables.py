@@ -33,14 +33,16 @@ def describe(path: Path) -> list[Content]:
         encoding = "utf-16" if is_utf16 else "utf-8-sig"
         text = io.TextIOWrapper(stream, encoding, errors="replace")
         comment, line, skipped = "", text.readline(_MAX_LINE), 0
-        while line.startswith("#") or re.fullmatch(r'"?sep=."?\s*', line):
+        while line.startswith("#") or re.fullmatch(r'"?sep=."?\s*|\s+', line):
             comment, line = line.removeprefix("#"), text.readline(_MAX_LINE)
             skipped += 1
         next_line = text.readline(_MAX_LINE)
+        while next_line.isspace():
+            next_line = text.readline(_MAX_LINE)
     if _MAX_LINE in (len(line), len(next_line)):
         raise UserError(f"{path}: line 1 has over {_MAX_LINE} characters, not a table")
     if not line.strip():
-        raise UserError(f"{path}: line 1 is blank, expected a header or an image")
+        raise UserError(f"{path}: all lines are blank, expected a header or an image")
     separator = _separator(line)
     first, second, commented = (_cells(path, x, separator) for x in (line, next_line, comment))
     if len(first) != len(second) and not _is_wide(line) and _is_wide(next_line):
@@ -76,9 +78,10 @@ def _frames(path: Path, line: int, pixels: list[int], options: dict[str, Any]) -
     for kind, size in ((np.uint8, 4 * width), (None, 8 * width)):
         dtypes = texts | dict.fromkeys(pixels if kind else (), kind)
         try:
-            for start, frame in _parse(path, line, rows_of(size), {**options, "dtype": dtypes}):
-                yield start, frame
-                line = start + len(frame)
+            for frame in _parse(path, line, rows_of(size), {**options, "dtype": dtypes}):
+                if len(frame):
+                    yield frame
+                    line = frame.index[-1] + 1
                 del frame
             return
         except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
@@ -90,7 +93,6 @@ def _frames(path: Path, line: int, pixels: list[int], options: dict[str, Any]) -
 
 
 def _parse(path: Path, line: int, size: int, options: dict[str, Any]) -> Frames:
-    blank = 0
     with open_stream(path) as file, warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         for frame in pd.read_csv(
@@ -105,17 +107,10 @@ def _parse(path: Path, line: int, size: int, options: dict[str, Any]) -> Frames:
             index_col=False,
             **cast(Any, options),
         ):
-            # Only the last lines may be blank, and a few of them.
-            rows = len(frame)
-            if rows and (frame.iloc[-1] == "").all():
-                filled = np.flatnonzero((frame != "").any(axis=1))
-                rows = int(filled.max(initial=-1)) + 1
-            if (blank and rows) or (len(frame) == size and not rows):
-                raise UserError(f"{path}: line {line - blank} is blank, expected an image")
-            blank += len(frame) - rows
-            if rows:
-                yield line, frame.iloc[:rows]
-            line += len(frame)
+            frame.index += line
+            if frame.select_dtypes("number").empty:  # as where a row is blank
+                frame = frame[(frame != "").any(axis=1)]
+            yield frame
             del frame
 
 

@@ -160,7 +160,9 @@ def test_tables_of_splits(tmp_path: Path) -> None:
     assert "other.csv" in refusal(lambda: read_user_data(tmp_path, 0.2))
 
 
-@pytest.mark.parametrize("other", ["train.csv.gz", "Train (1).csv", "train copy.csv", "train.npy"])
+@pytest.mark.parametrize(
+    "other", ["train_old.csv.gz", "Train (1).csv", "train copy.csv", "train.npy"]
+)
 def test_the_same_data_twice_is_refused(tmp_path: Path, other: str) -> None:
     for name in ("mnist.train.csv", "mnist.test.csv"):  # these are not
         table.write(tmp_path / name, [as_written(DIGITS[name.split(".")[1]])])

@@ -402,7 +402,7 @@ def test_several_labels_of_an_image_are_refused_with_a_way_out(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("known", "other"),
     [
-        ("train", "holdout"),
+        ("train", "reserve"),
         ("TRAIN", "EVAL"),
         ("Training", "Public"),
         ("test", "unused"),

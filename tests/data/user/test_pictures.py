@@ -1,6 +1,7 @@
 """Pictures as images: of any size and colour, in directories; what is none is named."""
 
 import itertools
+import logging
 import os
 import zlib
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from torchvision.transforms import Compose, Grayscale, Resize
 
 from autoencoder.data import table
 from autoencoder.data.user.formats import PICTURES
-from autoencoder.data.user.images import iter_images
+from autoencoder.data.user.images import iter_images, read_user_data
 
 Pixels = NDArray[np.uint8]
 
@@ -288,14 +289,30 @@ def test_what_cannot_be_read_is_named(
         assert found.isprintable()
 
 
-def test_what_is_no_picture_by_its_name_is_named(classes: Path) -> None:
-    for name in ("1/notes.txt", "1/more/3.gif", "1/3"):
-        (classes / name).write_text("hello")
-        assert refusal(lambda: read(classes)).startswith(
-            f"{classes / name}: not a picture by its suffix, expected .bmp"
-        )
-        (classes / name).unlink()
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("1/more/3.gif", "a picture in a format that is not read, such as GIF"),
+        ("1/photo", "a picture without its suffix, one of .bmp"),
+        ("x.npy", "images in a table or array next to pictures"),
+    ],
+)
+def test_what_may_be_data_next_to_pictures_is_refused(classes: Path, name: str, fault: str) -> None:
+    content = {"x.npy": b"\x93NUMPY", "1/photo": (classes / "T-shirt/21.png").read_bytes()}
+    (classes / name).write_bytes(content.get(name, b"hello"))
+    assert refusal(lambda: read(classes)).startswith(f"{classes / name}: {fault}")
+    (classes / name).unlink()
     assert len(read(classes)[0]) == 30
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "1/notes.txt", "run.cache", "label_map.pbtxt"])
+def test_what_is_no_data_next_to_pictures_is_skipped_and_reported(
+    classes: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (classes / name).write_bytes(b"\n\0" if name.endswith("cache") else b"hello\n\nworld\n")
+    caplog.set_level(logging.INFO)
+    read_user_data(classes, 0.2)
+    assert f"skipped: {Path(name).name}: neither a picture nor labels" in caplog.text
 
 
 def test_hidden_files_are_passed_over(classes: Path) -> None:
