@@ -28,16 +28,8 @@ README = PAGES["README.md"]
 RESULTS = PAGES["docs/results.md"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 
-# Not run here: they obtain the project or set it up.
-SET_UP = (
-    "git clone https:",
-    "cd mnist-",
-    "python3 -m venv ",
-    ". .venv/",
-    "pip install ",
-    "python -m pytest",
-    "docker ",
-)
+# Not run here: they obtain the project.
+SET_UP = ("git clone https:", "cd mnist-")
 # The pages with commands, in an order in which each finds what it needs.
 WITH_COMMANDS = [
     "README.md",
@@ -45,7 +37,6 @@ WITH_COMMANDS = [
     "docs/inference.md",
     "docs/explore.md",
     "docs/data.md",
-    "docs/development.md",
     "docs/sharing.md",
 ]
 
