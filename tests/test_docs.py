@@ -35,7 +35,6 @@ WITH_COMMANDS = [
     "README.md",
     "docs/experiments.md",
     "docs/inference.md",
-    "docs/explore.md",
     "docs/data.md",
     "docs/sharing.md",
 ]
@@ -208,6 +207,7 @@ def test_ablations_are_quoted_as_measured() -> None:
         ("results", "gpu", "an epoch: kernel by kernel", "kernel, an epoch takes {ratio} times"),
         ("results", "gpu", "an epoch: on the CPU", "CPU {ratio} times"),
         ("results", "gpu", "an epoch: the plain recipe", "recipe {ratio} times"),
+        ("explore", "explore", "a decode of the page", "A decode takes {median} in"),
         ("scaling", "programs", "train, 60,000 images", "60,000 images take {median} and {memory}"),
         ("scaling", "programs", "train, 814,255 images", "814,255 images {median} and {memory}"),
         ("scaling", "programs", "an epoch: `torchrun --standalone --nproc-per-node=2", "{ratio}"),
