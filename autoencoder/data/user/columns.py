@@ -221,14 +221,6 @@ def _count_fault(path: Path, names: list[str]) -> str:
     )
 
 
-def last_column_error(path: Path) -> UserError:
-    """Make the error of a table whose last column may be the label as well as the first one."""
-    return UserError(
-        f"{path}: the label may be the first column or the last one; name it `label` in a header "
-        "line, label,1,2,3,… or 1,2,3,…,label"
-    )
-
-
 def _is_packed(cell: object) -> bool:
     """Tell whether a cell contains an image: 0 0 255 …, [0, 0, 255, …], or a picture file."""
     if isinstance(cell, (bytes, dict, list)):

@@ -216,7 +216,7 @@ def advice(path: Path, hint: str) -> str:
     def quote(match: re.Match[str]) -> str:
         return shlex.quote(words.get(match[0]) or match[0].replace("NAME", name))
 
-    return re.sub(r"FILE|(-o)?NAME(\.utf8)?(\.(npz|csv|png))?", quote, hint)
+    return re.sub(r"FILE|(-o)?NAME[.\w]*", quote, hint)
 
 
 def is_unpacked(path: Path) -> bool:

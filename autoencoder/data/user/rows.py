@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from autoencoder.base.errors import UserError, one_line
 from autoencoder.data import table
 from autoencoder.data.user import pictures
 from autoencoder.data.user.batches import Batch, Content, Item, Labels, Texts, group, refuse_alpha
-from autoencoder.data.user.columns import Columns, last_column_error
+from autoencoder.data.user.columns import Columns
 from autoencoder.data.user.formats import advice
 
 # Around the numbers of a cell, also as NumPy and PyTorch print them.
@@ -33,6 +34,7 @@ class Rows:
     unit: str  # what a row is called
     columns: Columns
     frames: Callable[[], Frames]
+    separator: str = ","
 
     def describe(self, text: str) -> Content:
         """Say what they contain."""
@@ -84,7 +86,7 @@ class Rows:
         if not count:
             raise UserError(f"{self.path}: no row below the header, expected at least one image")
         if columns.is_guess and _may_be_last(pd.concat(ends)):
-            raise last_column_error(self.path)
+            raise self._last_column_error()
         if count == len(columns.names) == len(columns.pixels) and not any(columns.names):
             side = columns.shape[0]
             raise UserError(
@@ -92,6 +94,20 @@ class Rows:
                 f"picture, if it is {count} images of {side}x{side}, add a header line of "
                 f"0,1,2 to {count - 1}"
             )
+
+    def _last_column_error(self) -> UserError:
+        """Make the error of a table whose last column may be the label as well as the first one."""
+        how = "name it `label` in line 1"
+        if not any(self.columns.names):
+            last = self.columns.pixels[-1]
+            how = advice(
+                self.path,
+                'if it is the last one, name it with `python -c "import pandas, sys; pandas.'
+                "read_csv(sys.argv[1], sep=sys.argv[3], header=None).rename(columns={int("
+                "sys.argv[4]): 'label'}).to_csv(sys.argv[2], index=False)\" FILE NAME.labelled.csv "
+                f"{shlex.quote(self.separator)} {last}`, if it is the first one, with 0 at the end",
+            )
+        return UserError(f"{self.path}: the label may be the first column or the last one; {how}")
 
     def _check_index(self, frame: pd.DataFrame, first: int) -> None:
         """Check that a column that is taken for an index, of a table without header, counts up."""
@@ -139,7 +155,7 @@ class Rows:
             numbers = odd.apply(lambda x: pd.to_numeric(x.str.replace(",", "."), errors="coerce"))
             wrong = numbers.isna()
             if columns.is_guess and wrong.get(columns.pixels[-1], pd.Series([False])).all():
-                raise last_column_error(self.path)
+                raise self._last_column_error()
             if wrong.any(axis=None):
                 row, column = np.argwhere(wrong.to_numpy())[0].tolist()
                 name, cell = columns.name(odd.columns[column]), str(odd.iat[row, column])

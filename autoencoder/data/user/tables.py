@@ -64,7 +64,9 @@ def describe(path: Path) -> list[Content]:
         "names": range(len(names)),
         "dtype": dict.fromkeys(set(range(len(names))) - set(plain), str),
     }
-    rows = Rows(path, "line", columns, lambda: _frames(path, 1 + skipped, plain, options))
+    rows = Rows(
+        path, "line", columns, lambda: _frames(path, 1 + skipped, plain, options), separator
+    )
     content = rows.describe(_SEPARATORS[separator])
     content.is_transposed = is_emnist(path) and not any(names)
     return [content]

@@ -108,7 +108,7 @@ def test_a_last_label_without_header_is_said(tmp_path: Path) -> None:
     for side in (28, 8, 16):
         images = grown(DIGITS[1], side).reshape(60, -1)
         pd.DataFrame(np.c_[images, DIGITS[0]]).to_csv(tmp_path / "t.csv", index=False, header=False)
-        assert "or the last one; name it `label`" in refused(tmp_path / "t.csv")
+        assert "or the last one; if it is the last one, name it with" in refused(tmp_path / "t.csv")
     photos = np.random.default_rng(0).integers(0, 256, (300, 784))
     rows = np.c_[photos, np.arange(300) % 10]
     pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False, header=False)

@@ -97,6 +97,33 @@ def test_commands_for_encodings_are_complete(tmp_path: Path, encoding: str) -> N
     assert (images == IMAGES).all()
 
 
+def arff(frame: pd.DataFrame) -> str:
+    names = [f"@attribute p{n} numeric" for n in range(784)] + [
+        "@attribute label {0,1,2,3,4,5,6,7,8,9}"
+    ]
+    return "\n".join(["@relation digits", *names, "@data", frame.to_csv(header=False, index=False)])
+
+
+TEXTS: dict[str, Callable[[pd.DataFrame], str]] = {
+    "t.csv": lambda x: x.to_csv(header=False, index=False),
+    "t.data": lambda x: x.to_csv(header=False, index=False, sep=" "),
+    "t.json": lambda x: x.to_json(orient="records"),
+    "my t.jsonl": lambda x: x.to_json(orient="records", lines=True),
+    "t.arff": arff,
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", TEXTS)
+def test_commands_for_tables_are_complete(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame(IMAGES).assign(label=LABELS.astype(int))
+    (tmp_path / name).write_text(TEXTS[name](frame))
+    follow(tmp_path / name)
+    labels, images = concatenate(iter_images(tmp_path))
+    assert (labels == LABELS).all()
+    assert (images == IMAGES).all()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "command"),
     [

@@ -74,7 +74,7 @@ def test_a_last_column_of_another_kind_is_the_label(
 def test_a_last_column_that_looks_like_labels_is_refused(tmp_path: Path) -> None:
     last("label").to_csv(tmp_path / "t.csv", index=False, header=False)
     message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
-    assert "or the last one; name it `label`" in message
+    assert "the first column or the last one; if it is the last one, name it with `py" in message
 
 
 @pytest.mark.parametrize(
