@@ -223,7 +223,7 @@ def is_unpacked(path: Path) -> bool:
     """Tell whether all that a compressed file or zip archive contains lies next to it, too."""
     if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst"):
         return path.with_suffix("").is_file()
-    if not zipfile.is_zipfile(path):
+    if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
         names = [x for x in archive.namelist() if is_visible(Path("/", x), Path("/"))]

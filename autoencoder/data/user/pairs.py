@@ -65,7 +65,7 @@ def _classes(
     if labels or len(images) < 2 or any(x.is_labelled for x in images):
         return []
     folders = [_class_folder(root, x) for x in images]
-    if len(set(folders)) > 1 and not any(map(role_of, folders)):
+    if len(set(folders)) > 1 and all(folders) and not any(map(role_of, folders)):
         return folders
     names = [stem(Path(x.name)) for x in images]
     if any(map(role_of, names)):

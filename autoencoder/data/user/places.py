@@ -41,7 +41,10 @@ def read_labels(account: Account, files: list[Path], folders: Folders) -> Named:
         if kind == "picture":
             fault = f"a picture without its suffix, one of {' '.join(PICTURES)}; rename it"
         elif kind not in ("table", "unknown") or (content and content.role == "images"):
-            fault = "images in a table or array next to pictures; move one of them away"
+            fault = (
+                "a table of images, or an array, next to pictures; move one of them away, or write "
+                "labels as a table with the columns path and label"
+            )
         elif unclear:
             fault = (
                 f"{listed(unclear, 5)}: no such picture below it, or several; write the path of "

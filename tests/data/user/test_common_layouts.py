@@ -480,7 +480,7 @@ def test_only_the_training_pictures_may_have_a_table(tmp_path: Path, table_name:
 def test_a_table_of_images_next_to_pictures_is_refused(tmp_path: Path) -> None:
     write_pictures(tmp_path, DIGITS)
     (tmp_path / "t.csv").write_text(TEXT)
-    assert "t.csv: images in a table or array next to pictures" in refused(tmp_path)
+    assert "t.csv: a table of images, or an array, next to pictures" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("form", ["labels.csv", "labels.npy", "y.txt", "digit_labels.csv"])

@@ -188,6 +188,13 @@ def test_images_in_a_directory_of_that_name_have_no_class(tmp_path: Path) -> Non
     assert set(read(tmp_path).values()) == {"unlabelled"}
 
 
+def test_files_are_classes_where_not_all_are_in_directories(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    for row, name in enumerate(("cat", "more/dog")):
+        np.save(tmp_path / f"{name}.npy", IMAGES[row::2])
+    assert set(read(tmp_path).values()) == {"cat", "dog"}
+
+
 def two_archives(path: Path) -> None:
     for name in ("train", "test"):
         write_pictures(path / name, DIGITS)

@@ -179,6 +179,7 @@ def test_the_same_data_twice_is_refused(tmp_path: Path, other: str) -> None:
 def test_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     assert "t.csv: a pipe, " in refusal(lambda: list(iter_images(tmp_path / "t.csv")))
+    assert "t.csv: a pipe, " in refusal(lambda: list(iter_images(tmp_path)))
 
 
 def test_directories_with_a_common_word(tmp_path: Path) -> None:

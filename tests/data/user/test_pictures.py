@@ -294,7 +294,7 @@ def test_what_cannot_be_read_is_named(
     [
         ("1/more/3.gif", "a picture in a format that is not read, such as GIF"),
         ("1/photo", "a picture without its suffix, one of .bmp"),
-        ("x.npy", "images in a table or array next to pictures"),
+        ("x.npy", "a table of images, or an array, next to pictures"),
     ],
 )
 def test_what_may_be_data_next_to_pictures_is_refused(classes: Path, name: str, fault: str) -> None:
