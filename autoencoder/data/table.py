@@ -26,7 +26,8 @@ COLUMNS = ["label", *(f"{row + 1}x{column + 1}" for row in range(SIDE) for colum
 
 _ROWS = 512  # to write at a time
 # Bytes to read at a time. pandas takes about 20 ms for each block on top of the time for its rows.
-_SMALL_BLOCK, _FAST_BLOCK = 1 << 22, 1 << 24
+_BLOCK = 1 << 24
+_MIN_ROW = 2 * len(COLUMNS)  # bytes: a character and a separator per cell
 _MAX_LINE = 1 << 22  # bytes
 _MAX_CLASSES = 100  # to list in the log
 
@@ -106,22 +107,15 @@ def read(path: Path) -> Chunk:
     message names the file, line and column, what was found and what was expected. Raises OSError if
     the file cannot be read.
     """
-    # Allocated once, and filled: pandas' frame of a whole table takes several times its memory.
-    images = np.empty((_count_lines(path), PIXELS), np.uint8)
+    # Allocated once, for the shortest possible rows: pandas' frame of a whole table takes several
+    # times its memory, and the system provides memory only when it is filled.
+    images = np.empty((path.stat().st_size // _MIN_ROW, PIXELS), np.uint8)
     labels, count = [], 0
-    for chunk in _read(path, _FAST_BLOCK):
+    for chunk in _blocks(path):
         labels.append(chunk.labels)
         images[count : count + len(chunk.labels)] = chunk.images
         count += len(chunk.labels)
     return Chunk(np.concatenate(labels), images[:count])
-
-
-def iter_chunks(path: Path) -> Iterator[Chunk]:
-    """Read a table as `read` does, in chunks and bounded memory.
-
-    A fault is raised after the chunks before it.
-    """
-    return _read(path, _SMALL_BLOCK)
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
@@ -168,13 +162,13 @@ def _fault(message: str) -> UserError:
     return UserError(f"{message}; correct it, or let `dvc repro` write it again")
 
 
-def _read(path: Path, block_bytes: int) -> Iterator[Chunk]:
+def _blocks(path: Path) -> Iterator[Chunk]:
     """Parse a table in blocks of whole lines; if one is unusual, look for the fault."""
     header = _check_header(path)
     checked = False
     with path.open("rb") as file, named_errors(path):
         file.seek(len(header))
-        while block := file.read(block_bytes):
+        while block := file.read(_BLOCK):
             if not block.endswith(b"\n"):
                 block += file.readline(_MAX_LINE)
             try:
@@ -193,7 +187,7 @@ def _read(path: Path, block_bytes: int) -> Iterator[Chunk]:
 def _parse(block: bytes) -> tuple[NDArray[np.str_], NDArray[np.uint8], int]:
     """Let pandas parse whole lines; also return how many bytes they have in the usual form."""
     # pandas would make cells for the missing ones of short lines, gigabytes for a file of newlines.
-    if block.count(b"\n") * 2 * len(COLUMNS) > len(block):
+    if block.count(b"\n") * _MIN_ROW > len(block):
         raise ValueError("a row has fewer cells than expected")
     # Much faster than pandas' own chunks.
     frame = pd.read_csv(io.BytesIO(block), **_CSV_FORMAT)
@@ -209,11 +203,6 @@ def _parse(block: bytes) -> tuple[NDArray[np.str_], NDArray[np.uint8], int]:
     size += len(COLUMNS) * len(images) + images.size
     size += np.count_nonzero(images > 9) + np.count_nonzero(images > 99)
     return labels, images, size
-
-
-def _count_lines(path: Path) -> int:
-    with path.open("rb") as file, named_errors(path):
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(_MAX_LINE), b""))
 
 
 def _check_header(path: Path) -> bytes:

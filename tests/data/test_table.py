@@ -107,25 +107,24 @@ def test_numbers_come_first_and_by_value() -> None:
 
 
 @pytest.mark.parametrize("value", ["x", "1.0"])
-def test_bad_cell_is_named_in_a_later_chunk(
+def test_bad_cell_is_named_in_a_later_block(
     path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    monkeypatch.setattr(table, "_SMALL_BLOCK", 10_000)
+    monkeypatch.setattr(table, "_BLOCK", 10_000)
     lines = path.read_text().splitlines(keepends=True)
     lines[90] = lines[90][:-2] + value + "\n"
     path.write_text("".join(lines))
     with pytest.raises(UserError, match=rf"line 91, column 28x28: '{value}'"):
-        list(table.iter_chunks(path))
+        table.read(path)
 
 
-def test_chunks_are_the_table(
+def test_blocks_are_the_table(
     path: Path, test_digits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "_SMALL_BLOCK", 10_000)
-    labels, images = zip(*table.iter_chunks(path), strict=True)
-    assert max(map(len, labels)) < 10
-    assert (np.concatenate(labels) == named(test_digits).labels).all()
-    assert (np.concatenate(images) == named(test_digits).images).all()
+    monkeypatch.setattr(table, "_BLOCK", 10_000)
+    labels, images = table.read(path)
+    assert (labels == named(test_digits).labels).all()
+    assert (images == named(test_digits).images).all()
 
 
 @pytest.mark.parametrize(
