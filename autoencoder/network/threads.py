@@ -4,6 +4,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -13,62 +14,32 @@ from autoencoder.network.distributed import SINGLE, World
 
 log = logging.getLogger(__name__)
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUPS = Path("/proc/self/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")  # those of the container
 
 
 def available_cores() -> int:
-    """Return how many cores this process may keep busy: those of the machine, a container or job.
+    """Return how many cores this process may keep busy: those of the machine, a container or a job.
 
     A container's quota, as `docker run --cpus=2` sets it, counts as that many whole cores.
     """
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
-    return max(1, int(min(cores, _cgroup_quota())))
+    return max(1, int(min(cores, _container_quota())))
 
 
-def _cgroup_quota() -> float:
-    """Return how many cores Linux' control groups allow this process; inf without a quota.
+def _container_quota() -> float:
+    """Return how many cores the container may keep busy; inf without a quota (cgroups(7)).
 
-    A group's quota bounds the groups in it, so the smallest one of this process's group and those
-    that contain it counts. Of the lines "ID:CONTROLLERS:PATH", version 2 has the one without
-    controllers, and cpu.max is "QUOTA PERIOD" or "max PERIOD"; version 1 has cpu.cfs_quota_us, -1
-    for none, and cpu.cfs_period_us (cgroups(7)).
+    Of Linux' control groups, version 2 has cpu.max, "QUOTA PERIOD" or "max PERIOD"; version 1 has
+    cpu.cfs_quota_us, -1 for none, and cpu.cfs_period_us.
     """
-    try:
-        lines = _OWN_CGROUPS.read_text().splitlines()
-    except OSError:
-        return math.inf
-    quotas = [math.inf]
-    for line in lines:
-        match line.split(":", 2):
-            case [_, "", name]:
-                root = _CGROUPS
-            case [_, controllers, name] if "cpu" in controllers.split(","):
-                root = _CGROUPS / "cpu"
-            case _:
-                continue
-        group = root / name.lstrip("/")
-        # In a container, the path may be the host's, and the group the root.
-        for directory in [group, *group.parents]:
-            if directory.is_relative_to(root):
-                quotas.append(_quota(directory))
-    return min(quotas)
-
-
-def _quota(group: Path) -> float:
-    """Read the quota of a control group, in cores; inf if it has none."""
-    try:
-        if (group / "cpu.max").exists():
-            quota, period = (group / "cpu.max").read_text().split()
-        else:
-            quota, period = (
-                (group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
-            )
-        return float(quota) / float(period) if float(quota) > 0 else math.inf
-    except (OSError, ValueError):  # "max" among them
-        return math.inf
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        with suppress(OSError, ValueError):  # "max" among them
+            texts = [(_CGROUPS / name).read_text() for name in names]
+            quota, period = map(float, " ".join(texts).split())
+            return quota / period if quota > 0 else math.inf
+    return math.inf
 
 
 def available_threads(world: World = SINGLE) -> int:
