@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoencoder.base.files import file_digest
 from autoencoder.data import idx
 from autoencoder.data.datasets import DATASETS
 from benchmarks import measuring
@@ -30,10 +31,13 @@ STAGES = ("convert", "train", "evaluate")
 SEVERAL = [f"torchrun --standalone --nproc-per-node={number} -m" for number in (2, 3)]
 
 
-def publish(raw: Path, images: int) -> None:
-    """Write the archive that EMNIST is published in, with images mostly black, as digits are."""
+def publish(directory: Path, images: int) -> None:
+    """Write the archive that EMNIST is published in, with images mostly black, as digits are.
+
+    convert reads published files only, so the directory gets a copy of the code with its digest.
+    """
     dataset = DATASETS[DATASET]
-    path = dataset.path(raw, "gzip.zip")
+    path = dataset.path(directory / measuring.RAW, "gzip.zip")
     path.parent.mkdir(parents=True, exist_ok=True)
     cells = np.random.default_rng(0).integers(-512, 256, (10_000, 7, 7)).clip(0).astype(np.uint8)
     test = images // 7  # as in EMNIST
@@ -44,11 +48,16 @@ def publish(raw: Path, images: int) -> None:
             for name, array in ((files.images, pixels), (files.labels, labels)):
                 content = gzip.compress(idx.encode(array), compresslevel=1)
                 archive.writestr(name.partition("/")[2], content)
+    for package in ("autoencoder", "stages"):
+        shutil.copytree(measuring.ROOT / package, directory / package, dirs_exist_ok=True)
+    module = directory / "autoencoder/data/datasets.py"
+    published = dataset.digests["gzip.zip"]
+    module.write_text(module.read_text().replace(published, file_digest(path, "md5")))
 
 
 def run_stages(directory: Path, images: int) -> dict[str, Run]:
     """Run the stages on a number of images."""
-    publish(directory / measuring.RAW, images)
+    publish(directory, images)
     return {stage: run_stage(stage, directory) for stage in STAGES}
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from autoencoder.base.cli import Reads, Writes, run_stage
 from autoencoder.base.inputs import Inputs
 from autoencoder.data import table
-from autoencoder.data.datasets import DATASETS, read_published_split
+from autoencoder.data.datasets import DATASETS, read_published
 from autoencoder.data.user.images import read_user_data
 
 log = logging.getLogger(__name__)
@@ -29,10 +29,7 @@ def main(paths: Paths, inputs: Inputs) -> None:
     """Read the raw files; write the tables."""
     params = inputs.params
     if dataset := DATASETS.get(params.dataset):
-        train, test = (
-            read_published_split(dataset, paths.raw, files)
-            for files in (dataset.train, dataset.test)
-        )
+        train, test = read_published(dataset, paths.raw)
         if params.invert is True:  # auto: they are all white on black
             train, test = (
                 (chunk._replace(images=255 - chunk.images) for chunk in chunks)

@@ -3,7 +3,6 @@
 import gzip
 import string
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,20 +10,10 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed
 from autoencoder.base.files import file_digest, named_errors
 from autoencoder.data import idx, table
-
-# Bytes of files in MNIST's format and size, uncompressed: headers of 16 and 8 bytes, then pixels
-# and labels. Bounds for what a mirror may send.
-SIZES = {
-    "train-images-idx3-ubyte": 16 + 60_000 * 784,
-    "train-labels-idx1-ubyte": 8 + 60_000,
-    "t10k-images-idx3-ubyte": 16 + 10_000 * 784,
-    "t10k-labels-idx1-ubyte": 8 + 10_000,
-}
 
 
 class Files(NamedTuple):
@@ -45,7 +34,7 @@ class Dataset:
     `digests` has the published digest of each file, in hexadecimal: the SHA-256 of an uncompressed
     file, or the MD5 that torchvision checks of a compressed one, which is stored compressed.
     `classes` has the name of each numeric label. With `transposed`, the images are stored
-    transposed; with `extended_labels`, each label is the first of eight 32-bit numbers.
+    transposed.
     """
 
     folder: str
@@ -54,37 +43,30 @@ class Dataset:
     test: Files
     classes: tuple[str, ...]
     transposed: bool = False
-    extended_labels: bool = False
 
     def path(self, root: Path, name: str) -> Path:
         """Return the path of a file below `root`."""
         return root / self.folder / "raw" / name
 
+    def faulty_files(self, root: Path) -> list[str]:
+        """Return the names of the files that are missing below `root`, or not as published."""
+        return [
+            name
+            for name, digest in self.digests.items()
+            if not has_digest(self.path(root, name), digest)
+        ]
+
     @contextmanager
     def open(self, root: Path, name: str) -> Iterator[IO[bytes]]:
-        """Open a file that `Files` names for reading, uncompressed.
-
-        Raises UserError if the file turns out to be damaged, now or while it is read, and OSError
-        if it cannot be read.
-        """
+        """Open a file that `Files` names for reading, uncompressed."""
         file_name, _, member = name.partition("/")
         path = self.path(root, file_name)
-        with ExitStack() as stack:
-            stack.enter_context(named_errors(path))
+        with named_errors(path), ExitStack() as stack:
             file: IO[bytes] = stack.enter_context(path.open("rb"))
-            try:
-                if member:
-                    archive = stack.enter_context(zipfile.ZipFile(file))
-                    if member not in archive.namelist():
-                        raise zipfile.BadZipFile(f"no {member} in it")
-                    file = archive.open(member)
-                if name.endswith(".gz"):
-                    file = cast(IO[bytes], gzip.GzipFile(fileobj=file))
-                yield file
-            except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
-                raise UserError(
-                    f"{path}: damaged ({error}); delete it and run `dvc repro` again"
-                ) from error
+            if member:
+                archive = stack.enter_context(zipfile.ZipFile(file))
+                file = stack.enter_context(archive.open(member))
+            yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if name.endswith(".gz") else file
 
 
 _DIGITS = tuple(string.digits)
@@ -175,7 +157,6 @@ DATASETS = {
         Files("qmnist-train-images-idx3-ubyte.gz", "qmnist-train-labels-idx2-int.gz"),
         Files("qmnist-test-images-idx3-ubyte.gz", "qmnist-test-labels-idx2-int.gz"),
         _DIGITS,
-        extended_labels=True,
     ),
     "emnist-balanced": _emnist("balanced", _BY_MERGE),
     "emnist-byclass": _emnist("byclass", _BY_CLASS),
@@ -190,50 +171,40 @@ def is_published(path: Path) -> bool:
     """Tell whether a file is one of a published data set, by its name and digest."""
     name = path.name
     known = {data.digests[name] for data in DATASETS.values() if name in data.digests}
-    return path.is_file() and any(has_digest(path, digest) for digest in known)
+    return any(has_digest(path, digest) for digest in known)
 
 
 def has_digest(path: Path, expected: str) -> bool:
-    """Tell whether a file has a digest, an MD5 or SHA-256 in hexadecimal."""
-    return file_digest(path, {32: "md5", 64: "sha256"}[len(expected)]) == expected
+    """Tell whether there is a file with a digest, an MD5 or SHA-256 in hexadecimal."""
+    algorithm = {32: "md5", 64: "sha256"}[len(expected)]
+    return path.is_file() and file_digest(path, algorithm) == expected
 
 
-def read_published_split(dataset: Dataset, root: Path, files: Files) -> Iterator[table.Chunk]:
-    """Read the training or the test split of a data set, in chunks and bounded memory.
+def read_published(
+    dataset: Dataset, root: Path
+) -> tuple[Iterator[table.Chunk], Iterator[table.Chunk]]:
+    """Read the training and the test split of a data set, in chunks and bounded memory.
 
     Yields class names and upright images, (n, 28, 28), in the order of the files. Raises UserError
-    if a file is damaged, the numbers of labels and images differ, or a label is out of range.
+    if a file is missing, or not as published.
     """
-    numbers = _read_labels(dataset, root, files.labels)
-    path = dataset.path(root, files.images)
-    count = 0
+    if faulty := [dataset.path(root, name) for name in dataset.faulty_files(root)]:
+        raise UserError(
+            f"{listed(faulty)}: missing or damaged, expected the published digest; let `dvc repro` "
+            "download it again"
+        )
+    return _read_split(dataset, root, dataset.train), _read_split(dataset, root, dataset.test)
+
+
+def _read_split(dataset: Dataset, root: Path, files: Files) -> Iterator[table.Chunk]:
+    """Read the training or the test split."""
+    with dataset.open(root, files.labels) as file:
+        numbers = np.concatenate(list(idx.iter_chunks(file)))
+    # QMNIST's are eight per image: the label, and where the image is from.
+    labels = np.array(dataset.classes)[numbers.reshape(len(numbers), -1)[:, 0]]
+    start = 0
     with dataset.open(root, files.images) as file:
-        for images in idx.iter_chunks(file, str(path), (table.SIDE, table.SIDE)):
-            labels = numbers[count : count + len(images)]
-            count += len(images)
-            if len(labels) == len(images):
-                upright = images.transpose(0, 2, 1) if dataset.transposed else images
-                yield table.Chunk(np.array(dataset.classes)[labels], upright)
-    if count != len(numbers):
-        raise UserError(
-            f"{dataset.path(root, files.labels)}: {len(numbers)} labels, expected one for each of "
-            f"the {count} images in {path}; delete both and run `dvc repro` again"
-        )
-
-
-def _read_labels(dataset: Dataset, root: Path, name: str) -> NDArray[np.int64]:
-    """Read the numeric labels of a split."""
-    path = dataset.path(root, name)
-    with dataset.open(root, name) as file:
-        if dataset.extended_labels:
-            numbers = idx.read(file, str(path), (8,), ">i4")[:, 0].astype(np.int64)
-        else:
-            numbers = idx.read(file, str(path), ()).astype(np.int64)
-    out_of_range = (numbers < 0) | (numbers >= len(dataset.classes))
-    if out_of_range.any():
-        row = int(out_of_range.argmax())
-        raise UserError(
-            f"{path}: label {row + 1} is {numbers[row]}, expected 0..{len(dataset.classes) - 1}; "
-            "delete it and run `dvc repro` again"
-        )
-    return numbers
+        for images in idx.iter_chunks(file):
+            upright = images.transpose(0, 2, 1) if dataset.transposed else images
+            yield table.Chunk(labels[start : start + len(images)], upright)
+            start += len(images)

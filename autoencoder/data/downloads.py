@@ -20,7 +20,7 @@ import numpy as np
 from autoencoder.base.errors import UserError, one_line
 from autoencoder.base.files import atomic_write
 from autoencoder.data import idx, table
-from autoencoder.data.datasets import SIZES, Dataset, has_digest
+from autoencoder.data.datasets import Dataset, has_digest
 from autoencoder.data.raw_directory import RawDirectory
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ TIMEOUT_S = 20  # without data from the server, or with less than MIN_SPEED sinc
 MIN_SPEED = 1000  # bytes per second
 PACKAGE_TIMEOUT_S = 1800  # for pip as a whole
 REPORT_S = 10  # between two lines of progress where there is no terminal for a bar
-MAX_BYTES = 1 << 30  # per file of unknown size
+MAX_BYTES = 1 << 30  # per file, packed or not
 
 # Downloads the named files to a directory, or raises an exception of any kind.
 Download = Callable[[Sequence[str], Path], None]
@@ -60,11 +60,7 @@ def fetch_dataset(
     _trust_configured_certificates()
     root = raw.path
     expected_files = [dataset.path(root, name) for name in dataset.digests]
-    missing = [
-        name
-        for name, expected in dataset.digests.items()
-        if not (path := dataset.path(root, name)).is_file() or not has_digest(path, expected)
-    ]
+    missing = dataset.faulty_files(root)
     raw.prepare(expected_files, [dataset.path(root, name) for name in missing])
     disk_error = ""
     while missing:
@@ -146,19 +142,19 @@ def from_mirror(base: str) -> Download:
     def download(names: Sequence[str], directory: Path) -> None:
         for name in names:
             address = f"{base.rstrip('/')}/{name}"
-            limit = SIZES.get(name, MAX_BYTES)
+            path, packed = directory / name, directory / f"{name}.gz"
             if name.endswith((".gz", ".zip")):
-                _download(address, directory / name, limit)
+                _download(address, path)
                 continue
             try:
-                _download(f"{address}.gz", directory / f"{name}.gz", limit + limit // 1000 + 1000)
+                _download(f"{address}.gz", packed)
             except Exception as error:  # as in `fetch_dataset`
                 try:
-                    _download(address, directory / name, limit)
+                    _download(address, path)
                 except FileNotFoundError:
                     raise error from None
             else:
-                _unpack(directory / f"{name}.gz", directory / name, limit)
+                _unpack(packed, path)
 
     return download
 
@@ -210,8 +206,8 @@ def _run_installer(command: Sequence[str]) -> None:
         raise OSError(*(errors or lines)[-1:])
 
 
-def _download(address: str, path: Path, limit: int) -> None:
-    """Download at most `limit` bytes to a file, with a progress bar or lines in the log."""
+def _download(address: str, path: Path) -> None:
+    """Download at most `MAX_BYTES` to a file, with a progress bar or lines in the log."""
     # Here, because fsspec's clients take a third of a second, and most runs never get here.
     import aiohttp
     import fsspec
@@ -224,8 +220,8 @@ def _download(address: str, path: Path, limit: int) -> None:
         def relative_update(self, inc: int = 1) -> None:
             nonlocal reported
             super().relative_update(inc)
-            if self.value > limit:
-                raise OSError(f"{path.name}: over {limit} bytes")
+            if self.value > MAX_BYTES:
+                raise OSError(f"{path.name}: over {MAX_BYTES} bytes")
             now = time.monotonic()
             if now - start > TIMEOUT_S and self.value < MIN_SPEED * (now - start):
                 raise TimeoutError
@@ -243,11 +239,11 @@ def _download(address: str, path: Path, limit: int) -> None:
     files.get_file(source, str(path), callback=Progress(tqdm_kwargs=bar))
 
 
-def _unpack(packed: Path, path: Path, limit: int) -> None:
-    """Unpack at most `limit` bytes of a gzip file and delete it."""
+def _unpack(packed: Path, path: Path) -> None:
+    """Unpack at most `MAX_BYTES` of a gzip file and delete it."""
     with gzip.open(packed) as content, path.open("wb") as file:
         while block := content.read(1 << 20):
             file.write(block)
-            if file.tell() > limit:
-                raise OSError(f"{packed.name}: over {limit} bytes unpacked")
+            if file.tell() > MAX_BYTES:
+                raise OSError(f"{packed.name}: over {MAX_BYTES} bytes unpacked")
     packed.unlink()

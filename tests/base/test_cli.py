@@ -99,7 +99,7 @@ def make_pickle(path: Path) -> None:
             "convert",
             "data/raw/MNIST/raw/t10k-images-idx3-ubyte",
             swap,
-            "data/raw/MNIST/raw/t10k-labels-idx1-ubyte: starts with 00 00 08 03, expected 00 00",
+            "data/raw/MNIST/raw/t10k-labels-idx1-ubyte: missing or damaged, expected",
         ),
         ("train", "data/train.csv", cut_off, "data/train.csv: line "),
         pytest.param(

@@ -66,7 +66,7 @@ def publish(dataset: Dataset, directory: Path, train: Digits, test: Digits) -> D
     for files, (labels, images) in ((dataset.train, train), (dataset.test, test)):
         wide = np.column_stack([labels, *[labels * 0 + 7] * 7]).astype(">i4")
         for name, array in (
-            (files.labels, wide if dataset.extended_labels else labels),
+            (files.labels, wide if "idx2" in files.labels else labels),
             (files.images, images.transpose(0, 2, 1) if dataset.transposed else images),
         ):
             content = idx.encode(array)
