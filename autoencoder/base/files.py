@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from autoencoder.base.errors import UserError
 
@@ -33,55 +32,40 @@ def atomic_write(path: Path) -> Iterator[Path]:
     which is then unchanged, if it cannot be written. Errors that name another file, such as an
     input that is read in the block, keep that name.
     """
-    if _is_stream(path):
+    stream = _stream(path)
+    if stream is not None:
         with tempfile.NamedTemporaryFile() as content:
             yield Path(content.name)
-            with named_errors(path), _open_stream(path) as stream:
-                shutil.copyfileobj(content, stream)
+            with named_errors(path), open(stream, "wb") as file:  # noqa: PTH123 - or a descriptor
+                shutil.copyfileobj(content, file)
         return
     with named_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, partial = _create_partial(path)
     try:
-        yield partial
-        os.fsync(descriptor)
-        partial.replace(path)
-    except OSError as error:
-        # Some errors, of a full disk for instance, name no file.
-        ours = error.filename is None or str(partial) in map(str, (error.filename, error.filename2))
-        if error.strerror and ours:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+        with named_errors(path, partial):
+            yield partial
+            os.fsync(descriptor)
+            partial.replace(path)
     finally:
         with suppress(FileNotFoundError):  # renamed
             partial.unlink()
         os.close(descriptor)
 
 
-def _is_stream(path: Path) -> bool:
-    """Tell whether content is to be written to what `path` names, not to replace it."""
+def _stream(path: Path) -> Path | int | None:
+    """Return what to open if content goes to what `path` names; None if it is to be replaced."""
     if not path.exists() or path.is_dir():
-        return False
-    mode = path.stat().st_mode
+        return None
+    status = path.stat()
+    mode = status.st_mode
     if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
         raise UserError(f"{path}: a device or socket, expected a file; name another output")
-    return not stat.S_ISREG(mode) or _descriptor(path) is not None
-
-
-def _descriptor(path: Path) -> int | None:
-    """Return the descriptor of this process that a path such as /dev/stdout stands for, if any."""
-    descriptors = Path(f"/proc/{os.getpid()}/fd")
-    while path.parent.resolve() != descriptors:
-        if not path.is_symlink():
-            return None
-        path = path.parent / path.readlink()
-    return int(path.name) if path.name.isdecimal() else None
-
-
-def _open_stream(path: Path) -> IO[bytes]:
-    """Open a stream for writing; a descriptor as it is, because opening its file would empty it."""
-    descriptor = _descriptor(path)
-    return path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
+    for descriptor in (1, 2):
+        with suppress(OSError):  # closed
+            if os.path.samestat(status, os.fstat(descriptor)):
+                return os.dup(descriptor)  # opening the file behind /dev/stdout would empty it
+    return None if stat.S_ISREG(mode) else path
 
 
 def _create_partial(path: Path) -> tuple[int, Path]:
@@ -98,10 +82,8 @@ def _create_partial(path: Path) -> tuple[int, Path]:
                     os.close(descriptor)
     while True:
         partial = path.with_name(f"{start}{secrets.token_hex(4)}.partial")
-        try:
+        with named_errors(path, partial):
             descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if partial.exists():  # else another process found it before it was locked
@@ -136,12 +118,16 @@ def process_lock(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def named_errors(path: Path) -> Iterator[None]:
-    """Add the name of the file that the block reads or writes to I/O errors without one."""
+def named_errors(path: Path, partial: Path | None = None) -> Iterator[None]:
+    """Give I/O errors without a file's name that of the file that the block reads or writes.
+
+    Those with the name of `partial`, its temporary file, get it, too.
+    """
     try:
         yield
     except OSError as error:
-        if error.filename is not None:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        if names and str(partial) not in names:
             raise
         if error.strerror:
             raise OSError(error.errno, error.strerror, str(path)) from error
