@@ -81,10 +81,8 @@ def _parse(
     paths: type[Paths], description: str | None, uses: Sequence[str]
 ) -> tuple[Paths, list[Path]]:
     """Parse the command line; return the paths, and those of them that are read."""
-    width = max(map(len, uses), default=0)
-    fields = params.Params.model_fields
-    used = [f"  {name:{width}}  {fields[name].description}" for name in uses] or ["  none"]
-    epilog = "\n".join([f"parameters, from {params.FILE}:", *used])
+    used = params.explain(uses) or ["none"]
+    epilog = "\n  ".join([f"parameters, from {params.FILE}:", *used])
     parser = make_parser(description or "", epilog)
     groups = {
         Reads: parser.add_argument_group("reads"),

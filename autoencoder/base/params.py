@@ -53,7 +53,7 @@ def _check_command(value: str) -> str:
     return value
 
 
-def _check_widths(value: object) -> object:
+def _check_widths(value: object) -> tuple[int, ...]:
     """Reject what is not a list of widths of layers."""
     widths = value if isinstance(value, list) else []
     if not 1 <= len(widths) <= MAX_LAYERS or not all(
@@ -62,7 +62,7 @@ def _check_widths(value: object) -> object:
         raise ValueError(
             f"one to {MAX_LAYERS} whole numbers from 1 to {MAX_WIDTH}, such as [512, 256]"
         )
-    return value
+    return tuple(widths)
 
 
 def _reject_number(value: object) -> object:
@@ -79,48 +79,40 @@ Command = Annotated[str, AfterValidator(_check_command)]
 NameOrPath = Annotated[str, Field(min_length=1), AfterValidator(os.path.normpath)]
 Inversion = Annotated[Literal[True, False, "auto"], BeforeValidator(_reject_number)]
 Integer = Annotated[int, BeforeValidator(_reject_bool)]
+Number = Annotated[float, BeforeValidator(_reject_bool)]
 Widths = Annotated[tuple[int, ...], BeforeValidator(_check_widths)]
-Number = Annotated[float, BeforeValidator(_reject_bool), Field(allow_inf_nan=False)]
 
 
 class Params(BaseModel):
-    """Every parameter, without defaults: values are set in params.yaml alone."""
+    """Every parameter, without defaults: params.yaml alone sets values, and explains them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    dataset: NameOrPath = Field(description="data set, or the path of the user's data")
-    mirror: Address | None = Field(description="address to download from first, or null")
-    test_fraction: Number = Field(
-        gt=0, lt=1, description="share of the user's images to test on, unless they are split"
-    )
-    invert: Inversion = Field(
-        description="exchange black and white; auto: where the borders of the user's are bright"
-    )
-    fit: Literal["stretch", "pad", "mnist"] = Field(
-        description="how the user's images are brought to 28x28"
-    )
-    hidden_sizes: Widths = Field(
-        description="widths of the encoder's hidden layers; the decoder has them in reverse"
-    )
-    z_size: Integer = Field(ge=1, le=MAX_WIDTH, description="numbers in the latent code")
-    activation: Activation = Field(description="activation of the hidden layers")
-    seed: Integer = Field(
-        ge=0, lt=2**32, description="seed of validation split, weights, batches and noise"
-    )
-    epochs: Integer = Field(ge=1, le=10**6, description="passes over the training rows, at most")
-    batch_size: Integer = Field(ge=1, description="images per step")
-    learning_rate: Number = Field(gt=0, description="peak of the one-cycle schedule")
-    weight_decay: Number = Field(ge=0, description="weight decay of AdamW")
-    noise: Number = Field(ge=0, le=1, description="uniform noise added to the training inputs")
-    validation_fraction: Number = Field(
-        gt=0, lt=1, description="share of the training rows held out for validation"
-    )
-    patience: Integer = Field(
-        ge=0, description="epochs without improvement before stopping; 0: never"
-    )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="device to train on")
+    dataset: NameOrPath
+    mirror: Address | None
+    test_fraction: Number = Field(gt=0, lt=1)
+    invert: Inversion
+    fit: Literal["stretch", "pad", "mnist"]
+    hidden_sizes: Widths
+    z_size: Integer = Field(ge=1, le=MAX_WIDTH)
+    activation: Activation
+    seed: Integer = Field(ge=0, lt=2**32)
+    epochs: Integer = Field(ge=1, le=10**6)
+    batch_size: Integer = Field(ge=1)
+    learning_rate: Number = Field(gt=0)
+    weight_decay: Number = Field(ge=0)
+    noise: Number = Field(ge=0, le=1)
+    validation_fraction: Number = Field(gt=0, lt=1)
+    patience: Integer = Field(ge=0)
+    device: Literal["auto", "cpu", "cuda", "mps"]
     # Not read by a stage: DVC inserts it into the command of train.
-    launcher: Command = Field(description="command that starts train: python -m, or torchrun")
+    launcher: Command
+
+
+def explain(names: Iterable[str], path: Path = FILE) -> list[str]:
+    """Return the lines that set some parameters, each with its comment, as far as there are any."""
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return [line for line in lines if line.partition(":")[0] in names]
 
 
 def read_params(names: Iterable[str], path: Path = FILE) -> Params:

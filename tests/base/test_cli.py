@@ -39,7 +39,7 @@ def test_help_tells_what_a_stage_reads_writes_and_uses(stage: str) -> None:
         assert f"{option} PATH" in output
     assert "writes:" in output
     used = output.split("parameters, from params.yaml:")[1]
-    assert re.findall(r"^  (\w+)  ", used, re.MULTILINE) == [
+    assert re.findall(r"^  (\w+):", used, re.MULTILINE) == [
         name for name in Params.model_fields if name in PIPELINE[stage].get("params", [])
     ]
 

@@ -47,6 +47,12 @@ def test_numbers_are_read_as_dvc_reads_them(path: Path, text: str) -> None:
         assert params.read_params(ALL, path).weight_decay == value
 
 
+def test_a_number_may_be_written_as_text_or_with_decimals(path: Path) -> None:
+    path.write_text(yaml.safe_dump(GOOD | {"z_size": "16", "batch_size": 20.0, "noise": "0.5"}))
+    read = params.read_params(ALL, path)
+    assert (read.z_size, read.batch_size, read.noise) == (16, 20, 0.5)
+
+
 def test_paths_are_normalised(path: Path) -> None:
     path.write_text(yaml.safe_dump(GOOD | {"dataset": "data/incoming/a/../b/"}))
     assert params.read_params(["dataset"], path).dataset == "data/incoming/b"
@@ -70,7 +76,7 @@ def test_only_declared_parameters_can_be_read(path: Path) -> None:
         ({"z_size": "many"}, "z_size is 'many', expected a valid integer"),
         ({"z_size": [16, 32]}, r"z_size is \[16, 32\], expected a valid integer"),
         ({"learning_rate": 0}, "learning_rate is 0, expected greater than 0"),
-        ({"learning_rate": float("nan")}, "learning_rate is nan, expected greater than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan, expected a finite number"),
         ({"learning_rate": float("inf")}, "learning_rate is inf, expected a finite number"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1, expected greater than or equal to 0"),
         ({"validation_fraction": 1}, "validation_fraction is 1, expected less than 1"),
