@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -17,25 +17,19 @@ Paths = TypeVar("Paths")
 
 
 @dataclass(frozen=True)
-class Reads:
+class Option:
+    """Marks an option ``--name`` of a program, with its settings for `argparse`."""
+
+    help: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Reads(Option):
     """Marks an option ``--name PATH`` of a file or directory that a program reads."""
 
-    help: str
 
-
-@dataclass(frozen=True)
-class Writes:
+class Writes(Option):
     """Marks an option ``--name PATH`` of a file or directory that a program writes."""
-
-    help: str
-
-
-@dataclass(frozen=True)
-class Option:
-    """Marks any other option ``--name``, with its settings for `argparse`."""
-
-    help: str
-    settings: Mapping[str, Any]
 
 
 def make_parser(description: str, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -87,25 +81,22 @@ def _parse(
     groups = {
         Reads: parser.add_argument_group("reads"),
         Writes: parser.add_argument_group("writes"),
+        Option: parser,
     }
     hints = get_type_hints(paths, include_extras=True)
     options = {name: hint.__metadata__[0] for name, hint in hints.items()}
     for name, option in options.items():
-        if isinstance(option, Option):
-            parser.add_argument(f"--{name}", help=option.help, **option.settings)
-        else:
-            groups[type(option)].add_argument(
-                f"--{name}",
-                type=Path,
-                required=hints[name].__origin__ is Path,
-                metavar="PATH",
-                help=option.help,
-            )
+        is_required = hints[name].__origin__ is Path
+        path_settings = {"type": Path, "required": is_required, "metavar": "PATH"}
+        settings = option.settings or path_settings
+        groups[type(option)].add_argument(f"--{name}", help=option.help, **settings)
     arguments = parser.parse_args()
     values = {name: getattr(arguments, name) for name in options}
-    given = [name for name in options if values[name] is not None]
-    read = {name: values[name] for name in given if isinstance(options[name], Reads)}
-    written = {name: values[name] for name in given if isinstance(options[name], Writes)}
+    given = {name: value for name, value in values.items() if value is not None}
+    read, written = (
+        {name: path for name, path in given.items() if isinstance(options[name], kind)}
+        for kind in (Reads, Writes)
+    )
     refuse_overwriting(read, written)
     return paths(**values), list(read.values())
 
@@ -172,10 +163,9 @@ def _describe(error: BaseException) -> str | None:
         case FileExistsError() if error.filename:
             reason = "not a directory, perhaps a link that leads nowhere"
             return f"{error.filename}: {reason}; remove it, or choose another output"
-        case OSError() if error.strerror:
-            return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         case OSError():
-            return str(error)
+            place = f"{error.filename}: " if error.filename else ""
+            return place + (error.strerror or str(error))
         case KeyboardInterrupt():
             return "interrupted"
         case MemoryError():
