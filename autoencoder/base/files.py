@@ -134,6 +134,20 @@ def named_errors(path: Path, partial: Path | None = None) -> Iterator[None]:
         raise OSError(f"{path}: {error}") from error  # of libraries that give no number
 
 
+def walk_files(path: Path) -> Iterator[Path]:
+    """Yield a file, or all files below a directory, also behind links, each directory once."""
+    seen = set()
+    for root, directories, names in os.walk(path, followlinks=True):
+        real = Path(root).resolve()
+        if real in seen:
+            directories.clear()
+        else:
+            seen.add(real)
+            yield from (Path(root, name) for name in names)
+    if not path.is_dir() and path.exists():
+        yield path
+
+
 def sha256(path: Path) -> str:
     """Compute the SHA-256 of a file, as 64 hexadecimal digits."""
     return file_digest(path, "sha256")

@@ -4,12 +4,12 @@ DVC records parameters, files and code as they are when a stage ends. A stage th
 others must fail instead, or dvc.lock would vouch for a run that never happened.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoencoder.base.errors import UserError, listed
+from autoencoder.base.files import walk_files
 from autoencoder.base.modules import loaded_modules
 from autoencoder.base.params import FILE, Params, read_params
 
@@ -41,7 +41,13 @@ class Inputs:
         return cls(
             read_params(uses) if uses else Params.model_construct(),
             paths,
-            {file: signature for path in paths for file, signature in _walk(path)},
+            # Not by paths, which take several times the memory: there may be 70,000 pictures.
+            {
+                str(file): _signature(file)
+                for path in paths
+                for file in walk_files(path)
+                if file.is_file()
+            },
             loaded_modules(),
         )
 
@@ -54,16 +60,9 @@ class Inputs:
             for name, value in now.params.model_dump().items()
             if value != before[name]
         ]
-        changed += [
-            f"{file} has changed"
-            for file in self.files | now.files
-            if self.files.get(file) != now.files.get(file)
-        ]
-        changed += [
-            f"{file} has changed"
-            for file, digest in self.code.items()
-            if digest != now.code.get(file)
-        ]
+        files = self.files.items() ^ now.files.items()
+        code = self.code.items() - now.code.items()  # more modules may have been imported since
+        changed += [f"{file} has changed" for file in sorted({file for file, _ in files | code})]
         if changed:
             raise UserError(
                 f"{listed(changed, 3, '; ')}, so the result would not match its inputs; "
@@ -71,12 +70,6 @@ class Inputs:
             )
 
 
-def _walk(path: Path) -> Iterator[tuple[str, Signature]]:
-    """Yield the name of each regular file at or below a path, with its signature."""
-    # Not as paths, which take several times the memory: there may be 70,000 pictures.
-    inside = (f"{root}/{name}" for root, _, names in os.walk(path) for name in names)
-    for name in inside if path.is_dir() else [str(path)]:
-        file = Path(name)
-        if file.is_file():
-            status = file.stat()
-            yield name, (status.st_size, status.st_mtime_ns, status.st_ino)
+def _signature(file: Path) -> Signature:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -9,12 +9,12 @@ anything behind a link.
 
 import filecmp
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from autoencoder.base.errors import UserError, listed
-from autoencoder.base.files import PARTIAL_PATTERN, file_digest
+from autoencoder.base.files import PARTIAL_PATTERN, file_digest, walk_files
 from autoencoder.data.datasets import is_published
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class RawDirectory:
                     path.rmdir()
 
     def _extra_files(self, expected: Collection[Path]) -> list[Path]:
-        files = {path for path in _walk(self.path, set()) if not path.match(PARTIAL_PATTERN)}
+        files = {path for path in walk_files(self.path) if not path.match(PARTIAL_PATTERN)}
         return sorted(files - set(expected))
 
     def _only_copies(self, files: Collection[Path]) -> list[Path]:
@@ -81,7 +81,7 @@ class RawDirectory:
         real = self.path.resolve()
         return {
             file_digest(path, "md5")
-            for path in _walk(self.incoming, set())
+            for path in walk_files(self.incoming)
             if path.is_file()
             and path.stat().st_size in sizes
             and not path.resolve().is_relative_to(real)  # a link to the file itself
@@ -112,16 +112,3 @@ class RawDirectory:
     def _is_linked(self, path: Path) -> bool:
         above = [place for place in path.parents if place.is_relative_to(self.path)]
         return any(place.is_symlink() for place in [path, *above])
-
-
-def _walk(directory: Path, seen: set[Path]) -> Iterator[Path]:
-    """Go through all files below a directory, also behind links, each directory once."""
-    real = directory.resolve()
-    if real in seen or not directory.is_dir():
-        return
-    seen.add(real)
-    for path in sorted(directory.iterdir()):
-        if path.is_dir():
-            yield from _walk(path, seen)
-        else:
-            yield path
