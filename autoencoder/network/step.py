@@ -18,7 +18,7 @@ from autoencoder.network.training_network import CentredLinear, TrainingNetwork
 BETAS = (0.9, 0.99)
 EPS = 1e-12
 
-aten = torch.ops.aten
+aten: Any = torch.ops.aten
 
 # Backward pass of each activation a = f(y): turns the gradient with respect to a, in place, into
 # that with respect to y.
@@ -69,9 +69,9 @@ def flatten(model: nn.Module) -> nn.Parameter:
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), for one parameter.
 
-    PyTorch's fused kernel without the bookkeeping of ``torch.optim.AdamW``, which takes a fortieth
-    of a step. The caller sets `learning_rate`, a tensor of shape (), before each step. `state` has
-    PyTorch's names: exp_avg, exp_avg_sq and step.
+    PyTorch's fused kernel without ``torch.optim.AdamW``, whose import of ``torch._dynamo`` takes a
+    second, and whose bookkeeping takes time in each step. The caller sets `learning_rate`, a tensor
+    of shape (), before each step. `state` has PyTorch's names: exp_avg, exp_avg_sq and step.
     """
 
     def __init__(self, weights: nn.Parameter, weight_decay: float) -> None:
@@ -216,18 +216,20 @@ class Step:
         """Compute the gradient of the first batch of images, without updating the weights."""
         self.rows.copy_(torch.arange(len(self.rows)))
         self.generator.manual_seed(0)
-        self._forward()
-        self._compute_loss()
-        self._backward()
+        self._compute_gradient()
         return self.optimizer.gradient
 
     @torch.no_grad()
     def _train_step(self) -> None:
         """Take a step on the images of `rows`, with the optimizer's learning rate."""
+        self._compute_gradient()
+        self.optimizer.step()
+
+    def _compute_gradient(self) -> None:
+        """Compute the loss of the images of `rows`, and its gradient."""
         self._forward()
         self._compute_loss()
         self._backward()
-        self.optimizer.step()
 
     def _forward(self) -> None:
         """Compute the logits of the reconstructions, in the last layer's y."""
@@ -237,7 +239,7 @@ class Step:
             add_noise(self.target, self.noise, self.generator, out=self.layers[0].x)
         for layer, following in pairwise(self.layers):
             torch.addmm(layer.bias, layer.x, layer.weight.t(), out=layer.y)
-            _apply(layer.activation, layer.y, out=layer.a)
+            getattr(aten, layer.activation).out(layer.y, out=layer.a)
             if following.x is not layer.a:
                 torch.sub(layer.a, self.half, out=following.x)
         last = self.layers[-1]
@@ -264,9 +266,3 @@ class Step:
                 previous = self.layers[index - 1]
                 torch.mm(layer.gradient, layer.weight, out=previous.gradient)
                 BACKWARD[previous.activation](previous.gradient, previous.y, previous.a)
-
-
-def _apply(activation: str, y: Tensor, out: Tensor) -> None:
-    """Apply an activation, by the name of PyTorch's function."""
-    function: Any = getattr(aten, activation)
-    function.out(y, out=out)
