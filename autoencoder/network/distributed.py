@@ -3,8 +3,6 @@
 A single process, started without torchrun, has no process group and waits for nobody.
 """
 
-import hashlib
-import json
 import logging
 import os
 import sys
@@ -68,11 +66,12 @@ class World:
         return tensor
 
     def check_same(self, lineage: Mapping[str, Any]) -> None:
-        """Raise UserError in every process if one of them has another lineage than rank 0."""
-        mine = torch.tensor(list(hashlib.sha256(json.dumps(lineage).encode()).digest()))
-        rank_zero = mine.clone()
-        self.broadcast([rank_zero])
-        if self.all_reduce_sum((mine != rank_zero).any().int()):
+        """Raise UserError in every process if not all of them have the same lineage."""
+        if self.world_size == 1:
+            return
+        lineages = [lineage] * self.world_size
+        distributed.all_gather_object(lineages, lineage)
+        if any(other != lineage for other in lineages):
             raise UserError(
                 "the processes differ in parameters, table, code, packages or device; check out "
                 "the same commit on each machine and run `dvc pull`"
