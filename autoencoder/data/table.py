@@ -8,6 +8,7 @@ import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -211,24 +212,15 @@ def _check_header(path: Path) -> bytes:
         line = file.readline(2 * len(",".join(COLUMNS)))
         has_rows = bool(file.read(1))
     cells = line.removeprefix(BOM_UTF8).rstrip(b"\r\n").decode("latin-1").split(",")
-    if cells != COLUMNS:
-        raise _fault(f"{path}: {_header_difference(cells)}")
+    for number, (name, expected) in enumerate(zip_longest(cells, COLUMNS, fillvalue=""), start=1):
+        if name != expected:
+            raise _fault(
+                f"{path}: line 1, column {number} is {name[:40]!r}, expected {expected!r}: the "
+                f"header must be the {len(COLUMNS)} columns label,1x1,1x2,…,28x28"
+            )
     if not has_rows:
         raise _fault(f"{path}: no row below the header, expected at least one image")
     return line
-
-
-def _header_difference(found: list[str]) -> str:
-    """Describe where a header first differs from `COLUMNS`."""
-    for number, (name, expected) in enumerate(zip(found, COLUMNS, strict=False), start=1):
-        if name != expected:
-            return (
-                f"line 1, column {number} is {name[:40]!r}, expected {expected!r}: "
-                "the header must be label,1x1,1x2,…,28x28"
-            )
-    more = "over " if len(found) > len(COLUMNS) else ""  # only the start of the line was read
-    count = min(len(found), len(COLUMNS))
-    return f"line 1 has {more}{count} columns, expected {len(COLUMNS)}: label,1x1,1x2,…,28x28"
 
 
 def _raise_fault(path: Path, header: bytes) -> None:
