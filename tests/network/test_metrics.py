@@ -17,10 +17,10 @@ from autoencoder.network.metrics import (
     per_image_entropies,
     principal_components,
     probe_accuracies,
+    probe_accuracy,
     score,
 )
 from autoencoder.network.model import Autoencoder, to_unit_range
-from autoencoder.network.probe import probe_accuracy
 from autoencoder.network.trainer import Trainer, build_network
 
 Images = NDArray[np.uint8]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoencoder.network.probe import probe_accuracy
+from autoencoder.network.metrics import probe_accuracy
 
 rng = np.random.default_rng(0)
 CENTRES = np.array([[0.2, 0.2], [0.8, 0.2], [0.5, 0.8]])
