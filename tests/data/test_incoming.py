@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from autoencoder.base.errors import UserError
-from autoencoder.data.incoming import copy_user_data
-from autoencoder.data.raw_directory import RawDirectory
+from autoencoder.data.raw_directory import RawDirectory, copy_user_data
 
 
 @pytest.fixture
