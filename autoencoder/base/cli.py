@@ -53,13 +53,10 @@ def run_stage(
 ) -> None:
     """Parse the command line of a stage, or of a tool that works like one, and run it.
 
-    `main` receives the paths of the command line and the `Inputs` read from them. `paths` is a
-    dataclass whose fields become the options: ``Annotated[Path, Reads("help text")]``, with
-    `Writes` or `Option` for others. A ``Path | None`` may be left out. `uses` are the parameters
-    that the program reads from params.yaml.
-
-    It is an error if an output is also an input or another output, or a directory that contains
-    one, or if the inputs have changed when `main` returns.
+    The fields of `paths`, a dataclass, become the options: ``Annotated[Path, Reads("help text")]``,
+    with `Writes` or `Option` for others. A ``Path | None`` may be left out. `uses` are the
+    parameters that the program reads. It is an error if the inputs have changed when `main`
+    returns.
     """
 
     def parse_and_run() -> None:
@@ -104,7 +101,7 @@ def _parse(
 def refuse_overwriting(inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
     """Raise UserError if an output is an input or another output, or a directory that contains one.
 
-    Inputs and outputs are given by the names of their options.
+    Both are given by the names of their options.
     """
     for name, path in outputs.items():
         for other_name, other in {**inputs, **outputs}.items():

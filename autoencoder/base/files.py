@@ -22,15 +22,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`, and rename it to `path` if the block succeeds.
 
     Missing parent directories are created. A link is replaced, not followed. A pipe or character
-    device, such as ``/dev/stdout``, receives the content at the end instead.
-
-    The temporary file, ``.NAME.RANDOM.partial`` with NAME shortened, is empty at first and locked
-    while the block runs. It is deleted if the block raises; those that killed processes left are
-    deleted, too.
+    device, such as ``/dev/stdout``, receives the content at the end instead. The temporary file is
+    empty at first, locked while the block runs, and deleted if it raises; those that killed
+    processes left are deleted, too.
 
     Raises UserError if `path` is a block device or a socket, and OSError with the name of `path`,
-    which is then unchanged, if it cannot be written. Errors that name another file, such as an
-    input that is read in the block, keep that name.
+    which is then unchanged, if it cannot be written.
     """
     stream = _stream(path)
     if stream is not None:
@@ -95,8 +92,8 @@ def _create_partial(path: Path) -> tuple[int, Path]:
 def process_lock(path: Path) -> Iterator[None]:
     """Let one process at a time run the block; the system frees the lock of a killed one.
 
-    The file to lock receives the process ID. It stays, because another process may have opened it
-    already. Raises UserError with the process ID if another process holds the lock.
+    The file stays, because another process may have opened it already. Raises UserError with the
+    process ID, which the file contains, if another process holds the lock.
     """
     with ExitStack() as stack:
         # Without a lock file, on a full disk for instance: writing the outputs will report that.

@@ -34,8 +34,8 @@ class Inputs:
     def read(cls, paths: Iterable[Path], uses: Sequence[str]) -> "Inputs":
         """Record the current inputs; the paths may be missing.
 
-        `uses` are the names of the parameters; without any, params.yaml is not needed. Raises
-        UserError if it is not valid, and OSError if it cannot be read.
+        Without names of parameters in `uses`, params.yaml is not needed. Raises UserError if it is
+        not valid, and OSError if it cannot be read.
         """
         paths = tuple(paths)
         return cls(

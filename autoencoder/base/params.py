@@ -119,8 +119,7 @@ def read_params(names: Iterable[str], path: Path = FILE) -> Params:
     """Read and validate the whole file; return the parameters that were asked for.
 
     Reading any other raises AttributeError, so that a stage cannot depend on a parameter that it
-    does not declare. Raises UserError as `parse_params` and `validate_params` do, and OSError if
-    the file cannot be read.
+    does not declare. Raises UserError if the file is not valid, and OSError if it cannot be read.
     """
     with named_errors(path):
         content = path.read_bytes()

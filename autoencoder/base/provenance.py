@@ -13,9 +13,8 @@ def differences(
 ) -> list[str]:
     """Describe where a lineage, as `stages.train` records it, differs from what is given.
 
-    `parameters` and `code`, which maps relative paths to values of `module_digest`, may have more
-    entries than are recorded. The environment is compared as far as it is given. Returns phrases
-    such as ``z_size was 16, is 32``.
+    `parameters` and `code`, the digests of modules by relative path, may have more entries than are
+    recorded. Returns phrases such as ``z_size was 16, is 32``.
     """
     recorded = lineage.get("parameters", {})
     found = [

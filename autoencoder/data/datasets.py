@@ -17,10 +17,9 @@ from autoencoder.data import idx, table
 
 
 class Files(NamedTuple):
-    """The files of a split: its images and its labels.
+    """The files of a split: names in `Dataset.digests`, followed by that of a member of an archive.
 
-    Each is the name of a file in `Dataset.digests`, followed by the name of a member if that is a
-    zip archive: ``gzip.zip/gzip/emnist-digits-test-labels-idx1-ubyte.gz``.
+    For example, ``gzip.zip/gzip/emnist-digits-test-labels-idx1-ubyte.gz``.
     """
 
     images: str
@@ -33,8 +32,7 @@ class Dataset:
 
     `digests` has the published digest of each file, in hexadecimal: the SHA-256 of an uncompressed
     file, or the MD5 that torchvision checks of a compressed one, which is stored compressed.
-    `classes` has the name of each numeric label. With `transposed`, the images are stored
-    transposed.
+    `classes` has the name of each numeric label. `transposed` images are stored transposed.
     """
 
     folder: str

@@ -51,11 +51,9 @@ def fetch_dataset(
 ) -> None:
     """Make `raw` contain the files of a published data set, byte for byte, and nothing else.
 
-    The sources come best first, each with its name for messages; the next one is requested only if
-    those before it failed.
-
-    Raises UserError if `raw` contains other files, or no source has the files, and OSError if it
-    cannot be written to. Files in `raw` that were correct before are kept.
+    Files that are correct are kept. The sources, with their names for messages, come best first;
+    the next one is requested only if those before it failed. Raises UserError if `raw` contains
+    other files, or no source has the files, and OSError if it cannot be written to.
     """
     _trust_configured_certificates()
     root = raw.path
@@ -94,10 +92,7 @@ def fetch_dataset(
 
 
 def _trust_configured_certificates() -> None:
-    """Let aiohttp and uv trust what pip and requests are told to trust, for mirrors of companies.
-
-    They read it when they are imported or started.
-    """
+    """Let aiohttp and uv trust what pip and requests are told to trust, as in companies."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if Path(os.environ.get(name, "")).is_file():
             os.environ.setdefault("SSL_CERT_FILE", os.environ[name])

@@ -32,11 +32,10 @@ class RawDirectory:
         self.incoming = incoming
 
     def prepare(self, expected: Collection[Path], changed: Collection[Path]) -> None:
-        """Check, before anything is written, that the directory can be made to match.
+        """Check, before `changed` files are written, that `expected` ones can be all there are.
 
-        `expected` are all files that are to be there in the end, `changed` those of them that have
-        to be written. Raises UserError if the directory contains other files whose content would be
-        lost, or if a file to write or delete is behind a link.
+        Raises UserError if the directory contains other files whose content would be lost, or if a
+        file to write or delete is behind a link.
         """
         obsolete = self._extra_files(expected)
         if unique := self._only_copies(obsolete):
@@ -121,10 +120,9 @@ class RawDirectory:
 def copy_user_data(source: Path, raw: RawDirectory) -> None:
     """Make `raw` contain a copy of a user's file or directory, under its name, and nothing else.
 
-    Hidden files, those of file managers and directories without files are skipped.
-
-    Raises UserError if `source` is missing, hidden or empty, or contains a link to a directory, or
-    if `raw` contains other files, and OSError if a file cannot be read or written.
+    Hidden files, those of file managers and directories without files are skipped. Raises UserError
+    if `source` is missing, hidden or empty, or contains a link to a directory, or if `raw` contains
+    other files, and OSError if a file cannot be read or written.
     """
     if not is_visible(source, source.parent):
         raise UserError(

@@ -63,10 +63,10 @@ class Chunk(NamedTuple):
 
 
 def write(path: Path, chunks: Iterable[tuple[NDArray[np.str_], NDArray[np.uint8]]]) -> Counter[str]:
-    """Write chunks, or plain pairs of labels and images, as a table, in the order given.
+    """Write labels and images as a table; return the number of images of each label.
 
-    Returns the number of images of each label. Raises UserError if a label cannot be written as it
-    is, for instance because it contains a comma.
+    Raises UserError if a label cannot be written as it is, for instance because it contains a
+    comma.
     """
     # Looking up the text of a value is ten times as fast as formatting it. The texts are padded
     # with NUL to one width so that they can be an array; the padding is dropped at the end.
@@ -100,13 +100,10 @@ def describe_classes(classes: Counter[str]) -> str:
 def read(path: Path) -> Chunk:
     """Read a table, checking every cell; its images have the shape (n, 784).
 
-    The file has the header `COLUMNS`, and a label and integers 0..255 in each row. A byte-order
-    mark and Windows line ends are accepted.
-
-    Raises UserError if the header differs, a line does not have 785 cells, a label has a
-    `label_fault`, a pixel is not an integer 0..255, the file is truncated or has no row. The
-    message names the file, line and column, what was found and what was expected. Raises OSError if
-    the file cannot be read.
+    A byte-order mark and Windows line ends are accepted. Raises UserError with the line and column
+    if the header differs, a line does not have 785 cells, a label has a `label_fault`, a pixel is
+    not an integer 0..255, the file is truncated or has no row, and OSError if the file cannot be
+    read.
     """
     # Allocated once, for the shortest possible rows: pandas' frame of a whole table takes several
     # times its memory, and the system provides memory only when it is filled.

@@ -25,9 +25,8 @@ _DAMAGED = (SafetensorError, OSError, ValueError, LookupError, TypeError)
 class Checkpoints:
     """The checkpoint of a run, next to those of other runs that were interrupted.
 
-    A run with other inputs, after a typo in a parameter for instance, does not touch the checkpoint
-    of the run before it. Each has the digest of its lineage as its name: of the parameters,
-    train_md5, code and the environment, as JSON values.
+    Each has the digest of its lineage as its name, so a run with other inputs, after a typo in a
+    parameter for instance, does not touch the checkpoint of the run before it.
     """
 
     KEPT = 3  # at most, the one of this run included; the oldest ones are deleted

@@ -33,10 +33,9 @@ REPORT_S = 10  # of waiting for the other processes, after which a line says so
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run, and the place of this one among them.
+    """The processes of a run, and the place of this one among them, as torchrun counts them.
 
-    `rank` is this process's number, 0 for the one that logs and writes, and `world_size` the number
-    of all processes; the local ones count those on this machine.
+    Rank 0 logs and writes.
     """
 
     rank: int = 0
@@ -122,10 +121,9 @@ def _joining(world: World, address: str) -> Iterator[None]:
 
 @contextmanager
 def process_group() -> Iterator[World]:
-    """Join the process group that torchrun started, and leave it at the end.
+    """Join the process group that torchrun started, if it did, and leave it at the end.
 
-    Yields `SINGLE` without torchrun. User errors are reported once per machine, by its first
-    process.
+    User errors are reported once per machine, by its first process.
     """
     environment = os.environ if distributed.is_torchelastic_launched() else {}
     if environment.get("WORLD_SIZE", "1") == "1":
@@ -159,8 +157,7 @@ class AutogradStep:
     images, so each process multiplies its own by the number of processes.
 
     The arguments are those of `step.Step`; `batch_size` counts the images of all processes. Each
-    process must seed `generator`, the source of the noise on the device of the images, with the
-    same seed, because it draws the noise of the whole batch.
+    process must seed `generator` with the same seed, because it draws the noise of the whole batch.
     """
 
     def __init__(
@@ -184,12 +181,7 @@ class AutogradStep:
         self.generator = torch.Generator(images.device)
 
     def __call__(self, rows: Tensor, learning_rate: float) -> Tensor:
-        """Take a step on the BCE, summed over pixels and the images of all processes.
-
-        `rows`, int64 (batch_size,), are the indices of the batch's images, over all processes.
-        Returns this process's share of the BCE before the update, mean over pixels and images,
-        shape ().
-        """
+        """Take a step, as `step.Step` does; return this process's share of the BCE, shape ()."""
         x = to_unit_range(self.images[rows])
         inputs = add_noise(x, self.noise, self.generator) if self.noise else x
         x, inputs = self.world.local_shard(x), self.world.local_shard(inputs)

@@ -38,7 +38,7 @@ def write_losses(path: Path, history: Sequence[Epoch]) -> None:
 
 
 def read_losses(path: Path) -> pd.DataFrame:
-    """Read a file that `write_losses` wrote, checking every cell.
+    """Read a file that `write_losses` wrote.
 
     Raises UserError if a line has a different form, the last line is incomplete or there is no row,
     and OSError if the file cannot be read.

@@ -26,10 +26,9 @@ _RIDGE = 1e-9
 
 
 class PCA(NamedTuple):
-    """The principal components of images.
+    """The principal components of images, in columns, (784, 784), the leading one first.
 
-    `mean`, (784,), is of grey values in 0..1. `components`, (784, 784), are the eigenvectors of the
-    covariance, in columns, the leading one first.
+    `mean`, (784,), is of grey values in 0..1.
     """
 
     mean: NDArray[np.float64]
@@ -104,9 +103,9 @@ def pca_mse(pca: PCA, images: NDArray[np.uint8], size: int) -> float:
 def probe_accuracies(model: Autoencoder, pca: PCA, train: Chunk, test: Chunk) -> dict[str, float]:
     """Compute the accuracy of a linear classifier on latent codes, and on PCA codes.
 
-    The model is on the CPU, the images are (n, 784), and `pca` is `principal_components` of the
-    training images. Returns probe_accuracy and probe_accuracy_pca, 0..1, or nothing if all training
-    labels are the same, or none of them is a test label, which is logged.
+    The model is on the CPU, the images are (n, 784), and `pca` is that of the training images.
+    Returns probe_accuracy and probe_accuracy_pca, 0..1, or nothing if all training labels are the
+    same, or none of them is a test label, which is logged.
     """
     classes = np.unique(train.labels)
     if len(classes) < 2:

@@ -43,10 +43,7 @@ def _container_quota() -> float:
 
 
 def available_threads(world: World = SINGLE) -> int:
-    """Return how many CPU threads this process may use.
-
-    Its share of the available cores, at most OMP_NUM_THREADS.
-    """
+    """Return this process's share of the available cores, at most OMP_NUM_THREADS."""
     limit = os.environ.get("OMP_NUM_THREADS", "")
     cores = available_cores()
     if world.local_world_size > cores and world.is_rank_zero:
@@ -112,10 +109,7 @@ class ThreadTuner:
                     break
 
     def _block(self, count: int, limit: float = math.inf) -> Generator[int, float, float]:
-        """Yield the same number for `BLOCK` steps, or until they have taken longer than a limit.
-
-        Returns the seconds of these steps.
-        """
+        """Yield a number for `BLOCK` steps, or until they exceed a limit; return their seconds."""
         seconds = 0.0
         for _ in range(self.BLOCK):
             seconds += yield count

@@ -79,5 +79,5 @@ class TrainingNetwork(Autoencoder):
         return model.eval()
 
     def save(self, path: Path, lineage: Mapping[str, Any]) -> None:
-        """Write the plain network: see `Autoencoder.save`."""
+        """Write the plain network."""
         self.plain().save(path, lineage)
