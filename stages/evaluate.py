@@ -15,7 +15,7 @@ from autoencoder.base.inputs import Inputs
 from autoencoder.base.provenance import differences
 from autoencoder.data import table
 from autoencoder.network.metrics import score
-from autoencoder.network.model import Autoencoder, lineage
+from autoencoder.network.model import Autoencoder
 from autoencoder.network.numerics import configure_numerics
 from stages.train import USES
 
@@ -42,9 +42,8 @@ def main(paths: Paths, inputs: Inputs) -> None:
     """
     configure_numerics()
     model = Autoencoder.load(paths.model)
-    made_from = lineage(paths.model)
     if found := differences(
-        made_from,
+        model.lineage,
         inputs.params.model_dump(mode="json"),
         file_digest(paths.train, "md5"),
         inputs.code,
@@ -63,7 +62,7 @@ def main(paths: Paths, inputs: Inputs) -> None:
     with atomic_write(paths.classes) as partial:
         classes.reindex(table.in_order(classes.index)).to_csv(partial, float_format="%.6f")
     with atomic_write(paths.provenance) as partial:
-        made_from["test_md5"] = file_digest(paths.test, "md5")
+        made_from = {**model.lineage, "test_md5": file_digest(paths.test, "md5")}
         partial.write_text(json.dumps(made_from, indent=2) + "\n")
     log.info(
         "test BCE %(bce).5f (floor %(bce_floor).5f, mean image %(bce_mean_image).5f); "

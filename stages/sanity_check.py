@@ -13,7 +13,7 @@ from autoencoder.base.inputs import Inputs
 from autoencoder.data import table
 from autoencoder.network.losses import read_losses
 from autoencoder.network.metrics import entropy, per_image_losses
-from autoencoder.network.model import Autoencoder, training_noise
+from autoencoder.network.model import Autoencoder
 from autoencoder.network.numerics import configure_numerics
 
 MAX_IMAGES = 16  # in a picture
@@ -42,8 +42,7 @@ def main(paths: Paths, _: Inputs) -> None:
     if len(typical) == 1:  # a single class, or images without labels
         typical = np.arange(len(labels))
     shown = plots.evenly_spaced(typical, MAX_IMAGES)
-    noise = training_noise(paths.model)
-    figure = plots.draw_reconstructions(model, labels[shown], images[shown], noise)
+    figure = plots.draw_reconstructions(model, labels[shown], images[shown], model.training_noise)
     plots.save(figure, paths.reconstructions)
     worst = np.argsort(-bce, kind="stable")[:MAX_IMAGES]
     figure = plots.draw_worst(model, labels[worst], images[worst], worst + 1)

@@ -19,7 +19,7 @@ from autoencoder.base.cli import make_parser, refuse_overwriting, run
 from autoencoder.base.errors import UserError
 from autoencoder.data import table
 from autoencoder.network.metrics import per_image_losses
-from autoencoder.network.model import Autoencoder, to_unit_range, training_noise
+from autoencoder.network.model import Autoencoder, to_unit_range
 from autoencoder.plots import CODE_COLOURS, code_grid
 from tools.templates import write_page
 
@@ -198,9 +198,8 @@ def main() -> None:
     paths = parser.parse_args()
     refuse_overwriting({"model": paths.model, "test": paths.test}, {"out": paths.out})
     model = Autoencoder.load(paths.model)
-    noise = training_noise(paths.model)
     labels, images = table.read(paths.test)
-    write(paths.out, page_facts(model, labels, images, noise))
+    write(paths.out, page_facts(model, labels, images, model.training_noise))
     log.info("%s: open it in a browser", paths.out)
 
 

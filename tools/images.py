@@ -9,7 +9,7 @@ from autoencoder.base.cli import Reads
 from autoencoder.data.table import Chunk
 from autoencoder.data.user.fit import Fit
 from autoencoder.data.user.images import READ_OPTIONS, Invert, iter_images
-from autoencoder.network.model import Autoencoder, lineage
+from autoencoder.network.model import Autoencoder
 from autoencoder.network.numerics import configure_numerics
 
 
@@ -25,6 +25,6 @@ class ModelAndImages:
     def load(self) -> tuple[Autoencoder, Iterator[Chunk]]:
         """Load the network; return it and the images, which are read in chunks."""
         configure_numerics()
-        usual_border = lineage(self.model).get("mean_border", 0)
-        images = iter_images(self.images, self.invert, self.fit, usual_border)
-        return Autoencoder.load(self.model), images
+        model = Autoencoder.load(self.model)
+        usual_border = model.lineage.get("mean_border", 0)
+        return model, iter_images(self.images, self.invert, self.fit, usual_border)

@@ -20,7 +20,7 @@ from autoencoder.base.cli import make_parser, run
 from autoencoder.base.errors import UserError, one_line
 from autoencoder.base.files import atomic_write, file_digest
 from autoencoder.data import table
-from autoencoder.network.model import Autoencoder, training_noise
+from autoencoder.network.model import Autoencoder
 from tools.explore import page_facts, write
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ def main() -> None:
     model, (labels, images) = Autoencoder.load(MODEL), table.read(Path(TEST))
     with tempfile.TemporaryDirectory() as temporary, chromium() as browser:
         page_file = Path(temporary) / "index.html"
-        write(page_file, page_facts(model, labels, images, training_noise(MODEL)))
+        write(page_file, page_facts(model, labels, images, model.training_noise))
         texts = take(browser, page_file, directory)
         sources = [MODEL, TEST, *SOURCES]
         if REVIEW.exists():

@@ -1,8 +1,7 @@
 """The network, a fully connected autoencoder of 784-512-256-z-256-512-784, and its file."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -45,6 +44,7 @@ class Autoencoder(nn.Module):
         self.hidden_sizes = tuple(hidden_sizes)
         self.z_size = z_size
         self.activation = activation
+        self.lineage: dict[str, Any] = {}  # what a loaded network was made from
         self.encoder = _mlp([PIXELS, *hidden_sizes, z_size], activation)
         self.decoder = _mlp([z_size, *reversed(hidden_sizes), PIXELS], activation)
 
@@ -60,6 +60,11 @@ class Autoencoder(nn.Module):
         """Map images, float (n, 784) in 0..1, to the logits of their reconstructions, (n, 784)."""
         logits: Tensor = self.decoder(self.encode(x))
         return logits
+
+    @property
+    def training_noise(self) -> float:
+        """How much noise a loaded network was trained to remove; 0 if its lineage does not say."""
+        return float(self.lineage.get("parameters", {}).get("noise", 0))
 
     def save(self, path: Path, lineage: Mapping[str, Any]) -> None:
         """Write weights, architecture and lineage to a safetensors file.
@@ -84,10 +89,13 @@ class Autoencoder(nn.Module):
         all pickles), was not written by `save`, or its tensors do not match its architecture or are
         not finite, and OSError if it cannot be read.
         """
+        with Path(path).open("rb"):
+            pass  # safe_open would say that a directory is no device, a protected file is not there
         try:
             # NumPy reads, copies and checks: a parallel operation of PyTorch's would start threads,
             # for which a process forked later, a DataLoader's worker for instance, waits in vain.
-            with _open(path) as (file, metadata):
+            with named_errors(Path(path)), safe_open(path, "numpy") as file:
+                metadata = json.loads((file.metadata() or {})[_METADATA])
                 weights = {
                     name: torch.from_numpy(file.get_tensor(name).astype(np.float32))
                     for name in file.keys()  # noqa: SIM118
@@ -96,6 +104,7 @@ class Autoencoder(nn.Module):
                 model = cls(**metadata["architecture"])
             # Not to_empty, whose first call imports SymPy, which takes half a second.
             model.load_state_dict(weights, assign=True)
+            model.lineage = dict(metadata["lineage"])
         except (SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
             raise UserError(
                 f"{path}: not a model of this project ({one_line(error)}); delete it and run "
@@ -108,35 +117,6 @@ class Autoencoder(nn.Module):
                     "delete the file and run `dvc repro`"
                 )
         return model.eval()
-
-
-def lineage(path: str | Path) -> dict[str, Any]:
-    """Read what a model was made from, out of a file that `Autoencoder.save` wrote.
-
-    Raises UserError if the file has no lineage, and OSError if it cannot be read.
-    """
-    try:
-        with _open(path) as (_, metadata):
-            facts: dict[str, Any] = dict(metadata["lineage"])
-    except (SafetensorError, ValueError, LookupError, TypeError) as error:
-        raise UserError(
-            f"{path}: does not say what it was made from; delete it and run `dvc repro`"
-        ) from error
-    return facts
-
-
-@contextmanager
-def _open(path: str | Path) -> Iterator[tuple[Any, Any]]:
-    """Open a file that `Autoencoder.save` wrote; yield it and its metadata."""
-    with Path(path).open("rb"):
-        pass  # safe_open would say that a directory is no device, a protected file does not exist
-    with named_errors(Path(path)), safe_open(path, "numpy") as file:
-        yield file, json.loads((file.metadata() or {})[_METADATA])
-
-
-def training_noise(path: str | Path) -> float:
-    """Read how much noise a model was trained to remove; 0 if its `lineage` does not say."""
-    return float(lineage(path).get("parameters", {}).get("noise", 0))
 
 
 def to_unit_range(images: Tensor) -> Tensor:

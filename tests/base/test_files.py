@@ -19,7 +19,7 @@ from autoencoder.base.files import atomic_write, named_errors, process_lock, sha
 from autoencoder.data import table
 from autoencoder.data.user.images import iter_images
 from autoencoder.network.losses import read_losses
-from autoencoder.network.model import Autoencoder, lineage
+from autoencoder.network.model import Autoencoder
 
 
 def test_the_name_appears_when_all_is_written(tmp_path: Path) -> None:
@@ -171,7 +171,6 @@ def read_images(path: Path) -> None:
         (read_images, "a.npy"),
         (read_losses, "loss.csv"),
         (Autoencoder.load, "model"),
-        (lineage, "model"),
         (sha256, "any"),
     ],
 )

@@ -22,7 +22,7 @@ from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 from autoencoder.base.errors import UserError
 from autoencoder.network import distributed
 from autoencoder.network.distributed import SINGLE, AutogradStep, World, _restart_safe_store
-from autoencoder.network.model import lineage
+from autoencoder.network.model import Autoencoder
 from autoencoder.network.step import AdamW, flatten
 from autoencoder.network.threads import available_cores
 from autoencoder.network.trainer import Trainer, build_network, split_validation
@@ -111,13 +111,13 @@ def test_the_losses_are_those_of_one_process(
     project.set_params(**values)
     project.run("python", *TRAIN)
     alone = losses(project)
-    assert lineage(project.root / "m.safetensors")["processes"] == 1
+    assert Autoencoder.load(project.root / "m.safetensors").lineage["processes"] == 1
     output = project.run(*torchrun(count))
     check_curve(losses(project), alone)
     assert re.findall(r"^epoch +(\d+) of", output, re.MULTILINE) == [str(n) for n in range(1, 9)]
     assert output.count("weights of epoch") == 1
     assert output.count("oversubscribe") == (count > available_cores())
-    assert lineage(project.root / "m.safetensors")["processes"] == count
+    assert Autoencoder.load(project.root / "m.safetensors").lineage["processes"] == count
 
 
 @pytest.mark.slow
@@ -200,7 +200,7 @@ def test_two_machines_train_together(project: Project, tmp_path: Path, how: str)
     assert how == "c10d" or wrote[0]
     writer, reader = (project, other) if wrote[0] else (other, project)
     check_curve(losses(writer), alone)
-    assert lineage(writer.root / "m.safetensors")["processes"] == 2
+    assert Autoencoder.load(writer.root / "m.safetensors").lineage["processes"] == 2
     assert reader.run("git", "status", "--porcelain") == ""
     assert said[wrote.index(False)].count("epoch") == 0
 
@@ -222,7 +222,9 @@ def test_dvc_starts_train_with_the_launcher(project: Project) -> None:
     output = project.run("dvc", "exp", "run", "-S", launcher)
     assert project.stages_run(output) == AFTER_TABLES
     check_curve(pd.read_csv(project.root / "plots/loss.csv", index_col="epoch"), alone)
-    assert lineage(project.root / "models/autoencoder.safetensors")["processes"] == 2
+    assert (
+        Autoencoder.load(project.root / "models/autoencoder.safetensors").lineage["processes"] == 2
+    )
     assert project.stages_run(project.run("dvc", "repro")) == []
 
 
@@ -233,7 +235,7 @@ def test_a_machine_whose_name_does_not_resolve_trains(project: Project) -> None:
         pytest.skip("another host name for one process requires root, on Linux")
     command = shlex.join(torchrun(2))
     project.run(*unshare, "sh", "-c", f"hostname nowhere.invalid && timeout 100 {command}")
-    assert lineage(project.root / "m.safetensors")["processes"] == 2
+    assert Autoencoder.load(project.root / "m.safetensors").lineage["processes"] == 2
 
 
 @pytest.mark.slow

@@ -29,7 +29,6 @@ from autoencoder.network.model import (
     ACTIVATIONS,
     Autoencoder,
     to_unit_range,
-    training_noise,
 )
 
 
@@ -113,7 +112,9 @@ def test_the_file_says_how_much_noise_the_network_removes(
     tmp_path: Path, lineage: dict[str, dict[str, float]], noise: float
 ) -> None:
     Autoencoder((30, 20), 7, "gelu").save(tmp_path / "m.safetensors", lineage)
-    assert training_noise(tmp_path / "m.safetensors") == noise
+    loaded = Autoencoder.load(tmp_path / "m.safetensors")
+    assert loaded.training_noise == noise
+    assert loaded.lineage == lineage
 
 
 @pytest.mark.usefixtures("only_linear_layers")

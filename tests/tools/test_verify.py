@@ -15,7 +15,7 @@ from helpers.project import Project
 
 from autoencoder.base.files import file_digest
 from autoencoder.base.modules import module_digest
-from autoencoder.network.model import Autoencoder, lineage
+from autoencoder.network.model import Autoencoder
 from tools.review.run import METRICS, RECORD
 from tools.verify import MODEL, distances, judge, outputs, upstream
 
@@ -84,7 +84,8 @@ def test_differences_are_judged_by_what_may_differ() -> None:
 def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
     for directory in ("metrics", "models"):
         shutil.copytree(ran.root / directory, tmp_path / directory)
-    model, made = Autoencoder.load(ran.root / MODEL), lineage(ran.root / MODEL)
+    model = Autoencoder.load(ran.root / MODEL)
+    made = model.lineage
     model.state_dict()["encoder.0.weight"][3, 5] += 0.5
     model.save(tmp_path / MODEL, made)
     (tmp_path / RECORD).write_text(json.dumps(made | {"instructions": "none"}))
@@ -108,7 +109,7 @@ def test_without_the_recorded_model_it_says_what_to_do(ran: Project, tmp_path: P
 
 
 def test_where_the_model_came_from_is_in_its_file(ran: Project) -> None:
-    made = lineage(ran.root / MODEL)
+    made = Autoencoder.load(ran.root / MODEL).lineage
     assert made["parameters"]["z_size"] == 32
     assert made["train_md5"] == file_digest(ran.root / "data/train.csv", "md5")
     assert made["code"]["stages/train.py"] == module_digest(
