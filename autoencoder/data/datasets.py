@@ -1,18 +1,16 @@
 """The published data sets: files, digests, class names, and how to read them."""
 
-import gzip
 import string
-import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 
+import fsspec
 import numpy as np
 
 from autoencoder.base.errors import UserError, listed
-from autoencoder.base.files import file_digest, named_errors
+from autoencoder.base.files import file_digest
 from autoencoder.data import idx, table
 
 
@@ -54,17 +52,11 @@ class Dataset:
             if not has_digest(self.path(root, name), digest)
         ]
 
-    @contextmanager
-    def open(self, root: Path, name: str) -> Iterator[IO[bytes]]:
+    def open(self, root: Path, name: str) -> fsspec.core.OpenFile:
         """Open a file that `Files` names for reading, uncompressed."""
-        file_name, _, member = name.partition("/")
-        path = self.path(root, file_name)
-        with named_errors(path), ExitStack() as stack:
-            file: IO[bytes] = stack.enter_context(path.open("rb"))
-            if member:
-                archive = stack.enter_context(zipfile.ZipFile(file))
-                file = stack.enter_context(archive.open(member))
-            yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if name.endswith(".gz") else file
+        file, _, member = name.partition("/")
+        path = self.path(root, file)
+        return fsspec.open(f"zip://{member}::{path}" if member else path, compression="infer")
 
 
 _DIGITS = tuple(string.digits)
