@@ -43,9 +43,7 @@ def default_style() -> Iterator[None]:
 
 def evenly_spaced(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     """Keep at most `most` of the rows, evenly spaced from the first to the last."""
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.intp)]
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(np.intp)]
 
 
 def median_row_per_label(labels: NDArray[np.str_], bce: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -64,9 +62,8 @@ def code_grid(z_size: int) -> NDArray[np.intp]:
 
     The image is the rectangle that is closest to a square. If that is more than three times as wide
     as high, as for a prime number, it is about a square, and the last row is shorter and centred.
-
-    Returns an array (h, 2 w) of which number each cell shows, or -1. Each number takes two columns,
-    because a centred row may be shifted by half a number.
+    Returns which number each cell shows, or -1, (h, 2 w): a centred row may be shifted by half a
+    number.
     """
     rows = max(n for n in range(1, math.isqrt(z_size) + 1) if z_size % n == 0)
     columns = z_size // rows
@@ -83,8 +80,7 @@ def code_grid(z_size: int) -> NDArray[np.intp]:
 class Row:
     """A row of a figure: tiles next to each other, float arrays of shape (n, h, w).
 
-    `limits` are the values of the first and the last colour; `height` is that of a tile, as a share
-    of its width.
+    `limits` are the values of the first and the last colour, `height` a tile's height ÷ width.
     """
 
     name: str
@@ -100,9 +96,9 @@ def draw_reconstructions(
 ) -> Figure:
     """Draw images, uint8 (n, 784), their codes, reconstructions and differences in four rows.
 
-    With noise, drawn with a fixed seed, a row of noisy images follows the images. Codes and
-    reconstructions are those of the noisy images; differences and BCE compare the reconstructions
-    with the clean images. The model is on the CPU.
+    With noise, drawn with a fixed seed, codes and reconstructions are those of noisy images, which
+    are drawn in another row; differences and BCE are those from the clean images. The model is on
+    the CPU.
     """
     x = to_unit_range(torch.from_numpy(images))
     inputs = add_noise(x, noise, torch.Generator().manual_seed(0)) if noise else x
@@ -129,10 +125,9 @@ def draw_worst(
     images: NDArray[np.uint8],
     numbers: NDArray[np.intp],
 ) -> Figure:
-    """Draw images, their reconstructions and the differences, `WORST_ACROSS` next to each other.
+    """Draw images, uint8 (n, 784), reconstructions and differences, `WORST_ACROSS` in a row.
 
-    `images` is uint8, (n, 784), the model is on the CPU, and `numbers` has the place of each image
-    in its table, 1 for the first.
+    The model is on the CPU; `numbers` has the place of each image in its table, 1 for the first.
     """
     x = to_unit_range(torch.from_numpy(images))
     _, rows, bce = _reconstruct(model, x, x)
@@ -196,10 +191,9 @@ def _draw_rows(
     heading: str,
     columns: int,
 ) -> None:
-    """Draw rows below each other, the titles of the columns above and their BCE below.
+    """Draw rows below each other, with titles above and the BCE below; the size is that of `_size`.
 
-    The figure has the size that `_size` computes. `heading` says, line by line, what the titles
-    are; `columns` is how many tiles a row has room for.
+    `heading` says, line by line, what the titles are; `columns` is how many tiles have room.
     """
     title_lines = len(heading.splitlines())
     width, height = _size(rows, columns, title_lines)
@@ -232,10 +226,7 @@ def _draw_rows(
 
 
 def _draw_row(axis: Axes, row: Row, columns: int) -> None:
-    """Draw the tiles of a row.
-
-    On one axis, because one for each image would take three times as long.
-    """
+    """Draw the tiles of a row, on one axis: one for each would take three times as long."""
     for column, tile in enumerate(row.tiles):
         place = (column + 0.04, column + 0.96, 0.04, 0.96)
         low, high = row.limits
@@ -249,8 +240,7 @@ def frame_losses(axis: Axes, runs: Sequence[pd.DataFrame]) -> None:
     """Scale the axes of loss curves so that the epochs after the first can be told apart.
 
     The first epoch's losses, which are often far above all others, may be cut off. The last epoch
-    gets a tick. Whatever else must stay in view below the curves is drawn on the axis already. Each
-    run has the columns epoch, train and validation.
+    gets a tick. What is on the axis already stays in view below the curves.
     """
     last = max(int(run["epoch"].iloc[-1]) for run in runs)
     step = next(
@@ -267,11 +257,7 @@ def frame_losses(axis: Axes, runs: Sequence[pd.DataFrame]) -> None:
 
 @default_style()
 def draw_losses(losses: pd.DataFrame, floor: float) -> Figure:
-    """Draw the loss of each epoch, and below the curves the entropy of the test pixels.
-
-    `losses` has the columns epoch, train and validation. No reconstruction of the test images has a
-    BCE below `floor`.
-    """
+    """Draw the losses of `read_losses`, and below them `floor`, the entropy of the test pixels."""
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axis = figure.subplots()
     axis.plot(losses["epoch"], losses["train"], label="training, during the epoch")

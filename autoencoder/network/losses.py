@@ -17,10 +17,10 @@ _ROW = re.compile(r"[0-9]+(,[0-9]+\.[0-9]+){2}")
 
 @dataclass(frozen=True)
 class Epoch:
-    """The losses of one pass over the training images; `epoch` is 1 for the first.
+    """The losses of an epoch, 1 for the first: BCE, mean over pixels and images.
 
-    BCE, mean over pixels and images: `train` of the training images during the epoch, `validation`
-    of the validation images at its end.
+    `train` is that of the training images during the epoch, `validation` that of the validation
+    images at its end.
     """
 
     epoch: int

@@ -138,12 +138,11 @@ def probe_accuracy(
     test: Iterable[Tensor],
     test_labels: NDArray[np.str_],
 ) -> float:
-    """Fit a linear classifier to codes and compute its accuracy on test codes, 0..1.
+    """Fit a linear classifier to batches of codes, float64 (n, size); return its test accuracy.
 
     Least squares on one-hot labels, with an intercept; the class with the largest output is
     predicted (a linear probe: Alain and Bengio, "Understanding intermediate layers using linear
-    classifier probes", 2016, there with cross-entropy). The codes come in batches, float64
-    (n, size).
+    classifier probes", 2016, there with cross-entropy).
     """
     classes, numbers = np.unique(train_labels, return_inverse=True)
     targets = torch.from_numpy(numbers)
@@ -168,11 +167,11 @@ def _with_intercept(codes: Tensor) -> Tensor:
 def score(
     model: Autoencoder, train: Chunk, test: Chunk
 ) -> tuple[dict[str, float], NDArray[np.float64]]:
-    """Score a model on the test images, (n, 784), next to its baselines.
+    """Score a model, on the CPU, on the test images, (n, 784), next to its baselines.
 
-    The model is on the CPU. Returns the metrics that README lists, and the BCE of each test image,
-    float64 (n,), mean over its pixels. Raises UserError if the model is no better than the mean
-    training image as every reconstruction, or all test images equal that image.
+    Returns the metrics that README lists, and the BCE of each test image, float64 (n,). Raises
+    UserError if the model is no better than the mean training image as every reconstruction, or all
+    test images equal that image.
     """
     bce_train, _ = per_image_losses(model, torch.from_numpy(train.images))
     bce, mse = per_image_losses(model, torch.from_numpy(test.images))

@@ -67,10 +67,9 @@ class Autoencoder(nn.Module):
         return float(self.lineage.get("parameters", {}).get("noise", 0))
 
     def save(self, path: Path, lineage: Mapping[str, Any]) -> None:
-        """Write weights, architecture and lineage to a safetensors file.
+        """Write a safetensors file of the weights and what they were made from, as JSON values.
 
-        The lineage is what the weights were made from, as JSON values. The same weights and lineage
-        give the same bytes.
+        The same weights and lineage give the same bytes.
         """
         architecture = {
             "hidden_sizes": self.hidden_sizes,

@@ -22,7 +22,7 @@ _MAX_ERROR = 1e-3
 
 
 def choose_device(name: str, world: World = SINGLE) -> torch.device:
-    """Return the device for the parameter `device` in this process; make a GPU the current one.
+    """Return the device for the parameter `device`; make a GPU the current one.
 
     auto takes a GPU if PyTorch can use it and there is one for each process of this machine. Raises
     UserError if PyTorch cannot use the device that is asked for.
@@ -51,8 +51,8 @@ def choose_device(name: str, world: World = SINGLE) -> torch.device:
 def _cuda_fault(world: World) -> str | None:
     """Say in one line why this process cannot train on its GPU, or return None if it can.
 
-    A GPU that the driver reports may still be unusable: the driver can be too old for this PyTorch,
-    or PyTorch can lack kernels for the GPU. So a small kernel is run.
+    The driver can be too old for this PyTorch, or PyTorch can lack kernels for the GPU. So a small
+    kernel is run.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -51,10 +51,9 @@ class _Layer:
 
 
 def flatten(model: nn.Module) -> nn.Parameter:
-    """Move all parameters of a model, and their gradients, into one contiguous parameter.
+    """Move all parameters of a model, and their gradients, into one parameter, (parameters,).
 
     The model's parameters and gradients become views of it, so `AdamW` updates all of them at once.
-    It has the shape (number of parameters,) and a gradient of zeros.
     """
     parameters = list(model.parameters())
     flat = nn.Parameter(nn.utils.parameters_to_vector(parameters).detach())
@@ -111,9 +110,8 @@ def cuda_graph(work: Callable[[], object], generator: torch.Generator) -> Callab
     """Capture the GPU work of a function as a CUDA graph; return a function that replays it.
 
     `work` must not wait for results, must find its changing inputs in the same memory each time,
-    and draws random numbers from `generator` alone. It is called twice: once for warm-up, because
-    libraries initialise themselves in their first call, which cannot be captured, and once for the
-    capture.
+    and draws random numbers from `generator` alone. It is called twice: libraries initialise
+    themselves in their first call, which cannot be captured.
     """
     side_stream = torch.cuda.Stream()
     side_stream.wait_stream(torch.cuda.current_stream())
@@ -141,10 +139,9 @@ class Step:
     small that these take a third of the time. On an NVIDIA GPU, the step's fifty small kernels are
     replayed as one CUDA graph.
 
-    The network is trained in place, after `flatten`. The optimizer is that of the parameter that
-    `flatten` returned, before its first step. `images` is uint8, (n, 784), on the network's device.
-    `noise`, 0..1, is added to the input, not to the target of the loss, by `add_noise`; the caller
-    seeds its source, `generator`.
+    The network is trained in place; the optimizer is that of its `flatten`, before its first step.
+    `images` is uint8, (n, 784), on the network's device. `noise`, 0..1, is added to the input, not
+    to the target of the loss; the caller seeds its source, `generator`.
     """
 
     def __init__(

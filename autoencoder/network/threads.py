@@ -62,10 +62,8 @@ class ThreadTuner:
     It tries each number of threads, up to `most`, for `BLOCK` steps, and continues with the
     fastest, which is `count`. The next trial follows at once if steps take longer than with one
     thread, otherwise after `SHORTEST` steps, and after twice as many, up to `LONGEST`, each time
-    that the number has not changed.
-
-    `gradient` computes the gradient of a fixed batch, without updating the weights. A number of
-    threads is used only if the gradient has the same bytes as with one.
+    that the number has not changed. Numbers for which `gradient`, that of a fixed batch, has other
+    bytes than with one thread are not used.
     """
 
     BLOCK = 10

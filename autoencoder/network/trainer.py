@@ -61,12 +61,10 @@ class Trainer:
     """Trains a network epoch by epoch.
 
     The order of the images and their noise are drawn from (seed, epoch). Images that do not fill
-    the last batch are left out, different ones in each epoch. `state` holds everything that the
-    next epoch depends on.
+    the last batch are left out, different ones in each epoch.
 
     The network has its initial weights and is trained in place. It is on the device of the images,
-    which are uint8, (n, 784), 0 black to 255 white. In each process of `world` there is a trainer
-    on the same network and images; all of them arrive at the same history.
+    which are uint8, (n, 784), 0 black to 255 white, and the same in each process of `world`.
 
     Raises UserError if there are fewer training images than a batch needs, or a batch has fewer
     images than there are processes.
@@ -132,7 +130,7 @@ class Trainer:
     def run_epoch(self, on_step: Callable[[], object] = lambda: None) -> None:
         """Train for one epoch and add it to the history; call `on_step` after each step.
 
-        Raises UserError if the loss is no longer finite; the history and the best weights are kept.
+        Raises UserError if the loss is no longer finite; history and best weights are kept.
         """
         epoch = len(self.history) + 1
         if self.tuner is None and self.training.device.type == "cpu":

@@ -16,9 +16,9 @@ from autoencoder.network.model import Autoencoder
 class CentredLinear(nn.Linear):
     """A linear layer whose inputs are sigmoids: ``y = W (x - 1/2) + b``.
 
-    It computes the same functions as a linear layer, with a different bias. Sigmoids are positive,
-    1/2 on average, which couples the gradient of each weight with that of the bias; centring the
-    inputs removes this coupling (LeCun et al., "Efficient BackProp", 1998, section 4.3).
+    Sigmoids are positive, 1/2 on average, which couples the gradient of each weight with that of
+    the bias; centring the inputs removes this coupling (LeCun et al., "Efficient BackProp", 1998,
+    section 4.3).
     """
 
     def forward(self, x: Tensor) -> Tensor:
