@@ -16,14 +16,11 @@ from types import TracebackType
 # notebook's MPLBACKEND, without whose package matplotlib cannot be imported; no figure needs it.
 _PREFIXES = (
     "ATEN_",
-    "BLIS_",
     "CUBLAS",
     "CUDNN_",
     "DISABLE_ADDMM_CUDA_LT",
     "DNNL_",
-    "GOTO_",
     "KMP_",
-    "MIOPEN_",
     "MKL_",
     "MPLBACKEND",
     "NPY_",
