@@ -10,8 +10,8 @@ from pathlib import Path
 
 from autoencoder.base.errors import UserError, listed
 from autoencoder.base.files import walk_files
-from autoencoder.base.modules import loaded_modules
 from autoencoder.base.params import FILE, Params, read_params
+from autoencoder.base.provenance import loaded_modules
 
 # Size, time of the last change and inode of a file.
 Signature = tuple[int, int, int]

@@ -8,8 +8,7 @@ import yaml
 from helpers.committed import committed, recorded_parameters, skip_if_different
 from helpers.project import ROOT, Project, copy_checkout
 
-from autoencoder.base.modules import module_digest
-from autoencoder.base.provenance import differences
+from autoencoder.base.provenance import differences, module_digest
 from autoencoder.data.datasets import DATASETS
 
 pytestmark = pytest.mark.process

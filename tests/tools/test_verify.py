@@ -14,7 +14,7 @@ from helpers.errors import refusal
 from helpers.project import Project
 
 from autoencoder.base.files import file_digest
-from autoencoder.base.modules import module_digest
+from autoencoder.base.provenance import module_digest
 from autoencoder.network.model import Autoencoder
 from tools.review.run import METRICS, RECORD
 from tools.verify import MODEL, distances, judge, outputs, upstream

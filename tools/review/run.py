@@ -18,8 +18,7 @@ from dvc.stage import PipelineStage
 from autoencoder.base import params
 from autoencoder.base.errors import UserError
 from autoencoder.base.files import sha256
-from autoencoder.base.modules import module_digest
-from autoencoder.base.provenance import differences
+from autoencoder.base.provenance import differences, module_digest
 from autoencoder.data.names import is_visible
 from tools.review.seed_noise import BETTER, conditions
 from tools.revisions import Files
