@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, sync_playwright
 from torch import Tensor
 
 from autoencoder.base import startup
-from autoencoder.base.files import sha256
+from autoencoder.base.files import file_digest
 from autoencoder.data.datasets import DATASETS
 from autoencoder.network.step import can_compute
 
@@ -88,7 +88,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Project:
         text = module.read_text()
         for name, published in DATASETS["mnist"].digests.items():
             assert published in text
-            text = text.replace(published, sha256(mirror / name))
+            text = text.replace(published, file_digest(mirror / name))
         module.write_text(text)
         remove_user_data(project)
         project.write_params(small_params() | {"mirror": mirror.as_uri()})

@@ -145,12 +145,7 @@ def walk_files(path: Path) -> Iterator[Path]:
         yield path
 
 
-def sha256(path: Path) -> str:
-    """Compute the SHA-256 of a file, as 64 hexadecimal digits."""
-    return file_digest(path, "sha256")
-
-
-def file_digest(path: Path, algorithm: str) -> str:
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Compute the digest of a file in hexadecimal, by one of hashlib's algorithms."""
     with path.open("rb") as file, named_errors(path):
         return hashlib.file_digest(file, algorithm).hexdigest()

@@ -15,7 +15,7 @@ import pytest
 from helpers.project import ROOT
 
 from autoencoder.base.errors import UserError
-from autoencoder.base.files import atomic_write, named_errors, process_lock, sha256
+from autoencoder.base.files import atomic_write, file_digest, named_errors, process_lock
 from autoencoder.data import table
 from autoencoder.data.user.images import iter_images
 from autoencoder.network.losses import read_losses
@@ -54,9 +54,9 @@ def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "whole"
 
 
-def test_sha256(tmp_path: Path) -> None:
+def test_the_digest_of_a_file_is_its_sha256(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
-    assert sha256(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+    assert file_digest(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_a_file_that_is_read_meanwhile_keeps_its_name(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def read_images(path: Path) -> None:
         (read_images, "a.npy"),
         (read_losses, "loss.csv"),
         (Autoencoder.load, "model"),
-        (sha256, "any"),
+        (file_digest, "any"),
     ],
 )
 def test_an_input_whose_reading_fails_is_named(

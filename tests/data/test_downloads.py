@@ -23,7 +23,7 @@ from helpers.project import ROOT, Project
 from werkzeug.serving import make_ssl_devcert
 
 from autoencoder.base.errors import UserError
-from autoencoder.base.files import sha256
+from autoencoder.base.files import file_digest
 from autoencoder.data import downloads as sources
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, Dataset
@@ -40,7 +40,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def dataset(mirror: Path) -> Dataset:
-    digests = {path.name: sha256(path) for path in sorted(mirror.iterdir())}
+    digests = {path.name: file_digest(path) for path in sorted(mirror.iterdir())}
     return dataclasses.replace(DATASETS["mnist"], digests=digests)
 
 
@@ -140,7 +140,7 @@ def test_a_mirror_with_the_certificate_of_a_company(mirror: Path, tmp_path: Path
     project.environment |= {"REQUESTS_CA_BUNDLE": certificate[0], "NO_PROXY": "*"}
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"):
         project.environment.pop(name, None)
-    digests = {path.name: sha256(path) for path in mirror.iterdir()}
+    digests = {path.name: file_digest(path) for path in mirror.iterdir()}
     code = (
         "import dataclasses, pathlib\n"
         "from autoencoder.data.datasets import DATASETS\n"

@@ -6,7 +6,7 @@ import pytest
 from helpers.project import ROOT, Project, copy_checkout, remove_user_data, small_params
 from torchvision.datasets import MNIST
 
-from autoencoder.base.files import sha256
+from autoencoder.base.files import file_digest
 from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS
 
@@ -30,7 +30,7 @@ def raw(real: Project) -> Path:
 
 
 def test_files_have_their_published_digests(raw: Path) -> None:
-    found = {path.name: sha256(path) for path in raw.rglob("*") if path.is_file()}
+    found = {path.name: file_digest(path) for path in raw.rglob("*") if path.is_file()}
     assert found == DATASETS["mnist"].digests
 
 

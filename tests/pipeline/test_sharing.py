@@ -14,7 +14,7 @@ import pytest
 from helpers.project import ROOT, Project
 from moto.server import ThreadedMotoServer
 
-from autoencoder.base.files import sha256
+from autoencoder.base.files import file_digest
 
 MODEL = "models/autoencoder.safetensors"
 CREDENTIALS = {"access_key_id": "tester", "secret_access_key": "known-to-tester"}
@@ -93,7 +93,7 @@ def shared(small_code: tuple[Project, str], add_remote: AddRemote, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_colleague_runs_nothing_of_what_was_pushed(shared: Project, tmp_path: Path) -> None:
-    first = sha256(shared.root / MODEL)
+    first = file_digest(shared.root / MODEL)
     shared.run("dvc", "push", "--run-cache")
     shared.run("dvc", "exp", "run", "-S", "z_size=16")
     shared.commit("a smaller code")
@@ -102,13 +102,13 @@ def test_a_colleague_runs_nothing_of_what_was_pushed(shared: Project, tmp_path: 
     colleague = clone(shared.root, tmp_path / "clone")
     colleague.run("dvc", "pull", "--run-cache")
     assert runs_nothing(colleague)
-    assert sha256(colleague.root / MODEL) == sha256(shared.root / MODEL) != first
+    assert file_digest(colleague.root / MODEL) == file_digest(shared.root / MODEL) != first
 
     # Back to the commit before: its parameters and its lock, and so its model.
     colleague.run("git", "revert", "--no-edit", "HEAD")
     colleague.run("dvc", "pull")
     assert runs_nothing(colleague)
-    assert sha256(colleague.root / MODEL) == first
+    assert file_digest(colleague.root / MODEL) == first
     assert colleague.run("git", "status", "--porcelain") == ""
 
 
@@ -127,7 +127,7 @@ def test_a_colleague_runs_nothing_of_an_experiment_that_was_pushed(
     colleague.run("dvc", "exp", "apply", "shared")
     assert "z_size" in colleague.run("dvc", "params", "diff")
     assert runs_nothing(colleague)
-    assert sha256(colleague.root / MODEL) == sha256(shared.root / MODEL)
+    assert file_digest(colleague.root / MODEL) == file_digest(shared.root / MODEL)
 
 
 @pytest.mark.slow
@@ -185,7 +185,7 @@ def test_a_published_model_is_used_without_training(
     stranger.root.mkdir(parents=True)
     stranger.run("sh", "-ec", get)
     for name in ("autoencoder.safetensors", "v1.safetensors"):
-        assert sha256(stranger.root / name) == sha256(project.root / MODEL)
+        assert file_digest(stranger.root / name) == file_digest(project.root / MODEL)
     shutil.copy(project.root / "data/test.csv", stranger.root / "images.csv")
     page = (ROOT / "docs/inference.md").read_text()
     plain = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-1]

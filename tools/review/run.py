@@ -17,7 +17,7 @@ from dvc.stage import PipelineStage
 
 from autoencoder.base import params
 from autoencoder.base.errors import UserError
-from autoencoder.base.files import sha256
+from autoencoder.base.files import file_digest
 from autoencoder.base.provenance import differences, module_digest
 from autoencoder.data.names import is_visible
 from tools.review.seed_noise import BETTER, conditions
@@ -178,7 +178,7 @@ def incoming_changed(dataset: str) -> bool:
 
     def digests(root: Path) -> dict[Path, str]:
         return {
-            path.relative_to(root.parent): sha256(path)
+            path.relative_to(root.parent): file_digest(path)
             for path in [root, *root.rglob("*")]
             if path.is_file() and is_visible(path, root.parent)
         }
