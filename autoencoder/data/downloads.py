@@ -218,7 +218,8 @@ def _download(address: str, path: Path) -> None:
             if self.value > MAX_BYTES:
                 raise OSError(f"{path.name}: over {MAX_BYTES} bytes")
             now = time.monotonic()
-            if now - start > TIMEOUT_S and self.value < MIN_SPEED * (now - start):
+            seconds = now - start
+            if seconds > TIMEOUT_S and self.value / seconds < MIN_SPEED:
                 raise TimeoutError
             if bar["disable"] and now - reported > REPORT_S:
                 reported = now

@@ -146,11 +146,13 @@ def label_fault(text: str) -> str | None:
     if text != text.strip():
         return "spaces around the label"
     for character in text:
-        if character in ',"' or not (character.isprintable() or character in _JOINERS):
+        is_text = character.isprintable() or character in _JOINERS
+        if character in ',"' or not is_text:
             return f"the character {character!r} cannot be in a label"
         if character == "\N{REPLACEMENT CHARACTER}":
             return "bytes that are not UTF-8"
-    if text[0] in "=+-@" and len(text) > 1 and not is_number(text):
+    looks_like_formula = text[0] in "=+-@" and len(text) > 1
+    if looks_like_formula and not is_number(text):
         return f"a spreadsheet would execute it, because it starts with {text[0]}"
     return None
 

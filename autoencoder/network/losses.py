@@ -11,8 +11,8 @@ from autoencoder.base.errors import UserError
 from autoencoder.base.files import atomic_write, named_errors
 
 _HEADER = "epoch,train,validation"
+_ROW = r"[0-9]+(,[0-9]+\.[0-9]+){2}"
 _HINT = "let `dvc repro` write it again"
-_ROW = re.compile(r"[0-9]+(,[0-9]+\.[0-9]+){2}")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def read_losses(path: Path) -> pd.DataFrame:
     with named_errors(path):
         *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, start=1):
-        if not (_ROW.fullmatch(line) if number > 1 else line == _HEADER):
-            expected = "three numbers" if number > 1 else _HEADER
+        pattern, expected = (_HEADER, _HEADER) if number == 1 else (_ROW, "three numbers")
+        if not re.fullmatch(pattern, line):
             raise UserError(f"{path}: line {number} is {line!r:.60}, expected {expected}; {_HINT}")
     if rest or len(lines) < 2:
         raise UserError(
