@@ -178,10 +178,16 @@ def test_it_installs_from_the_index_that_pip_or_uv_knows(
         if name.startswith("PIP_") or name.endswith(("CERT_FILE", "CERT_DIR", "CA_BUNDLE")):
             del checkout.environment[name]
     checkout.environment |= {"PIP_CONFIG_FILE": os.devnull, bundle: certificate, "NO_PROXY": "*"}
+    path = checkout.environment["PATH"].split(os.pathsep)
+    without_uv = [name for name in path if not (Path(name) / "uv").exists()]
+    checkout.environment["PATH"] = os.pathsep.join(without_uv)
     if setting == "uv.toml":
-        path = checkout.root.parent / ".config/uv/uv.toml"
-        path.parent.mkdir(parents=True)
-        path.write_text(f'[[index]]\nname = "company"\nurl = "{address}"\ndefault = true\n')
+        # Who has a uv.toml has uv.
+        with_uv = [str(Path(sys.executable).parent), *without_uv]
+        checkout.environment["PATH"] = os.pathsep.join(with_uv)
+        uv_toml = checkout.root.parent / ".config/uv/uv.toml"
+        uv_toml.parent.mkdir(parents=True)
+        uv_toml.write_text(f'[[index]]\nname = "company"\nurl = "{address}"\ndefault = true\n')
     else:
         checkout.environment[setting] = address
     output = checkout.setup()

@@ -17,9 +17,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
-from typing import Any
 
 LOCK = Path(__file__).resolve().parent.parent / "requirements.lock"
 STAMP = ".ready"
@@ -41,52 +39,25 @@ CONTENTS = {
     "CACHEDIR.TAG",
 }
 # pip's settings that say where and how to download, and uv's variables for the same. The others
-# could install elsewhere or nothing at all (target, prefix, root, dry-run, …).
+# could install elsewhere or nothing at all (target, prefix, root, dry-run, …). uv has no variables
+# for the last three.
 DOWNLOADS = {
-    "index-url": ["UV_DEFAULT_INDEX"],
-    "extra-index-url": ["UV_INDEX"],
-    "find-links": ["UV_FIND_LINKS"],
-    "no-index": [],
-    "trusted-host": ["UV_INSECURE_HOST"],
-    "cert": ["SSL_CERT_FILE"],
-    "client-cert": ["SSL_CLIENT_CERT"],
-    "proxy": ["HTTP_PROXY", "HTTPS_PROXY"],
-    "timeout": ["UV_HTTP_TIMEOUT"],
-    "default-timeout": ["UV_HTTP_TIMEOUT"],
-    "retries": ["UV_HTTP_RETRIES"],
-    "no-cache-dir": ["UV_NO_CACHE"],
-    "cache-dir": [],
-    "keyring-provider": [],
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "client-cert": "SSL_CLIENT_CERT",
+    "proxy": "ALL_PROXY",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "retries": "UV_HTTP_RETRIES",
+    "no-cache-dir": "UV_NO_CACHE",
+    "no-index": "",
+    "cache-dir": "",
+    "keyring-provider": "",
 }
-KEPT_OF_UV = {
-    "UV_CACHE_DIR",
-    "UV_NO_CACHE",
-    "UV_LINK_MODE",
-    "UV_CONCURRENT_DOWNLOADS",
-    "UV_HTTP_TIMEOUT",
-    "UV_HTTP_RETRIES",
-    "UV_NATIVE_TLS",
-    "UV_SYSTEM_CERTS",
-}
-# What uv is configured with, in its variables and in uv.toml, as pip's settings.
-SETTINGS_OF_UV = {
-    "index-url": (["UV_DEFAULT_INDEX", "UV_INDEX_URL"], "index-url"),
-    "extra-index-url": (["UV_INDEX", "UV_EXTRA_INDEX_URL"], "extra-index-url"),
-    "find-links": (["UV_FIND_LINKS"], "find-links"),
-    "trusted-host": (["UV_INSECURE_HOST"], "allow-insecure-host"),
-}
-PYTHON_VARIABLES = {"PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "PYTHONPLATLIBDIR"}
-READ_TOML = """
-import json, sys, tomllib
-with open(sys.argv[1], "rb") as file:
-    print(json.dumps(tomllib.load(file), default=str))
-"""
-CHECK = """
-import sys, dvc, torch
-for module in (dvc, torch):
-    if not module.__file__.startswith(sys.prefix):
-        sys.exit(f"{module.__name__} comes from {module.__file__}")
-"""
+KEPT_OF_UV = r"UV_(CACHE_DIR|NO_CACHE|LINK_MODE|CONCURRENT_DOWNLOADS|HTTP_|NATIVE_TLS|SYSTEM_CERTS)"
 
 
 def main() -> None:
@@ -122,21 +93,16 @@ def set_up(venv: Path, this_python: bool) -> None:
         fcntl.flock(directory, fcntl.LOCK_EX)
     if is_ready(venv, this_python):
         return
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in PYTHON_VARIABLES and (not name.startswith("UV_") or name in KEPT_OF_UV)
-    }
     digest = lock_digest()
     if not usable_stamp(venv, this_python):
-        create(venv, environment)
+        create(venv)
     print(f"installing {LOCK.name} into {venv}", flush=True)
     stamp = {"location": str(venv), "python": python_version(venv)}
     # If this fails, the environment can still be updated later.
     (venv / STAMP).write_text(json.dumps(stamp))
-    install(venv, environment)
+    install(venv)
     what = f"dvc and torch cannot be imported from {venv}"
-    run_or_exit(what, [python(venv), "-I", "-c", CHECK], environment)
+    run_or_exit(what, [python(venv), "-I", "-c", "import dvc, torch"])
     (venv / STAMP).write_text(json.dumps({**stamp, "lock": digest}))
 
 
@@ -165,7 +131,7 @@ def python_version(venv: Path) -> "str | None":
     """Return "3.11" or the like, as the environment's interpreter says, or None if it is broken."""
     code = "import sys; print('{}.{}'.format(*sys.version_info))"
     try:
-        return run([python(venv), "-I", "-c", code], None).stdout.strip() or None
+        return run([python(venv), "-I", "-c", code]).stdout.strip() or None
     except OSError:
         return None
 
@@ -195,7 +161,7 @@ def is_ready(venv: Path, this_python: bool) -> bool:
     return usable_stamp(venv, this_python).get("lock") == lock_digest()
 
 
-def create(venv: Path, environment: "dict[str, str]") -> None:
+def create(venv: Path) -> None:
     """Create an empty environment; delete the one that is there, but nothing else."""
     found = {path.name for path in venv.iterdir()}
     foreign = sorted(found - CONTENTS)
@@ -206,38 +172,13 @@ def create(venv: Path, environment: "dict[str, str]") -> None:
             "choose another directory with `make VENV=…`"
         )
     command = [sys.executable, "-I", "-m", "venv", "--clear", str(venv)]
-    run_or_exit(" ".join(command), command, environment)
+    run_or_exit(" ".join(command), command)
 
 
-def with_downloads(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
-    """Replace pip's and uv's settings in the environment by those that are about downloads."""
-    settings = pip_settings(venv, environment)
-    if not {"index-url", "no-index"} & set(settings):
-        settings = {**uv_settings(venv), **settings}
-    # Each of pip, uv and OpenSSL reads some of these; here, both installers trust any of them.
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-        if Path(environment.get(name, "")).is_file():
-            settings.setdefault("cert", environment[name])
-    environment = {
-        name: value for name, value in environment.items() if not name.startswith("PIP_")
-    }
-    environment["PIP_CONFIG_FILE"] = os.devnull
-    environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
-    # As with pip, all indexes count; the hashes say which file is the right one.
-    environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    environment["UV_PYTHON_DOWNLOADS"] = "never"
-    for name, value in settings.items():
-        environment["PIP_" + name.upper().replace("-", "_")] = value
-        for variable in DOWNLOADS[name]:
-            separator = "," if name == "find-links" else " "
-            environment[variable] = separator.join(value.split())
-    return environment
-
-
-def install(venv: Path, environment: "dict[str, str]") -> None:
+def install(venv: Path) -> None:
     """Install what the lock lists, and remove other packages."""
-    environment = with_downloads(venv, environment)
-    pip = [python(venv), "-m", "pip"]
+    pip = [python(venv), "-I", "-m", "pip"]
+    environment = download_environment(pip)
     hashed = ["install", "--require-hashes", "--no-deps"]
 
     # uv, and what builds the source distributions: from the lock, so that they have hashes, too.
@@ -251,7 +192,7 @@ def install(venv: Path, environment: "dict[str, str]") -> None:
         sync = [str(uv), "pip", "sync", "--no-config", "--require-hashes"]
         sync += ["--preview-features", "build-dependency-hashes", "--require-build-hashes"]
         sync += ["--build-constraints", str(LOCK), "--python", python(venv), str(LOCK)]
-        if environment.get("PIP_NO_INDEX", "no").lower() not in ("0", "false", "no", "off"):
+        if "PIP_NO_INDEX" in environment:
             sync.append("--no-index")
         status = subprocess.run(sync, env=environment).returncode
         if status == 0:
@@ -264,7 +205,9 @@ def install(venv: Path, environment: "dict[str, str]") -> None:
     isolated = ["--use-pep517", "--no-build-isolation"]
     everything = run([*pip, *hashed, *isolated, "--requirement", str(LOCK)], environment)
     if everything.returncode:
-        sys.exit(f"set-up failed: {reason(everything)}{free_space(everything.stderr, venv)}")
+        full = "No space left" in everything.stderr
+        hint = "; choose other disks with `make VENV=…` and TMPDIR" if full else ""
+        sys.exit(f"set-up failed: {reason(everything)}{hint}")
     locked = set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE)) | {"pip"}
     listed = json.loads(run([*pip, "list", "--format", "json"], environment).stdout)
     names = {re.sub(r"[-_.]+", "-", package["name"]).lower() for package in listed}
@@ -272,66 +215,75 @@ def install(venv: Path, environment: "dict[str, str]") -> None:
         run([*pip, "uninstall", "--yes", *sorted(names - locked)], environment)
 
 
-def pip_settings(venv: Path, environment: "dict[str, str]") -> "dict[str, str]":
-    """Return those of pip's settings that are about downloads, by name."""
-    readable = {**environment, "PIP_QUIET": "0", "PIP_VERBOSE": "0"}
-    command = [python(venv), "-m", "pip", "config", "list"]
-    listed = run_or_exit("pip's configuration", command, readable)
+def download_environment(pip: "list[str]") -> "dict[str, str]":
+    """Return the environment for pip and uv: of their settings, those that are about downloads.
+
+    pip's settings count for both or, if it has no index, uv's.
+    """
+    settings = pip_settings(pip)
+    if not {"index-url", "no-index"} & set(settings):
+        settings = {**uv_settings(), **settings}
+    # Each of pip, uv and OpenSSL reads some of these; here, both installers trust any of them.
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        if Path(os.environ.get(name, "")).is_file():
+            settings.setdefault("cert", os.environ[name])
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PIP_", "UV_")) or re.match(KEPT_OF_UV, name)
+    }
+    environment["PIP_CONFIG_FILE"] = os.devnull
+    environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    # As with pip, all indexes count; the hashes say which file is the right one.
+    environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    environment["UV_PYTHON_DOWNLOADS"] = "never"
+    for name, value in settings.items():
+        environment[variable_name("PIP", name)] = value
+        if DOWNLOADS[name]:
+            separator = "," if name == "find-links" else " "
+            environment[DOWNLOADS[name]] = separator.join(value.split())
+    return environment
+
+
+def pip_settings(pip: "list[str]") -> "dict[str, str]":
+    """Return those of pip's settings that are about downloads, by name; lists with spaces."""
+    readable = {**os.environ, "PIP_QUIET": "0", "PIP_VERBOSE": "0"}
+    listed = run_or_exit("pip's configuration", [*pip, "config", "list"], readable)
     settings = {}
     for section in ("global", "install", ":env:"):  # the later ones win
         pattern = rf"^{section}\.([\w-]+)=(.*)$"
         for name, value in re.findall(pattern, listed, re.MULTILINE):
-            if name in DOWNLOADS and ast.literal_eval(value):
-                settings[name] = ast.literal_eval(value)
+            words = ast.literal_eval(value).split()
+            if name in DOWNLOADS and words:
+                settings[name] = " ".join(words)
     return settings
 
 
-def uv_settings(venv: Path) -> "dict[str, str]":
-    """Return those of uv's settings that say where to download, by the names that pip has."""
-    config = uv_config(venv)
-    indexes = config.pop("index", [])
-    for name, is_default in (("index-url", True), ("extra-index-url", False)):
-        urls = [index["url"] for index in indexes if index.get("default", False) == is_default]
-        if urls:
-            config[name] = urls
-    settings = {}
-    for name, (variables, key) in SETTINGS_OF_UV.items():
-        found = [os.environ[variable] for variable in variables if os.environ.get(variable)]
-        value = found[0].replace(",", " ").split() if found else config.get(key, [])
-        values = [value] if isinstance(value, str) else value
-        if values:
-            # An index may have a name: company=https://…
-            settings[name] = " ".join(re.sub(r"^[\w.-]+=", "", text) for text in values)
+def uv_settings() -> "dict[str, str]":
+    """Return where uv downloads from, by the names that pip has; lists with spaces."""
+    uv = shutil.which("uv")
+    if uv is None:
+        return {
+            name: os.environ[variable]
+            for name in ("index-url", "extra-index-url", "find-links", "trusted-host")
+            for variable in (DOWNLOADS[name], variable_name("UV", name))
+            if variable in os.environ
+        }
+    # It knows its configuration files, too, and says what they amount to.
+    command = [uv, "pip", "compile", "--emit-index-url", "--emit-find-links", "--quiet", os.devnull]
+    settings = {}  # type: dict[str, str]
+    for name, value in re.findall(r"^--(\S+) (.*)$", run(command).stdout, re.MULTILINE):
+        settings[name] = f"{settings.get(name, '')} {value}".strip()
     return settings
 
 
-def uv_config(venv: Path) -> "dict[str, Any]":
-    """Return what uv's configuration files of the user and of the system say; the user's wins."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    system = (os.environ.get("XDG_CONFIG_DIRS") or "/etc").split(":")[0]
-    files = [Path(system, "uv/uv.toml"), Path("/etc/uv/uv.toml"), Path(home, "uv/uv.toml")]
-    if os.environ.get("UV_CONFIG_FILE"):
-        files = [Path(os.environ["UV_CONFIG_FILE"])]
-    config = {}
-    for path in filter(Path.exists, files):
-        # By the environment's Python: older ones cannot read it.
-        command = [python(venv), "-I", "-c", READ_TOML, str(path)]
-        found = json.loads(run_or_exit(str(path), command, None))
-        config.update({**found, **found.get("pip", {})})
-    return config
-
-
-def free_space(stderr: str, venv: Path) -> str:
-    """Return how much space is left where, if that is what was missing."""
-    if "No space left" not in stderr:
-        return ""
-    directories = [venv, Path(tempfile.gettempdir())]
-    free = [f"{path}: {shutil.disk_usage(path).free / 1e9:.1f} GB" for path in directories]
-    return f"; free are {', '.join(free)} (choose others with `make VENV=…` and TMPDIR)"
+def variable_name(program: str, option: str) -> str:
+    """Return the environment variable of an option: PIP_INDEX_URL, UV_INDEX_URL."""
+    return f"{program}_{option.upper().replace('-', '_')}"
 
 
 def run(
-    command: "list[str]", environment: "dict[str, str] | None", text: "str | None" = None
+    command: "list[str]", environment: "dict[str, str] | None" = None, text: "str | None" = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command and capture its output."""
     return subprocess.run(  # noqa: UP022 - as Python 3.6 has it
@@ -345,7 +297,9 @@ def run(
     )
 
 
-def run_or_exit(what: str, command: "list[str]", environment: "dict[str, str] | None") -> str:
+def run_or_exit(
+    what: str, command: "list[str]", environment: "dict[str, str] | None" = None
+) -> str:
     """Run a command and return what it prints; if it fails, exit and say what failed, and why."""
     result = run(command, environment)
     if result.returncode:
