@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from autoencoder.base.errors import UserError
 from tools.revisions import Files
@@ -84,7 +84,7 @@ def noise_of(rows: pd.DataFrame) -> dict[str, float]:
     of measured seeds, times the square root of 2 for a difference, times the standard deviation.
     A UserError if bce or mse is missing or not a number.
     """
-    factor = student_t(len(rows) - 1) * math.sqrt(2)
+    factor = stdtrit(len(rows) - 1, 0.975) * math.sqrt(2)
     noise = {}
     for metric in BETTER:
         values = pd.to_numeric(rows.get(metric, pd.Series()), errors="coerce")
@@ -105,15 +105,3 @@ def other_conditions(seeds: pd.DataFrame, measured: Mapping[str, str]) -> list[s
         for name, value in measured.items()
         if name not in seeds or value not in set(seeds[name])
     ]
-
-
-def student_t(freedom: int) -> float:
-    """Return how many standard errors from the mean 95 % of Student's t distribution reach.
-
-    With n degrees of freedom, the density of θ in t = √n tan θ is proportional to the power n - 1
-    of cos θ, which is summed up here.
-    """
-    angles, step = np.linspace(0, math.pi / 2, 100_001, retstep=True)
-    probability = np.cumsum(np.cos(angles[1:] - step / 2) ** (freedom - 1))
-    angle = np.interp(0.95 * probability[-1], probability, angles[1:])
-    return math.sqrt(freedom) * math.tan(angle)
