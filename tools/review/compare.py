@@ -13,23 +13,13 @@ from tools.review.seed_noise import BETTER, GATED, MEASURE, SEEDS, other_conditi
 
 @dataclass(frozen=True)
 class Change:
-    """A metric of both runs.
-
-    Attributes
-    ----------
-    base, current : float or None
-        None if that run lacks the metric.
-    noise : float or None
-        Its seed noise; None if that has not been measured.
-    tolerance : float or None
-        How much worse it may get; None if it cannot fail the gate.
-    """
+    """A metric of both runs, which may lack it."""
 
     metric: str
     base: float | None
     current: float | None
-    noise: float | None
-    tolerance: float | None
+    noise: float | None  # its seed noise; None if that has not been measured
+    tolerance: float | None  # how much worse it may get; None if it cannot fail the gate
 
     @property
     def arrow(self) -> str:

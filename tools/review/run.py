@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from dvc.repo.brancher import switch
 from dvc.stage import PipelineStage
@@ -56,27 +55,15 @@ def read_parameters(files: Files) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run and its results.
-
-    Attributes
-    ----------
-    losses : DataFrame
-        Columns epoch, train and validation.
-    classes : Series
-        Test BCE by label.
-    pictures : dict of str to bytes
-        The pictures of `PICTURES` that it has, PNG, by path.
-    record : dict
-        What the model and the scores were made from, as evaluate recorded it.
-    """
+    """A run and its results."""
 
     name: str
     params: dict[str, Any]
     metrics: dict[str, float]
-    losses: pd.DataFrame
-    classes: pd.Series
-    pictures: dict[str, bytes]
-    record: dict[str, Any]
+    losses: pd.DataFrame  # epoch, train and validation
+    classes: pd.Series  # test BCE by label
+    pictures: dict[str, bytes]  # those of `PICTURES` that it has, PNG, by path
+    record: dict[str, Any]  # what model and scores were made from, as evaluate recorded it
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -147,26 +134,21 @@ def check_stages(repo: Repo, name: str, dataset: str) -> None:
             f"{name}: {', '.join(frozen)}: frozen, so it may be out of date; delete `frozen: true` "
             "from dvc.yaml and run `dvc repro`"
         )
-    outputs = {str(out) for out in repo.index.outs}
+    may_be_missing = {INCOMING, *map(str, repo.index.outs)}
 
-    def changed(dependency: Any) -> bool:
-        if isinstance(dependency, ParamsDependency):
-            return bool(dependency.status())
-        state = dependency.workspace_status().get(str(dependency))
+    def changed(file: Any) -> bool:
+        state = file.workspace_status().get(str(file))
         if state == "deleted":
-            return str(dependency) not in outputs | {INCOMING}
-        if str(dependency) == INCOMING:
+            return str(file) not in may_be_missing
+        if str(file) == INCOMING:
             return state is not None and name == WORKSPACE and incoming_changed(dataset)
         return state is not None
 
-    stale = [
+    if stale := [
         stage.name
         for stage in stages
-        if stage.changed_stage()
-        or any(map(changed, stage.deps))
-        or any(set(out.workspace_status().values()) - {"deleted"} for out in stage.outs)
-    ]
-    if stale:
+        if stage.changed_stage() or any(map(changed, [*stage.deps, *stage.outs]))
+    ]:
         raise UserError(f"{name}: {', '.join(stale)}: changed since the last run; run `dvc repro`")
 
 
