@@ -139,17 +139,6 @@ def _expand_range(match: re.Match[str]) -> str:
     return ",".join(map(str, range(*map(int, match[1].split(",")))))
 
 
-def override(value: Any) -> str:
-    """Return a value in the grammar of `dvc exp run -S`."""
-    if not isinstance(value, str):
-        return json.dumps(value)
-    # Of backslashes, only those before a quote, the end or an interpolation are escapes.
-    escaped = re.sub(
-        r"(\\*)('|$)", lambda match: 2 * match[1] + match[2].replace("'", "\\'"), value
-    )
-    return "'" + escaped.replace("${", "\\${") + "'"
-
-
 def scores(name: str, experiment: str) -> dict[str, Any]:
     """Read the parameter `name` of an experiment, its metrics, and its other `conditions`.
 
@@ -187,7 +176,9 @@ def main() -> None:
     name = arguments.parameter
     values = parse_values(name, arguments.values)
     check_repository()
-    queued = dvc("exp", "run", "--queue", "-S", f"{name}={','.join(map(override, values))}")
+    # JSON is a subset of Hydra's grammar, but for a backslash or ${ in a text.
+    overrides = ",".join(json.dumps(value, ensure_ascii=False) for value in values)
+    queued = dvc("exp", "run", "--queue", "-S", f"{name}={overrides}")
     experiments = re.findall("Queued experiment '(.+)'", queued)
     dvc("queue", "start", "--jobs", str(arguments.jobs))
     wait(experiments)

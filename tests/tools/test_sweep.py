@@ -17,7 +17,7 @@ from helpers.project import Project
 from helpers.stages import add_documented_stage
 from PIL import Image
 
-from tools.sweep import has_more_values, override, parse_values
+from tools.sweep import has_more_values, parse_values
 
 
 @pytest.fixture(scope="module")
@@ -102,28 +102,22 @@ def test_swept_seeds_are_the_seed_noise_of_the_review(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "values", "overridden"),
+    ("name", "text", "values"),
     [
-        ("z_size", "8,16", [8, 16], "8,16"),
-        ("z_size", "8, 16, 8.0, 010, 8", [8, 16, 10], "8,16,10"),
-        ("z_size", "range(8,17,8)", [8, 16], "8,16"),
-        ("seed", "range(0, 3), 7", [0, 1, 2, 7], "0,1,2,7"),
-        ("learning_rate", "1e-3, 0.001, .00001", [0.001, 0.00001], "0.001,1e-05"),
-        ("activation", "tanh, 'sigmoid', tanh", ["tanh", "sigmoid"], "'tanh','sigmoid'"),
-        ("invert", "true, false", [True, False], "true,false"),
-        ("mirror", "null, file:///x", [None, "file:///x"], "null,'file:///x'"),
-        ("dataset", "'data/a, b''s (1).csv'", ["data/a, b's (1).csv"], r"'data/a, b\'s (1).csv'"),
-        ("dataset", "data/range(1).csv", ["data/range(1).csv"], "'data/range(1).csv'"),
-        ("dataset", "x\\", ["x\\"], r"'x\\'"),
-        ("dataset", "'data/${x}'", ["data/${x}"], r"'data/\${x}'"),
+        ("z_size", "8,16", [8, 16]),
+        ("z_size", "8, 16, 8.0, 010, 8", [8, 16, 10]),
+        ("z_size", "range(8,17,8)", [8, 16]),
+        ("seed", "range(0, 3), 7", [0, 1, 2, 7]),
+        ("learning_rate", "1e-3, 0.001, .00001", [0.001, 0.00001]),
+        ("activation", "tanh, 'sigmoid', tanh", ["tanh", "sigmoid"]),
+        ("invert", "true, false", [True, False]),
+        ("mirror", "null, file:///x", [None, "file:///x"]),
+        ("dataset", "'data/a, b''s (1).csv'", ["data/a, b's (1).csv"]),
+        ("dataset", "data/range(1).csv", ["data/range(1).csv"]),
     ],
 )
-def test_values_are_those_of_params_yaml_each_once(
-    name: str, text: str, values: list[Any], overridden: str
-) -> None:
-    found = parse_values(name, text)
-    assert found == values
-    assert ",".join(map(override, found)) == overridden
+def test_values_are_those_of_params_yaml_each_once(name: str, text: str, values: list[Any]) -> None:
+    assert parse_values(name, text) == values
 
 
 @pytest.mark.parametrize(
