@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,17 +32,17 @@ MODEL = "models/autoencoder.safetensors"
 LOCK = "dvc.lock"
 
 
-def outputs(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> pd.DataFrame:
+def outputs(
+    recorded: Mapping[str, Any], found: Mapping[str, Any], before_training: Collection[str]
+) -> pd.DataFrame:
     """Compare the outputs of two runs of the same dvc.yaml, given their dvc.lock files.
 
     Columns stage, output, recorded and found (the digests), everywhere (whether it must be
     identical on every machine: training starts from it), and result, same or different.
     """
-    stages = recorded["stages"]
-    before_training = upstream("train", stages)
     rows = [
         (stage, before["path"], before["md5"], after["md5"], stage in before_training)
-        for stage, entry in stages.items()
+        for stage, entry in recorded["stages"].items()
         for before, after in zip(
             entry.get("outs", []), found["stages"][stage].get("outs", []), strict=True
         )
@@ -50,18 +50,6 @@ def outputs(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> pd.DataFra
     table = pd.DataFrame(rows, columns=["stage", "output", "recorded", "found", "everywhere"])
     same = table["recorded"] == table["found"]
     return table.assign(result=same.map({True: "same", False: "different"}))
-
-
-def upstream(name: str, stages: Mapping[str, Any]) -> set[str]:
-    """Return the stages whose outputs a stage of a dvc.lock depends on, also through others."""
-    reads = [Path(dependency["path"]) for dependency in stages[name].get("deps", [])]
-    direct = {
-        stage
-        for stage, entry in stages.items()
-        for output in entry.get("outs", [])
-        if any(overlap(Path(output["path"]), path) for path in reads)
-    }
-    return direct.union(*(upstream(stage, stages) for stage in direct))
 
 
 def overlap(path: Path, other: Path) -> bool:
@@ -187,7 +175,10 @@ def main() -> None:
         with suppress(FileNotFoundError):
             committed.copy(MODEL, recorded)
         locks = [yaml.safe_load((root / LOCK).read_text()) for root in (recorded, found)]
-        table = outputs(*locks)
+        with Repo(str(found)) as repo:
+            stages = repo.stage.collect(f"{found}/dvc.yaml:train", with_deps=True)
+        names = {stage.name for stage in stages if isinstance(stage, PipelineStage)}
+        table = outputs(locks[0], locks[1], names - {"train"})
         print("", table.drop(columns="everywhere").to_string(index=False), sep="\n")
         if (table["result"] == "different").any():
             print(*distances(recorded, found), sep="\n", flush=True)
