@@ -11,14 +11,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import yaml
 from dvc.repo import Repo
+from dvc.repo.brancher import switch
 from dvc.stage import PipelineStage
 
 from autoencoder.base.cli import make_parser, run
@@ -29,27 +28,34 @@ from tools.review.seed_noise import GATED, conditions, read_seeds, seed_noise
 from tools.revisions import Files, git
 
 MODEL = "models/autoencoder.safetensors"
-LOCK = "dvc.lock"
 
 
-def outputs(
-    recorded: Mapping[str, Any], found: Mapping[str, Any], before_training: Collection[str]
-) -> pd.DataFrame:
-    """Compare the outputs of two runs of the same dvc.yaml, given their dvc.lock files.
+def outputs(clone: Path) -> pd.DataFrame:
+    """Compare the outputs of a run in a clone with those that its commit records.
 
     Columns stage, output, recorded and found (the digests), everywhere (whether it must be
     identical on every machine: training starts from it), and result, same or different.
     """
-    rows = [
-        (stage, before["path"], before["md5"], after["md5"], stage in before_training)
-        for stage, entry in recorded["stages"].items()
-        for before, after in zip(
-            entry.get("outs", []), found["stages"][stage].get("outs", []), strict=True
-        )
-    ]
-    table = pd.DataFrame(rows, columns=["stage", "output", "recorded", "found", "everywhere"])
+    with Repo(str(clone)) as repo:
+        upstream = repo.stage.collect(f"{clone}/dvc.yaml:train", with_deps=True)
+        found = digests(repo)
+        with switch(repo, "HEAD"):
+            table = pd.DataFrame({"recorded": digests(repo), "found": found})
+    table = table.rename_axis(["stage", "output"]).reset_index()
+    names = {stage.name for stage in upstream if isinstance(stage, PipelineStage)}
+    table["everywhere"] = table["stage"].isin(names - {"train"})
     same = table["recorded"] == table["found"]
     return table.assign(result=same.map({True: "same", False: "different"}))
+
+
+def digests(repo: Repo) -> dict[tuple[str, str], str]:
+    """Return the digest in dvc.lock of each output, by its stage and its path."""
+    return {
+        (stage.name, out.def_path): out.hash_info.value
+        for stage in repo.index.stages
+        if isinstance(stage, PipelineStage)
+        for out in stage.outs
+    }
 
 
 def overlap(path: Path, other: Path) -> bool:
@@ -139,7 +145,7 @@ def judge(
     different = table[table["result"] == "different"]
     if wrong := list(different.loc[different["everywhere"], "output"]):
         raise UserError(
-            f"{', '.join(wrong)}: differs from {LOCK} although it must match on every machine"
+            f"{', '.join(wrong)}: differs from dvc.lock although it must match on every machine"
         )
     if far := [name for name in GATED if abs(found[name] - recorded[name]) > noise.get(name, 0)]:
         raise UserError(
@@ -170,15 +176,11 @@ def main() -> None:
         repro = [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"]
         if subprocess.run(repro, cwd=found, check=False).returncode:
             raise UserError("`dvc repro` failed in a fresh clone, see above")
-        for name in (LOCK, METRICS, RECORD):
+        for name in (METRICS, RECORD):
             committed.copy(name, recorded)
         with suppress(FileNotFoundError):
             committed.copy(MODEL, recorded)
-        locks = [yaml.safe_load((root / LOCK).read_text()) for root in (recorded, found)]
-        with Repo(str(found)) as repo:
-            stages = repo.stage.collect(f"{found}/dvc.yaml:train", with_deps=True)
-        names = {stage.name for stage in stages if isinstance(stage, PipelineStage)}
-        table = outputs(locks[0], locks[1], names - {"train"})
+        table = outputs(found)
         print("", table.drop(columns="everywhere").to_string(index=False), sep="\n")
         if (table["result"] == "different").any():
             print(*distances(recorded, found), sep="\n", flush=True)
