@@ -28,11 +28,11 @@ def measure() -> Iterator[Row]:
     quick_times: list[float] = []
     with recipe_process() as recipe, recipe_process(initialised=True) as initialised_recipe:
         for _ in tqdm(iter(lambda: trainer.finished, True), unit="round"):
-            recipe_epochs.append(recipe())
+            recipe_epochs.append(next(recipe))
             our_times.append(seconds(trainer.run_epoch))
             quick = new_trainer(**QUICK)
             quick_times.append(seconds(quick.run_epoch))
-            initialised = initialised_recipe()
+            initialised = next(initialised_recipe)
     epochs = len(our_times)
     bce, quick_bce = test_bce(trainer.best_model()), test_bce(quick.network)
     yield Row("test BCE of the default parameters", f"{bce:.5f}", target="≤ 0.0725")

@@ -52,7 +52,7 @@ def measure() -> Iterator[Row]:
     }
     epochs = [partial(seconds, trainer.run_epoch) for trainer in (ours, *others.values())]
     with recipe_process("cuda") as recipe:
-        recipe_times, our_times, *columns = alternate(ROUNDS, lambda: recipe().seconds, *epochs)
+        recipe_times, our_times, *columns = alternate(ROUNDS, lambda: next(recipe).seconds, *epochs)
     distributed.destroy_process_group()
     for (name, trainer), times in zip(others.items(), columns, strict=True):
         apart = abs(ours.history[0].train - trainer.history[0].train)

@@ -2,10 +2,10 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from multiprocessing.connection import Connection
+from multiprocessing.managers import BaseManager
 from typing import Any, NamedTuple
 
 import torch
@@ -58,14 +58,10 @@ class RecipeEpoch(NamedTuple):
     bce: float
 
 
-NextEpoch = Callable[[], RecipeEpoch]
-
-
-def recipe(connection: Connection, device: str, initialised: bool) -> None:
+def recipe(device: str, initialised: bool) -> Iterator[RecipeEpoch]:
     """Train by the plain recipe, or by it with this project's initialisation.
 
     A sigmoid network with PyTorch's defaults, also of AdamW, torchvision's MNIST and a DataLoader.
-    Each message is answered with the next epoch.
     """
     # Not among the imports: what it imports complains at the end if it was not collected.
     from torchvision import datasets, transforms
@@ -80,7 +76,7 @@ def recipe(connection: Connection, device: str, initialised: bool) -> None:
     transform = transforms.Compose([transforms.Grayscale(), transforms.ToTensor(), torch.flatten])
     train, test = (datasets.MNIST(RAW, train, transform) for train in (True, False))
     test_images = torch.stack([image for image, _ in test]).to(device)
-    while connection.recv():
+    while True:
         computing = 0.0
         start = time.perf_counter()
         for images, _ in DataLoader(train, params.batch_size, shuffle=True):
@@ -95,22 +91,20 @@ def recipe(connection: Connection, device: str, initialised: bool) -> None:
         duration = time.perf_counter() - start
         with torch.no_grad():
             bce = criterion(model(test_images), test_images).item()
-        connection.send(RecipeEpoch(duration, duration - computing, bce))
+        yield RecipeEpoch(duration, duration - computing, bce)
+
+
+class RecipeManager(BaseManager):
+    """Runs `recipe` in a process of its own."""
+
+
+RecipeManager.register("recipe", recipe, exposed=["__next__"])
 
 
 @contextmanager
-def recipe_process(device: str = "cpu", initialised: bool = False) -> Iterator[NextEpoch]:
-    """Start a process for `recipe`; yield a function that trains the next epoch there."""
-    context = multiprocessing.get_context("spawn")
-    connection, child = context.Pipe()
-    process = context.Process(target=recipe, args=(child, device, initialised), daemon=True)
-    process.start()
-    child.close()  # so that `recv` fails if the process has ended
-
-    def next_epoch() -> RecipeEpoch:
-        connection.send(True)
-        epoch: RecipeEpoch = connection.recv()
-        return epoch
-
-    yield next_epoch
-    process.terminate()
+def recipe_process(
+    device: str = "cpu", initialised: bool = False
+) -> Iterator[Iterator[RecipeEpoch]]:
+    """Start a process for `recipe`, which trains an epoch each time the next one is asked for."""
+    with RecipeManager(ctx=multiprocessing.get_context("spawn")) as manager:
+        yield manager.recipe(device, initialised)  # type: ignore[attr-defined]
