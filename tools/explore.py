@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from autoencoder.base.cli import make_parser, refuse_overwriting, run
-from autoencoder.base.errors import UserError
 from autoencoder.data import table
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder, to_unit_range
@@ -41,28 +40,18 @@ def affine_layers(model: Autoencoder) -> list[dict[str, Any]]:
     """Return the linear layers, ``y = W x + b``, encoder first, as JSON values.
 
     Each has inputs, outputs, and in base64, little-endian, weights (float16, one row per output)
-    and bias (float32). A UserError if a weight is beyond the range of float16.
+    and bias (float32).
     """
-    layers = []
-    for layer in model.modules():
-        if not isinstance(layer, torch.nn.Linear):
-            continue
-        weights, bias = (parameter.detach().numpy() for parameter in (layer.weight, layer.bias))
-        largest, limit = np.abs(weights).max(), np.finfo(np.float16).max
-        if largest > limit:
-            raise UserError(
-                f"the model has a weight of {largest:.3g}, expected at most {limit:.0f}; "
-                "train with a lower learning_rate"
-            )
-        layers.append(
-            {
-                "inputs": layer.in_features,
-                "outputs": layer.out_features,
-                "weights": _base64(weights.astype("<f2").tobytes()),
-                "bias": _base64(bias.astype("<f4").tobytes()),
-            }
-        )
-    return layers
+    return [
+        {
+            "inputs": layer.in_features,
+            "outputs": layer.out_features,
+            "weights": _base64(layer.weight.detach().numpy().astype("<f2").tobytes()),
+            "bias": _base64(layer.bias.detach().numpy().astype("<f4").tobytes()),
+        }
+        for layer in model.modules()
+        if isinstance(layer, torch.nn.Linear)
+    ]
 
 
 @torch.no_grad()
