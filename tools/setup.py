@@ -2,8 +2,8 @@
 
 Run by the user's Python, whose version is only checked here: nothing but the standard library, and
 no syntax newer than Python 3.6. uv installs, through hard links to its cache; pip, if uv cannot.
-Both get nothing from outside but the settings that say where and how to download: pip's, or uv's
-where only uv has been told of an index.
+Both get nothing from outside but the settings that say where and how to download; uv gets pip's,
+too, and pip gets uv's where only uv has been told of an index.
 """
 
 import argparse
@@ -38,26 +38,21 @@ CONTENTS = {
     ".lock",
     "CACHEDIR.TAG",
 }
-# pip's settings that say where and how to download, and uv's variables for the same. The others
-# could install elsewhere or nothing at all (target, prefix, root, dry-run, …). uv has no variables
-# for the last three.
-DOWNLOADS = {
+# The settings of pip and uv that say where and how to download, by words in their names. The others
+# could install elsewhere or nothing at all (target, prefix, root, dry-run, …).
+DOWNLOADS = "INDEX|LINK|HOST|CERT|PROXY|TIMEOUT|RETRIES|CACHE|KEYRING|TLS|DOWNLOADS"
+# pip's settings, and what uv reads in their place. With any other, pip installs if uv cannot.
+READ_BY_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
     "find-links": "UV_FIND_LINKS",
     "trusted-host": "UV_INSECURE_HOST",
     "cert": "SSL_CERT_FILE",
-    "client-cert": "SSL_CLIENT_CERT",
     "proxy": "ALL_PROXY",
     "timeout": "UV_HTTP_TIMEOUT",
     "default-timeout": "UV_HTTP_TIMEOUT",
-    "retries": "UV_HTTP_RETRIES",
     "no-cache-dir": "UV_NO_CACHE",
-    "no-index": "",
-    "cache-dir": "",
-    "keyring-provider": "",
 }
-KEPT_OF_UV = r"UV_(CACHE_DIR|NO_CACHE|LINK_MODE|CONCURRENT_DOWNLOADS|HTTP_|NATIVE_TLS|SYSTEM_CERTS)"
 
 
 def main() -> None:
@@ -192,7 +187,7 @@ def install(venv: Path) -> None:
         sync = [str(uv), "pip", "sync", "--no-config", "--require-hashes"]
         sync += ["--preview-features", "build-dependency-hashes", "--require-build-hashes"]
         sync += ["--build-constraints", str(LOCK), "--python", python(venv), str(LOCK)]
-        if "PIP_NO_INDEX" in environment:
+        if environment.get("PIP_NO_INDEX"):
             sync.append("--no-index")
         status = subprocess.run(sync, env=environment).returncode
         if status == 0:
@@ -216,10 +211,7 @@ def install(venv: Path) -> None:
 
 
 def download_environment(pip: "list[str]") -> "dict[str, str]":
-    """Return the environment for pip and uv: of their settings, those that are about downloads.
-
-    pip's settings count for both or, if it has no index, uv's.
-    """
+    """Return the environment for pip and uv: of their settings, those that are about downloads."""
     settings = pip_settings(pip)
     if not {"index-url", "no-index"} & set(settings):
         settings = {**uv_settings(), **settings}
@@ -230,7 +222,7 @@ def download_environment(pip: "list[str]") -> "dict[str, str]":
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PIP_", "UV_")) or re.match(KEPT_OF_UV, name)
+        if not name.startswith(("PIP_", "UV_")) or re.search(DOWNLOADS, name)
     }
     environment["PIP_CONFIG_FILE"] = os.devnull
     environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
@@ -239,9 +231,9 @@ def download_environment(pip: "list[str]") -> "dict[str, str]":
     environment["UV_PYTHON_DOWNLOADS"] = "never"
     for name, value in settings.items():
         environment[variable_name("PIP", name)] = value
-        if DOWNLOADS[name]:
+        if name in READ_BY_UV:
             separator = "," if name == "find-links" else " "
-            environment[DOWNLOADS[name]] = separator.join(value.split())
+            environment[READ_BY_UV[name]] = separator.join(value.split())
     return environment
 
 
@@ -254,7 +246,7 @@ def pip_settings(pip: "list[str]") -> "dict[str, str]":
         pattern = rf"^{section}\.([\w-]+)=(.*)$"
         for name, value in re.findall(pattern, listed, re.MULTILINE):
             words = ast.literal_eval(value).split()
-            if name in DOWNLOADS and words:
+            if re.search(DOWNLOADS, name.upper()) and words:
                 settings[name] = " ".join(words)
     return settings
 
@@ -266,7 +258,7 @@ def uv_settings() -> "dict[str, str]":
         return {
             name: os.environ[variable]
             for name in ("index-url", "extra-index-url", "find-links", "trusted-host")
-            for variable in (DOWNLOADS[name], variable_name("UV", name))
+            for variable in (READ_BY_UV[name], variable_name("UV", name))
             if variable in os.environ
         }
     # It knows its configuration files, too, and says what they amount to.
