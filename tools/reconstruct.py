@@ -62,15 +62,13 @@ def iter_reconstructions(
     These are CSV: label, bce, bce_excess and, given a reference, the percentile of each image: the
     share of a reference, the bce_excess of other images in ascending order, that is lower, 0..100.
     """
-    header = True
     for labels, images in chunks:
         rows = score(model, images).set_axis(pd.Index(labels, name="label"))
         if reference is not None:
             below = np.searchsorted(reference, rows["bce_excess"])
             rows["percentile"] = 100 * below / len(reference)
         # Computed in float32; nine digits distinguish any two of these values.
-        rows.to_csv(scores, header=header, float_format="%.9g")
-        header = False
+        rows.to_csv(scores, header=scores.tell() == 0, float_format="%.9g")
         yield labels, images, reconstruct(model, images)
 
 

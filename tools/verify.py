@@ -84,30 +84,24 @@ def bring_user_data(committed: Files, dataset: Path, clone: Path) -> None:
         try:
             committed.copy(path, clone)
         except FileNotFoundError:
-            copy_missing(path, clone / path)
+            copy_missing(path, clone)
     if dataset.is_relative_to(INCOMING) and not any(map(dataset.is_relative_to, tracked)):
-        copy_missing(dataset, clone / dataset)
+        copy_missing(dataset, clone)
 
 
-def copy_missing(source: Path, target: Path) -> None:
-    """Copy a file or directory of the workspace, except for files that the target has."""
+def copy_missing(source: Path, clone: Path) -> None:
+    """Copy a file or directory of the workspace, except for files that the clone has."""
     if not source.exists():
         raise UserError(
             f"{source}: neither here nor in DVC's cache or remote, expected the data of the run to "
             "reproduce; copy them here again"
         )
 
-    def copy(file: str | Path, new: str | Path) -> None:
-        if not Path(new).exists():
-            shutil.copy2(file, new)
-
-    if source.is_dir():
-        shutil.copytree(
-            source, target, copy_function=copy, dirs_exist_ok=True, ignore_dangling_symlinks=True
-        )
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        copy(source, target)
+    for path in [source, *source.rglob("*")]:
+        copy = clone / path
+        if path.is_file() and not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
 
 
 def distances(recorded: Path, found: Path) -> Iterator[str]:
