@@ -117,11 +117,8 @@ def distances(recorded: Path, found: Path) -> Iterator[str]:
     if not (recorded / MODEL).exists():
         yield "weights: the recorded model is missing here; `dvc pull` downloads it from a remote"
         return
-    weights = [Autoencoder.load(root / MODEL).state_dict() for root in (recorded, found)]
-    furthest = max(
-        (before - after).abs().max().item()
-        for before, after in zip(*(one.values() for one in weights), strict=True)
-    )
+    before, after = (Autoencoder.load(root / MODEL).state_dict() for root in (recorded, found))
+    furthest = max((before[name] - after[name]).abs().max().item() for name in before)
     yield f"weights: at most {furthest:.1e} apart"
 
 
