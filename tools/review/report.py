@@ -112,8 +112,8 @@ def changed_inputs(base: Run, current: Run) -> list[tuple[str, Any, Any]]:
     before, now = base.record, current.record
     facts = [name for name in now if name not in ("parameters", "code", "best_epoch")]
     rows += [(name, before.get(name), now[name]) for name in facts if "md5" not in name]
-    code = (before["code"], now["code"])
-    files = [name for name in code[0] | code[1] if code[0].get(name) != code[1].get(name)]
+    other_code, code = before["code"], now["code"]
+    files = [name for name in other_code | code if other_code.get(name) != code.get(name)]
     rows += [(name, "other code", "this code") for name in files]
     return [row for row in rows if row[1] != row[2]]
 
