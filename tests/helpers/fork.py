@@ -1,10 +1,11 @@
-"""`python -m`, without the seconds that importing PyTorch and pandas takes.
+"""`python -m`, without the seconds that importing PyTorch, pandas and DVC takes.
 
 A fork of pytest's process has these libraries in memory already. It drops the modules of this
 project, which it imports again from the given directory, and sends all output into a pipe. It ends
 in `os._exit`, so nothing of pytest runs twice.
 """
 
+import importlib
 import logging
 import os
 import runpy
@@ -15,14 +16,50 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import dvc.logger
+
 PACKAGES = ("autoencoder", "benchmarks", "stages", "tools")
 TIMEOUT_S = 300
+
+# What DVC and Matplotlib import only when they use it.
+LIBRARIES = (
+    "configobj",
+    "dulwich.ignore",
+    "dulwich.worktree",
+    "dvc.cachemgr",
+    "dvc.cli.parser",
+    "dvc.data_cloud",
+    "dvc.repo.artifacts",
+    "dvc.repo.datasets",
+    "dvc.repo.experiments.run",
+    "dvc.repo.index",
+    "dvc.repo.open_repo",
+    "dvc.repo.plots",
+    "dvc.repo.reproduce",
+    "dvc.repo.stage",
+    "dvc.render.convert",
+    "dvc.utils.strictyaml",
+    "dvc_data.hashfile.db.local",
+    "dvc_data.hashfile.status",
+    "fsspec.implementations.memory",
+    "matplotlib.pyplot",
+    "matplotlib.backends.backend_svg",
+    "networkx",
+    "pandas.plotting._matplotlib",
+    "pygit2",
+    "rich.console",
+    "scmrepo.fs",
+    "scmrepo.git.backend.pygit2.filter",
+    "tomlkit",
+)
 
 
 def run_in_fork(
     module: str, arguments: Sequence[str], directory: Path, environment: Mapping[str, str]
 ) -> tuple[int, str]:
     """Run ``python -m module`` in a directory; return its exit status and its output."""
+    for library in LIBRARIES:
+        importlib.import_module(library)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -45,7 +82,9 @@ def _become(
     try:
         _redirect(writer)
         signal.alarm(TIMEOUT_S)
-        logging.root.handlers.clear()
+        for logger in ("", "dvc", "dvc_data", "dvc_objects"):
+            logging.getLogger(logger).handlers.clear()
+        dvc.logger.setup()  # which keeps the streams that it finds
         os.chdir(directory)
         os.environ.clear()
         os.environ.update(environment)
