@@ -13,6 +13,7 @@ import pytest
 import torch
 from helpers.digits import Digits, draw_digits, publish
 from helpers.networks import network
+from helpers.pages import Opener
 from helpers.project import (
     Project,
     build_once,
@@ -156,6 +157,20 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def _opener(browser: Browser) -> Iterator[Opener]:
+    opener = Opener(browser)
+    yield opener
+    opener.close()
+
+
+@pytest.fixture
+def open_page(_opener: Opener) -> Iterator[Opener]:
+    """Opens pages from disk, without a network; nothing may be missing or complain."""
+    yield _opener
+    _opener.check()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
