@@ -22,6 +22,11 @@ run(main)
 """
 
 
+def bench(project: Project, *arguments: str, code: str = SMALL, status: int = 0) -> str:
+    (project.root / "small.py").write_text(code)
+    return project.run_module("small", *arguments, status=status)
+
+
 def report(project: Project, name: str) -> dict[str, list[str]]:
     """The cells of a report by figure: median, ratio, target."""
     lines = (project.root / f"benchmarks/{name}.md").read_text().splitlines()
@@ -35,7 +40,7 @@ def report(project: Project, name: str) -> dict[str, list[str]]:
 
 
 def test_steps_are_compared_with_their_limit(project: Project) -> None:
-    output = project.run(sys.executable, "-c", SMALL, "steps")
+    output = bench(project, "steps")
     assert (project.root / "benchmarks/steps.md").read_text() in output
     first, *rest = report(project, "steps")
     assert first.startswith("a step: ours ÷ the limit")
@@ -44,7 +49,7 @@ def test_steps_are_compared_with_their_limit(project: Project) -> None:
 
 @pytest.mark.slow
 def test_all_benchmarks_run_and_those_that_lack_something_are_left_out(project: Project) -> None:
-    output = project.run(sys.executable, "-c", SMALL)
+    output = bench(project)
     if not torch.cuda.is_available():
         assert "gpu: left out: there is no NVIDIA GPU, which this benchmark measures\n" in output
     assert "anomaly: left out: fashion-mnist.csv: no such file" in output
@@ -86,10 +91,10 @@ def test_missing_table_is_reported_in_one_line(ran: Project) -> None:
 def test_a_stage_that_fails_is_reported_with_its_last_line(project: Project) -> None:
     (project.root / "data/train.csv").write_text("x\n")
     code = SMALL.replace("run(main)", "run(lambda: print(list(programs.measure_processes())))")
-    output = project.run(sys.executable, "-c", code, status=1)
-    last = output.splitlines()[-1]
-    assert last.startswith("error: `python -m stages.train ")
-    assert "failed: error: data/train.csv: " in last
+    output = bench(project, code=code, status=1)
+    (error,) = (line for line in output.splitlines() if line.startswith("error: "))
+    assert error.startswith("error: `python -m stages.train ")
+    assert "failed: error: data/train.csv: " in error
 
 
 def test_peak_memory_is_that_of_the_command_alone(project: Project) -> None:
@@ -106,12 +111,17 @@ for mib in (1, 100):
     assert 95 < large - small < 105
 
 
-def test_a_benchmark_needs_only_its_own_packages(ran: Project) -> None:
-    without = "import sys; sys.modules['playwright'] = None\n" + SMALL
+def test_a_benchmark_needs_only_its_own_packages(project: Project) -> None:
+    without = f"""\
+import sys
+for name in ["playwright", *sys.modules]:
+    if name.partition(".")[0] == "playwright":
+        sys.modules[name] = None
+{SMALL}"""
     arguments = ["anomaly", "--other", "nowhere.csv"]
-    output = ran.run(sys.executable, "-c", without, *arguments, status=1)
+    output = bench(project, *arguments, code=without, status=1)
     assert output == "error: nowhere.csv: no such file, expected a table of images\n"
-    output = ran.run(sys.executable, "-c", without, "explore", status=1)
+    output = bench(project, "explore", code=without, status=1)
     assert re.fullmatch("error: .*playwright.*\n", output)
 
 

@@ -74,12 +74,19 @@ def test_the_bytes_are_the_same(project: Project, change: object) -> None:
 
 
 @pytest.mark.process
-def test_every_program_starts_from_a_notebook() -> None:
+@pytest.mark.parametrize(
+    "program",
+    [
+        "stages.sanity_check",
+        pytest.param("tools.review", marks=pytest.mark.slow),
+        pytest.param("tools.sweep", marks=pytest.mark.slow),
+    ],
+)
+def test_every_program_starts_from_a_notebook(program: str) -> None:
     """All of these import matplotlib, which checks MPLBACKEND."""
     project = Project(ROOT)
     notebook(project)
-    for program in ("tools.review", "tools.sweep", "stages.sanity_check"):
-        assert "usage: " in project.run("python", "-m", program, "--help")
+    assert "usage: " in project.run("python", "-m", program, "--help")
 
 
 @pytest.mark.slow
