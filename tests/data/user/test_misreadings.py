@@ -50,26 +50,29 @@ def warned(caplog: pytest.LogCaptureFixture) -> Callable[[Path], str]:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "order"),
     [
-        "pixel{n}",
-        "{n}",
-        "px_{n:03}",
-        "V{n}",
-        "attr {n}",
-        "{r}x{c}",
-        "r{r}c{c}",
-        "[{r}, {c}]",
-        "pix.{r}.{c}",
-        "p_{r}_{c}",
-        "x{c}y{r}",
-        "col{c}_row{r}",
-        "X_{c}_Y_{r}",
-        "w{c}_h{r}",
-        "j{c}_i{r}",
+        ("pixel{n}", "sorted"),
+        ("pixel{n}", "reversed"),
+        ("pixel{n}", "shuffled"),
+        ("{n}", "shuffled"),
+        ("px_{n:03}", "shuffled"),
+        ("V{n}", "sorted"),
+        ("attr {n}", "shuffled"),
+        ("{r}x{c}", "sorted"),
+        ("{r}x{c}", "reversed"),
+        ("r{r}c{c}", "shuffled"),
+        ("[{r}, {c}]", "shuffled"),
+        ("pix.{r}.{c}", "shuffled"),
+        ("p_{r}_{c}", "shuffled"),
+        ("x{c}y{r}", "sorted"),
+        ("x{c}y{r}", "reversed"),
+        ("col{c}_row{r}", "shuffled"),
+        ("X_{c}_Y_{r}", "shuffled"),
+        ("w{c}_h{r}", "shuffled"),
+        ("j{c}_i{r}", "shuffled"),
     ],
 )
-@pytest.mark.parametrize("order", ["sorted", "reversed", "shuffled"])
 def test_columns_are_ordered_by_their_names(tmp_path: Path, name: str, order: str) -> None:
     names = [name.format(n=n, r=r, c=c) for n, (r, c) in enumerate(GRID)]
     digits = frame(names)
@@ -84,8 +87,9 @@ def test_columns_are_ordered_by_their_names(tmp_path: Path, name: str, order: st
     assert (images == IMAGES).all()
 
 
-@pytest.mark.parametrize("place", [1, 400, 785])
-@pytest.mark.parametrize("name", ["writer", "Age (years)", "source_file"])
+@pytest.mark.parametrize(
+    ("place", "name"), [(1, "writer"), (400, "Age (years)"), (785, "source_file")]
+)
 def test_a_column_that_is_no_pixel_is_named(tmp_path: Path, place: int, name: str) -> None:
     digits = frame([f"pixel{n}" for n in range(784)])
     digits.insert(place, name, "text")
@@ -151,11 +155,11 @@ def test_training_and_test_tables_may_have_other_orders(tmp_path: Path) -> None:
 
 # ---- The same images twice ----
 
-COPIES = ["train_old.csv", "Train - Kopie.csv", "train (conflicted copy 2024-01-01).csv"]
-COPIES += ["train.csv.1", "backup_train.txt", "TRAIN.TSV"]
 
-
-@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize(
+    "name",
+    ["train (conflicted copy 2024-01-01).csv", "train.csv.1", "backup_train.txt", "TRAIN.TSV"],
+)
 def test_a_copy_of_a_table_is_refused(tmp_path: Path, name: str) -> None:
     table.write(tmp_path / "train.csv", [named(DIGITS)])
     table.write(tmp_path / "test.csv", [named(OTHERS)])
@@ -220,8 +224,7 @@ def test_copies_of_pictures_are_counted_and_named(
 # ---- Ranges and inks of parts ----
 
 
-@pytest.mark.parametrize("maximum", [1, 9, 16])
-@pytest.mark.parametrize("part", ["test", "train"])
+@pytest.mark.parametrize(("maximum", "part"), [(1, "test"), (9, "train"), (16, "test")])
 def test_a_table_of_another_range_is_refused(tmp_path: Path, maximum: int, part: str) -> None:
     for name, digits in (("train", DIGITS), ("test", OTHERS)):
         labels, images = named(digits)
@@ -268,8 +271,9 @@ def test_opposite_inks_are_reported_with_their_names_and_auto_exchanges_them(
     assert (test[1] == named(OTHERS)[1]).all()
 
 
-@pytest.mark.parametrize("step", [2, 3, 6])
-@pytest.mark.parametrize("form", ["pictures", "array"])
+@pytest.mark.parametrize(
+    ("step", "form"), [(2, "array"), (2, "pictures"), (3, "array"), (6, "pictures")]
+)
 def test_inks_that_are_mixed_in_classes_are_reported(
     tmp_path: Path, warned: Callable[[Path], str], step: int, form: str
 ) -> None:
@@ -286,8 +290,7 @@ def test_inks_that_are_mixed_in_classes_are_reported(
         assert all(f"/digit {n} (digit {n})" in message for n in range(10))
 
 
-@pytest.mark.parametrize("divisor", [3, 8, 14])
-@pytest.mark.parametrize("part", ["test", "digit 4"])
+@pytest.mark.parametrize(("divisor", "part"), [(3, "test"), (14, "test"), (3, "digit 4")])
 def test_darker_parts_are_reported(
     tmp_path: Path, warned: Callable[[Path], str], divisor: int, part: str
 ) -> None:
@@ -398,15 +401,13 @@ def test_several_labels_of_an_image_are_refused_with_a_way_out(tmp_path: Path) -
     assert (concatenate(iter_images(tmp_path / "a.npz"))[0] == LABELS).all()
 
 
-@pytest.mark.parametrize("form", ["csv", "pictures"])
 @pytest.mark.parametrize(
-    ("known", "other"),
+    ("known", "other", "form"),
     [
-        ("train", "reserve"),
-        ("TRAIN", "EVAL"),
-        ("Training", "Public"),
-        ("test", "unused"),
-        ("t10k", ""),
+        ("train", "reserve", "csv"),
+        ("Training", "EVAL", "pictures"),
+        ("test", "unused", "csv"),
+        ("t10k", "", "csv"),
     ],
 )
 def test_splits_of_which_some_are_unknown_are_refused(
@@ -431,41 +432,39 @@ def test_splits_of_which_some_are_unknown_are_refused(
 # ---- Litter ----
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "@eaDir/0000.png/SYNOPHOTO_THUMB_S.png",
-        "#recycle/old.png",
-        "$RECYCLE.BIN/x.png",
-        "lost+found/1.png",
-        "Icon\r",
-        "0000.png:Zone.Identifier",
-        "~$x.xlsx",
-        "train.csv~",
-        "@__thumb/0000.png",
-        "#snapshot/0.png",
-        "@Recycle/1.png",
-        "Thumbs.db",
-        "ehthumbs.db",
-        "0.png.bak",
-        "System Volume Information/x.png",
-        "__MACOSX/._0.png",
-        "a.crdownload",
-    ],
-)
+LITTER = [
+    "@eaDir/0000.png/SYNOPHOTO_THUMB_S.png",
+    "#recycle/old.png",
+    "$RECYCLE.BIN/x.png",
+    "lost+found/1.png",
+    "Icon\r",
+    "0000.png:Zone.Identifier",
+    "~$x.xlsx",
+    "train.csv~",
+    "@__thumb/0000.png",
+    "#snapshot/0.png",
+    "@Recycle/1.png",
+    "Thumbs.db",
+    "ehthumbs.db",
+    "0.png.bak",
+    "System Volume Information/x.png",
+    "__MACOSX/._0.png",
+    "a.crdownload",
+]
+
+
 @pytest.mark.parametrize("place", ["", "digit 3"])
-def test_litter_is_skipped(
-    tmp_path: Path, name: str, place: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_litter_is_skipped(tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture) -> None:
     write_pictures(tmp_path / "mine", DIGITS)
-    path = tmp_path / "mine" / place / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(OTHERS[1][3]).save(path, "PNG")
+    for name in LITTER:
+        path = tmp_path / "mine" / place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(OTHERS[1][3]).save(path, "PNG")
     with caplog.at_level(logging.INFO):
         train, test = map(concatenate, read_user_data(tmp_path / "mine", 0.2))
     assert len(train[0]) + len(test[0]) == 60
     assert {label[:6] for label in train[0]} == {"digit "}
-    assert "skipped: 1 hidden or of a file manager or editor" in caplog.text
+    assert f"skipped: {len(LITTER)} hidden or of a file manager or editor" in caplog.text
 
 
 # ---- Orientation ----
