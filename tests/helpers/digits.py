@@ -33,6 +33,14 @@ def draw_digits(count: int, seed: int) -> Digits:
     return labels, images
 
 
+def resized(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The images in another size, (n, side, side), as they are resized when they are read."""
+    size = (side, side)
+    return np.stack(
+        [np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BILINEAR)) for x in images]
+    )
+
+
 def named(digits: Digits) -> table.Chunk:
     """The digits as in a table: labels are strings, images have 784 pixels."""
     labels, images = digits

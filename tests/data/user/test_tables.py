@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.digits import concatenate, draw_digits, named
+from helpers.digits import concatenate, draw_digits, resized
 from helpers.errors import refusal
 
-from autoencoder.data import table
 from autoencoder.data.user import tables
 from autoencoder.data.user.images import iter_images, read_user_data
 
@@ -25,8 +24,12 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-LABELS, IMAGES = named(draw_digits(60, seed=3))
-NAMES = [f"pixel{number}" for number in range(1, 785)]
+# Small images, because pandas takes its time for each column: 8x8, read as 28x28.
+DIGITS = draw_digits(60, seed=3)
+LABELS = DIGITS[0].astype(str)
+IMAGES = DIGITS[1][:, 2:26:3, 2:26:3].reshape(60, 64)
+AS_READ = resized(IMAGES.reshape(60, 8, 8), 28).reshape(60, 784)
+NAMES = [f"pixel{number}" for number in range(1, 65)]
 
 
 def frame(**options: object) -> pd.DataFrame:
@@ -39,7 +42,7 @@ def frame(**options: object) -> pd.DataFrame:
 def check(path: Path, labels: object = LABELS, rows: slice = slice(None)) -> None:
     found_labels, found_images = concatenate(iter_images(path))
     assert found_labels.tolist() == np.asarray(labels)[rows].tolist()
-    assert (found_images == IMAGES[rows]).all()
+    assert (found_images == AS_READ[rows]).all()
 
 
 def last(name: str) -> pd.DataFrame:
@@ -56,10 +59,10 @@ def test_the_label_may_be_in_any_column(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "header"),
     [
-        (LABELS, [*NAMES, "V785"]),
-        (LABELS, [*range(784), "kind"]),
+        (LABELS, [*NAMES, "V65"]),
+        (LABELS, [*range(64), "kind"]),
         (np.char.add("class ", LABELS), False),
-        (np.char.add("0x", LABELS), [*NAMES, "pixel785"]),
+        (np.char.add("0x", LABELS), [*NAMES, "pixel65"]),
     ],
 )
 def test_a_last_column_of_another_kind_is_the_label(
@@ -78,7 +81,7 @@ def test_a_last_column_that_looks_like_labels_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "header", [False, ["label", *NAMES], ["V1"] * 785, ["c", *range(784)], range(785)]
+    "header", [False, ["label", *NAMES], ["V1"] * 65, ["c", *range(64)], range(65)]
 )
 def test_a_first_label_needs_no_name(tmp_path: Path, header: bool | list[str]) -> None:
     frame().to_csv(tmp_path / "t.csv", index=False, header=header)
@@ -118,13 +121,13 @@ def test_a_label_that_may_be_first_or_last_is_refused(
     tmp_path: Path, first: np.ndarray, last: np.ndarray, is_unclear: bool
 ) -> None:
     digits = frame()
-    digits["label"], digits["pixel784"] = first, last
+    digits["label"], digits["pixel64"] = first, last
     path = tmp_path / "t.csv"
     digits.to_csv(path, index=False, header=False)
     message = refusal(lambda: list(iter_images(path)))
     assert ("the label may be the first column or the last one" in message) == is_unclear
     for name in ("first", "last") if is_unclear else ():  # the hint helps
-        header = [*range(1, 785), "label"] if name == "last" else ["label", *range(1, 785)]
+        header = [*range(1, 65), "label"] if name == "last" else ["label", *range(1, 65)]
         digits.to_csv(path, index=False, header=list(map(str, header)))
         assert concatenate(iter_images(path))[0][0] == str(
             digits.iat[0, -1 if name == "last" else 0]
@@ -147,7 +150,7 @@ def test_flattened_alpha_is_refused(tmp_path: Path, name: str) -> None:
     colours = np.stack([IMAGES, IMAGES, IMAGES, np.full_like(IMAGES, 255)], 2).reshape(60, -1)
     pd.DataFrame(colours).assign(label=LABELS).to_csv(tmp_path / "t.csv", index=False)
     np.save(tmp_path / "t.npy", colours)
-    assert "every fourth of 3136" in refusal(lambda: list(iter_images(tmp_path / name)))
+    assert "every fourth of 256" in refusal(lambda: list(iter_images(tmp_path / name)))
 
 
 def test_a_label_of_pictures_without_header_is_to_be_named(tmp_path: Path) -> None:
@@ -162,7 +165,7 @@ def test_an_index_without_header(tmp_path: Path) -> None:
     check(path)
     frame().set_index(np.arange(60) * 7).to_csv(path, header=False)
     assert "does not count up" in refusal(lambda: list(iter_images(path)))
-    frame()[NAMES].to_csv(path, header=False)  # 785 cells: the index would be the label
+    frame()[NAMES].to_csv(path, header=False)  # 65 cells: the index would be the label
     assert "none occurs twice" in refusal(lambda: read_user_data(path, 0.2))
 
 
@@ -180,10 +183,14 @@ def test_fractions_are_scaled(
     tmp_path: Path, header: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    digits = frame()
-    digits[NAMES] = IMAGES / 255
-    digits.to_csv(tmp_path / "t.csv", index=False, header=header)
-    check(tmp_path / "t.csv")
+    images = DIGITS[1].reshape(60, 784)
+    names = ["label", *(f"p{number}" for number in range(784))] if header else False
+    pixels = pd.DataFrame(images / 255)
+    pixels.insert(0, "label", LABELS)
+    pixels.to_csv(tmp_path / "t.csv", index=False, header=names)
+    labels, found = concatenate(iter_images(tmp_path / "t.csv"))
+    assert (labels == LABELS).all()
+    assert (found == images).all()
     read_user_data(tmp_path / "t.csv", 0.2)
     assert "multiplied by 255" in caplog.text
 
@@ -230,7 +237,7 @@ def test_a_first_image_with_a_label_like_a_name_is_no_header(tmp_path: Path) -> 
 
 
 def test_column_numbers_that_repeat_are_a_header(tmp_path: Path) -> None:
-    names = ["label", *list(map(str, range(28))) * 28]
+    names = ["label", *list(map(str, range(8))) * 8]
     frame().to_csv(tmp_path / "t.csv", index=False, header=names)
     check(tmp_path / "t.csv")
 
@@ -244,7 +251,7 @@ def test_what_numpy_writes(tmp_path: Path, text: str) -> None:
 
 def test_names_may_contain_other_separators(tmp_path: Path) -> None:
     for separator, form in ((",", "row {} column {}"), (";", "({},{})"), ("\t", "a, b, c {} {}")):
-        names = ["label", *(form.format(*divmod(number, 28)) for number in range(784))]
+        names = ["label", *(form.format(*divmod(number, 8)) for number in range(64))]
         frame().to_csv(tmp_path / "t.csv", index=False, header=names, sep=separator)
         check(tmp_path / "t.csv")
 
@@ -338,22 +345,22 @@ def test_the_table_in_an_archive_may_have_an_absolute_path(tmp_path: Path) -> No
 
 
 FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
-    ("bad cell", lambda r: [*r[:2], r[2][:-1] + "x", *r[3:]], "line 3, column pixel784: 'x'"),
+    ("bad cell", lambda r: [*r[:2], r[2][:-1] + "x", *r[3:]], "line 3, column pixel64: 'x'"),
     (
         "too large",
         lambda r: [*r[:2], r[2][:-1] + "256", *r[3:]],
-        "line 3, column pixel784 has a value 256",
+        "line 3, column pixel64 has a value 256",
     ),
     (
         "negative",
         lambda r: [*r[:2], r[2][:-1] + "-1", *r[3:]],
-        "line 3, column pixel784 has a value -1",
+        "line 3, column pixel64 has a value -1",
     ),
-    ("empty", lambda r: [*r[:2], r[2][:-1], *r[3:]], "line 3, column pixel784: ''"),
-    ("short", lambda r: [*r[:2], r[2][:-2], *r[3:]], "line 3, column pixel784: "),
+    ("empty", lambda r: [*r[:2], r[2][:-1], *r[3:]], "line 3, column pixel64: ''"),
+    ("short", lambda r: [*r[:2], r[2][:-2], *r[3:]], "line 3, column pixel64: "),
     ("first short", lambda r: [r[0], "7,0", *r[2:]], "line 2, column pixel2: ''"),
-    ("long", lambda r: [*r[:2], r[2] + ",0", *r[3:]], "expected 785 cells in each line"),
-    ("cut", lambda r: [*r[:60], r[60][:500]], "as all cells from there on; complete the row"),
+    ("long", lambda r: [*r[:2], r[2] + ",0", *r[3:]], "expected 65 cells in each line"),
+    ("cut", lambda r: [*r[:60], r[60][:50]], "as all cells from there on; complete the row"),
     ("comment", lambda r: [*r[:2], "# more", *r[2:]], "line 3, column pixel1: '', as all cells"),
     ("title", lambda r: ["MNIST of 2024", *r], "line 1 is no header of the columns below it"),
     ("one word", lambda r: ["MNIST", *r], "line 1 is no header of the columns below it"),
@@ -389,8 +396,8 @@ def test_faults_are_located(
 
 
 def test_chunks_are_the_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 7 * 8 * 785)
-    table.write(tmp_path / "t.csv", [(LABELS, IMAGES)])
+    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 7 * 8 * 65)
+    frame().to_csv(tmp_path / "t.csv", index=False)
     check(tmp_path / "t.csv")
     frame().to_csv(tmp_path / "t.csv", header=False)
     check(tmp_path / "t.csv")
@@ -400,7 +407,7 @@ def test_a_chunk_of_zeros_and_ones_among_fractions_is_scaled_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 1)
-    images = (IMAGES / 255)[:5]
+    images = DIGITS[1][:5].reshape(5, 784) / 255
     images[2] = images[2] > 0.5
     pd.DataFrame(images).to_csv(tmp_path / "t.csv", index=False, header=False)
     _, found = concatenate(iter_images(tmp_path / "t.csv"))
@@ -411,9 +418,9 @@ def test_a_chunk_of_zeros_and_ones_among_fractions_is_scaled_as_well(
 def test_a_later_chunk_of_other_values_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
-    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 7 * 8 * 785)
+    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 7 * 8 * 65)
     digits = frame().astype(str)
-    digits.loc[30, "pixel784"] = other
+    digits.loc[30, "pixel64"] = other
     digits.to_csv(tmp_path / "t.csv", index=False)
     found = tables.describe(tmp_path / "t.csv")[0]
     rows = [(batch.place(0), batch.values) for batch in found.images(None)]
@@ -428,6 +435,6 @@ def test_a_later_chunk_of_other_values_is_read_once(
     ]
     assert [values.dtype == np.uint8 for _, values in rows] == [True] * 2 + [False] * 5
     values = np.concatenate([values for _, values in rows])
-    expected = IMAGES.reshape(-1, 28, 28).astype(float)
+    expected = IMAGES.reshape(-1, 8, 8).astype(float)
     expected[30, -1, -1] = float(other)
     assert (values.astype(float) == expected).all()
