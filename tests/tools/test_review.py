@@ -1,6 +1,5 @@
 """The review: verdicts, exit statuses, and the page in a real browser."""
 
-import hashlib
 import html
 import io
 import json
@@ -35,21 +34,20 @@ def change(
 
 
 @pytest.mark.parametrize(
-    ("base", "current", "word"),
+    ("metric", "current", "word"),
     [
-        (0.073, 0.073, "same"),
-        (0.073, 0.0732, "within noise"),
-        (0.073, 0.0728, "within noise"),
-        (0.073, 0.073201, "worse"),
-        (0.073, 0.072799, "better"),
+        ("bce", 0.073, "same"),
+        ("bce", 0.0732, "within noise"),
+        ("bce", 0.0728, "within noise"),
+        ("bce", 0.073201, "worse"),
+        ("bce", 0.072799, "better"),
+        ("bce_floor", 0.08, ""),
     ],
 )
-def test_a_metric_is_judged_by_its_noise(base: float, current: float, word: str) -> None:
-    assert change(base, current).verdict == word
-
-
-def test_the_data_and_the_baselines_are_not_judged() -> None:
-    assert change(0.058, 0.059, metric="bce_floor").verdict == ""
+def test_a_metric_is_judged_by_its_noise_unless_it_is_a_baseline(
+    metric: str, current: float, word: str
+) -> None:
+    assert change(0.073, current, metric=metric).verdict == word
 
 
 @pytest.mark.parametrize(
@@ -303,23 +301,14 @@ def branches(measured: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     with_metrics(project, "higher", bce=bce + 0.01)
     with_metrics(project, "nan", bce=float("nan"))
     with_metrics(project, "fewer", bce_train=None, mse=None)
-    lock = (project.root / "dvc.lock").read_text()
-    test = yaml.safe_load(lock)["stages"]["convert"]["outs"][0]["md5"]
-    record = (project.root / RECORD).read_text()
-    other = record.replace(test, "f" * 32)
-    before, after = (hashlib.md5(text.encode()).hexdigest() for text in (record, other))
-    other_lock = lock.replace(test, "f" * 32).replace(before, after)
     z_16 = yaml.safe_dump(project.params() | {"z_size": 16})
     measured_seeds = (project.root / "sweeps/seed.csv").read_text()
     assert ",sigmoid," in measured_seeds
     changes: dict[str, dict[str, str | None]] = {
         "bare": {METRICS: None},
-        "one-seed": {"sweeps/seed.csv": "\n".join(measured_seeds.splitlines()[:2])},
         "other-seeds": {"sweeps/seed.csv": measured_seeds.replace(",sigmoid,", ",tanh,")},
         "no-seeds": {"sweeps/seed.csv": None},
-        "other-test": {"dvc.lock": other_lock, RECORD: other},
         "code": {"autoencoder/network/step.py": "version = 2\n"},
-        "parameter": {"params.yaml": z_16},
         "committed": {"params.yaml": z_16, "autoencoder/network/step.py": "version = 2\n"},
     }
     for branch, files in changes.items():
@@ -333,8 +322,7 @@ def branches(measured: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
             project.run("dvc", "commit", "--force")
         project.commit(branch)
     project.run("git", "checkout", "--quiet", "main")
-    for name in ("file", "tree"):
-        project.run("git", "tag", name, {"file": "main:params.yaml", "tree": "main^{tree}"}[name])
+    project.run("git", "tag", "tree", "main^{tree}")
     return project
 
 
@@ -417,19 +405,12 @@ def test_a_second_metrics_file_changes_nothing(project: Project) -> None:
         *(
             pytest.param([branch], message, marks=pytest.mark.slow)
             for branch, message in (
-                ("one-seed", "(sweeps/seed.csv has fewer than two seeds measured so): measure "),
-                ("other-test", "error: other-test and workspace: the test images differ"),
                 ("no-such-branch", "error: unknown Git revision 'no-such-branch', expected a "),
-                ("HEAD^{tree}", "error: HEAD^{tree}: a tree, expected a branch, tag, commit"),
-                ("HEAD:stages", "error: HEAD:stages: a tree, expected a branch, tag, commit"),
-                ("file", "error: "),
                 ("tree", "error: "),
                 ("main..lower", "error: unknown Git revision 'main..lower', expected a branch"),
-                (" ", "error: the revision is empty, expected a branch, tag, commit or exp"),
-                ("bare", "error: bare: cannot be compared: [Errno 2] No such file or directory: '"),
                 ("fewer", "error: fewer: metric mse is missing"),
+                ("bare", "error: bare: cannot be compared: [Errno 2] No such file or directory: '"),
                 ("no-seeds", "data of no-seeds (it has no sweeps/seed.csv): measure it there"),
-                ("parameter", "error: parameter: train, evaluate: changed since the last run"),
             )
         ),
         (
@@ -504,7 +485,7 @@ def test_a_partial_clone_gets_a_line_that_completes_it(
 ) -> None:
     branches.run("git", "config", "uploadpack.allowFilter", "true")
     clone = Project(tmp_path / "clone")
-    # The tags of a file and of a tree would be missing objects themselves.
+    # The tag of a tree would be a missing object itself.
     source = branches.root.as_uri()
     branches.run(
         "git", "clone", "--quiet", "--no-tags", f"--filter={filtered}", source, str(clone.root)

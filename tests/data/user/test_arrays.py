@@ -9,29 +9,27 @@ import numpy as np
 import pytest
 from helpers.digits import concatenate, draw_digits, named
 from helpers.errors import refusal
+from helpers.reading import check, check_split
 
 from autoencoder.base.errors import UserError
 from autoencoder.data import idx
 from autoencoder.data.user.fit import fit_images
-from autoencoder.data.user.images import iter_images, read_user_data
+from autoencoder.data.user.images import iter_images
 
 TRAIN, TEST, VALIDATION = (draw_digits(count, seed=count) for count in (50, 30, 20))
 PARTS = {"train": TRAIN, "val": VALIDATION, "test": TEST}
 
 
-def check_split(path: Path, validation: bool = False) -> None:
-    train, test = (concatenate(part) for part in read_user_data(path, 0.5))
-    parts = [TRAIN, VALIDATION] if validation else [TRAIN]
-    assert train[0].tolist() == np.concatenate([named(part)[0] for part in parts]).tolist()
-    assert (train[1] == np.concatenate([named(part)[1] for part in parts])).all()
-    assert test[0].tolist() == named(TEST)[0].tolist()
-    assert (test[1] == named(TEST)[1]).all()
+TRAIN_AND_VALIDATION = (
+    np.concatenate([TRAIN[0], VALIDATION[0]]),
+    np.concatenate([TRAIN[1], VALIDATION[1]]),
+)
 
 
 def test_keras(tmp_path: Path) -> None:
     keys: dict[str, Any] = {"x_test": TEST[1], "x_train": TRAIN[1]}
     np.savez(tmp_path / "a.npz", **keys, y_train=TRAIN[0], y_test=TEST[0])
-    check_split(tmp_path / "a.npz")
+    check_split(tmp_path / "a.npz", TRAIN, TEST)
 
 
 @pytest.mark.parametrize(
@@ -42,42 +40,50 @@ def test_medmnist(tmp_path: Path, images_name: str, labels_name: str) -> None:
     for name, (labels, images) in PARTS.items():
         arrays |= {f"{name}{images_name}": images, f"{name}{labels_name}": labels[:, None]}
     np.savez_compressed(tmp_path / "a.npz", **arrays)
-    check_split(tmp_path / "a.npz", validation=True)
+    check_split(tmp_path / "a.npz", TRAIN_AND_VALIDATION, TEST)
 
 
 def test_a_file_for_each_split(tmp_path: Path) -> None:
     for name, (labels, images) in PARTS.items():
         np.savez(tmp_path / f"{name}.npz", images=images, labels=labels)
-    check_split(tmp_path, validation=True)
+    check_split(tmp_path, TRAIN_AND_VALIDATION, TEST)
 
 
 def test_images_and_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=TRAIN[1], labels=TRAIN[0].astype(float))
-    labels, images = concatenate(iter_images(tmp_path / "a.npz"))
-    assert labels.tolist() == named(TRAIN)[0].tolist()
-    assert (images == named(TRAIN)[1]).all()
+    check(tmp_path / "a.npz", TRAIN)
 
 
-@pytest.mark.parametrize("shape", [(784,), (784, 1), (1, 784), (28, 28), (28, 28, 1), (1, 28, 28)])
-@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
-def test_npy_of_any_shape_and_type(tmp_path: Path, shape: tuple[int, ...], dtype: Any) -> None:
-    np.save(tmp_path / "a.npy", TRAIN[1].reshape(-1, *shape).astype(dtype))
-    labels, images = concatenate(iter_images(tmp_path / "a.npy"))
-    assert set(labels) == {"unlabelled"}
-    assert (images == named(TRAIN)[1]).all()
+FRACTIONS = (TRAIN[1] / 255).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *(
+            TRAIN[1].reshape(50, *shape)
+            for shape in ((784,), (784, 1), (1, 784), (28, 28), (28, 28, 1), (1, 28, 28))
+        ),
+        *(
+            TRAIN[1].reshape(50, 784).T.reshape(shape)
+            for shape in ((28, 28, 50), (784, 50), (28, 28, 1, 50))
+        ),
+        *(TRAIN[1].astype(dtype) for dtype in (np.int64, np.float32)),
+        np.stack([TRAIN[1]] * 3, 3),
+        FRACTIONS,
+        np.stack([FRACTIONS] * 3, 1),
+    ],
+    ids=lambda values: f"{values.dtype}{values.shape}",
+)
+def test_npy_of_any_shape_and_type(tmp_path: Path, values: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", values)
+    check(tmp_path / "a.npy", (np.full(50, "unlabelled"), TRAIN[1]))
 
 
 def test_as_many_images_as_pixels_in_a_row(tmp_path: Path) -> None:
     for shape in ((28, 28, 28), (28, 28, 28, 1), (28, 1, 28, 28)):
         np.save(tmp_path / "a.npy", TRAIN[1][:28].reshape(shape))
         assert (concatenate(iter_images(tmp_path / "a.npy"))[1] == named(TRAIN)[1][:28]).all()
-
-
-def test_fractions_and_channels(tmp_path: Path) -> None:
-    fractions = (TRAIN[1] / 255).astype(np.float32)
-    for values in (fractions, np.stack([fractions] * 3, 1), np.stack([TRAIN[1]] * 3, 3)):
-        np.save(tmp_path / "a.npy", values)
-        assert (concatenate(iter_images(tmp_path / "a.npy"))[1] == named(TRAIN)[1]).all()
 
 
 @pytest.mark.parametrize("place", [0, 20, 49])
@@ -115,7 +121,7 @@ def test_idx_pairs(tmp_path: Path, suffix: str) -> None:
         content = {"images-idx3": idx.encode(images), "labels-idx1": idx.encode(labels)}
         for name, data in content.items():
             (tmp_path / f"{prefix}-{name}-ubyte{suffix}").write_bytes(encode(data))
-    check_split(tmp_path)
+    check_split(tmp_path, TRAIN, TEST)
 
 
 @pytest.mark.parametrize(
@@ -173,12 +179,6 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(
     message = refusal(lambda: list(iter_images(tmp_path / name)))
     assert message.startswith(f"{tmp_path}/{name}: ")
     assert message.endswith("; replace it by a complete copy")
-
-
-@pytest.mark.parametrize("shape", [(28, 28, 50), (784, 50), (28, 28, 1, 50)])
-def test_images_may_be_counted_by_the_last_axis(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    np.save(tmp_path / "a.npy", TRAIN[1].reshape(50, 784).T.reshape(shape))
-    assert (concatenate(iter_images(tmp_path / "a.npy"))[1] == named(TRAIN)[1]).all()
 
 
 def test_the_one_array_of_an_archive_is_named_as_its_file(tmp_path: Path) -> None:
@@ -277,9 +277,7 @@ def test_a_damaged_header_is_refused(tmp_path: Path, damage: bytes) -> None:
 def test_an_array_that_is_no_image_is_left_out(tmp_path: Path) -> None:
     arrays: dict[str, Any] = {"mapping": np.arange(20).reshape(10, 2), "images": TRAIN[1]}
     np.savez(tmp_path / "a.npz", **arrays, labels=TRAIN[0])
-    labels, images = concatenate(iter_images(tmp_path / "a.npz"))
-    assert (labels == named(TRAIN)[0]).all()
-    assert (images == named(TRAIN)[1]).all()
+    check(tmp_path / "a.npz", TRAIN)
 
 
 def test_labels_of_idx_may_be_of_any_type(tmp_path: Path) -> None:

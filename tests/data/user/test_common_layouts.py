@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from helpers.digits import concatenate, draw_digits, named, write_pictures
 from helpers.errors import refusal
+from helpers.reading import check, check_split, read_split, refused, write_images
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -27,16 +28,6 @@ OTHERS = draw_digits(40, seed=11)
 LABELS, IMAGES = named(DIGITS)
 TEXT = pd.DataFrame(np.c_[DIGITS[0], IMAGES]).to_csv(index=False, header=False)
 HEADER = "label," + ",".join(f"p{n}" for n in range(784)) + "\n"
-
-
-def check(path: Path, labels: NDArray[np.str_] = LABELS) -> None:
-    found, images = concatenate(iter_images(path))
-    assert (found == labels).all()
-    assert (images == IMAGES).all()
-
-
-def refused(path: Path) -> str:
-    return refusal(lambda: read_user_data(path, 0.2))
 
 
 def grown(images: NDArray[Any], side: int) -> NDArray[np.uint8]:
@@ -77,7 +68,7 @@ DIALECTS: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_dialects(tmp_path: Path, dialect: str) -> None:
     (tmp_path / "t.csv").write_text(DIALECTS[dialect]())
-    check(tmp_path / "t.csv")
+    check(tmp_path / "t.csv", DIGITS)
 
 
 @pytest.mark.parametrize("separator", [";", "\t", " "])
@@ -86,7 +77,7 @@ def test_decimal_commas(tmp_path: Path, separator: str, header: bool) -> None:
     digits = pd.DataFrame(IMAGES / 255, columns=[f"p{n}" for n in range(784)])
     digits.insert(0, "label", LABELS)
     digits.to_csv(tmp_path / "t.csv", index=False, header=header, sep=separator, decimal=",")
-    check(tmp_path / "t.csv")
+    check(tmp_path / "t.csv", DIGITS)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +135,9 @@ def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
     if form == "label last":
         columns = {"image": cells, "class": LABELS}
     pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False)
-    check(tmp_path / "t.csv", np.full(60, "unlabelled") if form == "no other column" else LABELS)
-    train, test = map(concatenate, read_user_data(tmp_path / "t.csv", 0.5))
+    labels = np.full(60, "unlabelled") if form == "no other column" else LABELS
+    check(tmp_path / "t.csv", (labels, DIGITS[1]))
+    train, test = read_split(tmp_path / "t.csv", 0.5)
     assert (len(train[0]), len(test[0])) == ((40, 20) if "Usage" in columns else (30, 30))
 
 
@@ -231,14 +223,14 @@ ARCHIVE = npz(images=DIGITS[1], labels=DIGITS[0])
 )
 def test_files_are_read_by_their_first_bytes(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    check(tmp_path / name)
+    check(tmp_path / name, DIGITS)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_compressed_arrays(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     (tmp_path / "images.npy.gz").write_bytes(compress(npy(DIGITS[1])))
     (tmp_path / "labels.npy.gz").write_bytes(compress(npy(DIGITS[0])))
-    check(tmp_path)
+    check(tmp_path, DIGITS)
 
 
 @pytest.mark.parametrize(
@@ -367,13 +359,10 @@ def test_idx_files_of_any_type_also_in_directories_of_their_own(
             path = path / path.name.replace("-idx", ".idx") if nested else path
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(header + array.astype(dtype).tobytes())
-    train, test = map(concatenate, read_user_data(tmp_path, 0.5))
-    assert (train[0] == LABELS).all()
-    assert (train[1] == IMAGES).all()
-    assert (test[0] == named(OTHERS)[0]).all()
+    check_split(tmp_path, DIGITS, OTHERS)
 
 
-@pytest.mark.parametrize("form", ["full_numpy_bitmap_{}.npy", "{}.npy", "quick/{}.csv"])
+@pytest.mark.parametrize("form", ["full_numpy_bitmap_{}.npy", "quick/{}.csv"])
 def test_one_file_for_each_class(tmp_path: Path, form: str) -> None:
     for row, name in enumerate(("cat", "the eiffel tower", "sea turtle")):
         path = tmp_path / form.format(name)
@@ -395,7 +384,7 @@ def test_one_file_for_each_class(tmp_path: Path, form: str) -> None:
 def test_parts_with_numbers_are_one_table(tmp_path: Path) -> None:
     for number, rows in {"1": slice(0, 20), "2": slice(20, 40), "10": slice(40, 60)}.items():
         table.write(tmp_path / f"data_{number}.csv", [(LABELS[rows], IMAGES[rows])])
-    check(tmp_path)
+    check(tmp_path, DIGITS)
 
 
 # ---- Labels ----
@@ -458,44 +447,27 @@ def test_pictures_with_a_table_of_labels(tmp_path: Path, key: str, place: str, h
         lines.append(f"{cells[key]}{';' if ';' in header else ','}{label}")
     (tmp_path / "mine/hasy-data-labels.csv").write_text("\n".join(lines[:1] + lines[:0:-1]))
     (tmp_path / "mine/README.txt").write_text("about")
-    check(tmp_path / "mine")
+    check(tmp_path / "mine", DIGITS)
     (folder / "extra.png").write_bytes((folder / "v2-00000.png").read_bytes())
     assert "extra.png: no label in the table" in refused(tmp_path / "mine")
 
 
-def test_a_metadata_table_in_each_split_and_a_column_of_splits(tmp_path: Path) -> None:
-    for name, (labels, images) in {"train": DIGITS, "test": OTHERS}.items():
-        (tmp_path / "a" / name).mkdir(parents=True)
-        lines = ["file_name,label"]
-        for row, (label, pixels) in enumerate(zip(labels, images, strict=True)):
-            Image.fromarray(pixels).save(tmp_path / "a" / name / f"{row:03}.png")
-            lines.append(f"{row:03}.png,{label}")
-        (tmp_path / "a" / name / "metadata.csv").write_text("\n".join(lines))
-    train, test = map(concatenate, read_user_data(tmp_path / "a", 0.2))
-    assert (train[0] == LABELS).all()
-    assert (test[0] == named(OTHERS)[0]).all()
-    (tmp_path / "b").mkdir()
+def test_a_table_may_have_a_column_of_splits(tmp_path: Path) -> None:
+    write_images(tmp_path, DIGITS[1], "{:03}.png")
     lines = ["filename,label,split"]
-    for row, (label, pixels) in enumerate(zip(*DIGITS, strict=True)):
-        Image.fromarray(pixels).save(tmp_path / f"b/{row:03}.png")
+    for row, label in enumerate(LABELS):
         lines.append(f"{row:03}.png,{label},{'train' if row % 3 else 'test'}")
-    (tmp_path / "b/labels.csv").write_text("\n".join(lines))
-    train, test = map(concatenate, read_user_data(tmp_path / "b", 0.2))
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    _, test = read_split(tmp_path)
     assert (test[0] == LABELS[::3]).all()
 
 
-@pytest.mark.parametrize("table_name", ["train.csv", "trainLabels.csv", "labels.tsv"])
-def test_only_the_training_pictures_may_have_a_table(tmp_path: Path, table_name: str) -> None:
-    lines = ["id,label"]
-    for name, (labels, images) in {"train": DIGITS, "test": OTHERS}.items():
-        (tmp_path / name).mkdir()
-        for row, (label, pixels) in enumerate(zip(labels, images, strict=True)):
-            Image.fromarray(pixels).save(tmp_path / name / f"{name}_{row:03}.png")
-            lines += [f"{name}_{row:03},{label}"] * (name == "train")
-    (tmp_path / table_name).write_text("\n".join(lines))
-    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
-    assert (train[0] == LABELS).all()
-    assert (test[0] == "unlabelled").all()
+def test_only_the_training_pictures_may_have_a_table(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", DIGITS[1], "train_{:03}.png")
+    write_images(tmp_path / "test", OTHERS[1], "test_{:03}.png")
+    lines = ["id,label", *(f"train_{row:03},{label}" for row, label in enumerate(LABELS))]
+    (tmp_path / "labels.tsv").write_text("\n".join(lines))
+    check_split(tmp_path, DIGITS, (np.full(40, "unlabelled"), OTHERS[1]))
 
 
 def test_a_table_of_images_next_to_pictures_is_refused(tmp_path: Path) -> None:
@@ -512,7 +484,7 @@ def test_labels_in_a_file_of_their_own(tmp_path: Path, form: str) -> None:
     else:
         header = "label\n" if form == "labels.csv" else ""
         (tmp_path / form).write_text(header + "\n".join(LABELS) + "\n")
-    check(tmp_path)
+    check(tmp_path, DIGITS)
 
 
 def test_tables_of_pixels_and_labels(tmp_path: Path) -> None:
@@ -520,9 +492,7 @@ def test_tables_of_pixels_and_labels(tmp_path: Path) -> None:
         labels, images = named(digits)
         pd.DataFrame(images).to_csv(tmp_path / f"{name}_x.csv", index=False, header=False)
         pd.DataFrame({"label": labels}).to_csv(tmp_path / f"{name}_y.csv", index=False)
-    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
-    assert (train[0] == LABELS).all()
-    assert (test[0] == named(OTHERS)[0]).all()
+    check_split(tmp_path, DIGITS, OTHERS)
 
 
 # ---- Pictures ----
@@ -570,7 +540,7 @@ def test_splits_inside_classes(tmp_path: Path) -> None:
             path = tmp_path / f"{label}/{name}/{row}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
-    train, test = map(concatenate, read_user_data(tmp_path, 0.5))
+    train, test = read_split(tmp_path, 0.5)
     assert (sorted(train[0]), sorted(test[0])) == (sorted(LABELS), sorted(named(OTHERS)[0]))
 
 

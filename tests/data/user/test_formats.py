@@ -12,18 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.digits import concatenate, draw_digits, named, write_pictures
-from helpers.errors import refusal
+from helpers.reading import check, check_split, refused
 from PIL import Image
 
-from autoencoder.data.user.images import iter_images, read_user_data
+from autoencoder.data.user.images import iter_images
 
 TRAIN, TEST = draw_digits(60, seed=3), draw_digits(40, seed=11)
 LABELS, IMAGES = named(TRAIN)
 TEXT = pd.DataFrame(IMAGES).assign(label=LABELS).to_csv(index=False)
-
-
-def refused(path: Path) -> str:
-    return refusal(lambda: list(iter_images(path)))
 
 
 def follow(path: Path) -> None:
@@ -80,10 +76,7 @@ def test_commands_for_arrays_are_complete(tmp_path: Path, form: str) -> None:
     run_python(program, package, cwd=folder)
     (folder / "t.npz").unlink()
     follow(folder / f"it's a {name}")
-    train, test = map(concatenate, read_user_data(folder, 0.5))
-    assert (train[0] == LABELS).all()
-    assert (train[1] == IMAGES).all()
-    assert (test[1] == named(TEST)[1]).all()
+    check_split(folder, TRAIN, TEST)
 
 
 @pytest.mark.process
@@ -156,9 +149,7 @@ def test_compressed_twice(tmp_path: Path, form: str) -> None:
     else:
         with zipfile.ZipFile(tmp_path / "t", "w") as archive:
             archive.writestr("inner", content)
-    labels, images = concatenate(iter_images(tmp_path / "t"))
-    assert (labels == LABELS).all()
-    assert (images == IMAGES).all()
+    check(tmp_path / "t", TRAIN)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, None])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.digits import concatenate, draw_digits, named, write_pictures
-from helpers.errors import refusal
+from helpers.reading import check, check_split, read_split, refused, write_images
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -28,10 +28,6 @@ def frame(names: list[str], images: NDArray[np.uint8] = IMAGES) -> pd.DataFrame:
     digits = pd.DataFrame(images, columns=names)
     digits.insert(0, "label", named(DIGITS)[0][: len(images)])
     return digits
-
-
-def refused(path: Path) -> str:
-    return refusal(lambda: read_user_data(path, 0.2))
 
 
 @pytest.fixture
@@ -82,9 +78,7 @@ def test_columns_are_ordered_by_their_names(tmp_path: Path, name: str, order: st
         "shuffled": np.random.default_rng(0).permutation(names).tolist(),
     }[order]
     digits[["label", *columns]].to_csv(tmp_path / "t.csv", index=False)
-    labels, images = concatenate(iter_images(tmp_path / "t.csv"))
-    assert (labels == LABELS).all()
-    assert (images == IMAGES).all()
+    check(tmp_path / "t.csv", DIGITS)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +142,7 @@ def test_training_and_test_tables_may_have_other_orders(tmp_path: Path) -> None:
     frame(names).to_csv(tmp_path / "train.csv", index=False)
     others = pd.DataFrame(named(OTHERS)[1], columns=names)[sorted(names)]
     others.assign(label=named(OTHERS)[0]).to_csv(tmp_path / "test.csv", index=False)
-    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
-    assert (train[1] == IMAGES).all()
-    assert (test[1] == named(OTHERS)[1]).all()
+    check_split(tmp_path, DIGITS, OTHERS)
 
 
 # ---- The same images twice ----
@@ -158,7 +150,13 @@ def test_training_and_test_tables_may_have_other_orders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["train (conflicted copy 2024-01-01).csv", "train.csv.1", "backup_train.txt", "TRAIN.TSV"],
+    [
+        "Train (1).csv",
+        "train (conflicted copy 2024-01-01).csv",
+        "train.csv.1",
+        "train.npy",
+        "TRAIN.TSV",
+    ],
 )
 def test_a_copy_of_a_table_is_refused(tmp_path: Path, name: str) -> None:
     table.write(tmp_path / "train.csv", [named(DIGITS)])
@@ -197,10 +195,8 @@ def test_test_images_that_are_training_images_are_refused_or_counted(
     assert f"{tmp_path}/train/digit" in message
     assert f"{tmp_path}/test/digit" in message
     flat = draw_digits(12, seed=5)[1]
-    for row, image in enumerate(flat):
-        for name in ("train", "test") if row < 2 else ("train",):
-            (tmp_path.parent / "flat" / name).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(tmp_path.parent / f"flat/{name}/{row}.png")
+    write_images(tmp_path.parent / "flat/train", flat)
+    write_images(tmp_path.parent / "flat/test", flat[:2])
     assert "/flat/test: probably the same data" in refused(tmp_path.parent / "flat")
     write_pictures(tmp_path / "test", (OTHERS[0], OTHERS[1]))
     shutil.copy(tmp_path / "train/digit 3/0003.png", tmp_path / "test/digit 3/y.png")
@@ -212,8 +208,7 @@ def test_test_images_that_are_training_images_are_refused_or_counted(
 def test_copies_of_pictures_are_counted_and_named(
     tmp_path: Path, warned: Callable[[Path], str]
 ) -> None:
-    for row in range(20):
-        Image.fromarray(DIGITS[1][row]).save(tmp_path / f"{row:04}.png")
+    write_images(tmp_path, DIGITS[1][:20], "{:04}.png")
     for name in ("0001 - Copy.png", "0001 (2).png", "z.png"):
         shutil.copy(tmp_path / "0001.png", tmp_path / name)
     message = warned(tmp_path)
@@ -385,7 +380,7 @@ def test_arrays_without_labels_are_classes(
 def test_splits_without_labels_are_no_classes(tmp_path: Path) -> None:
     np.save(tmp_path / "train.npy", IMAGES)
     np.save(tmp_path / "test.npy", named(OTHERS)[1])
-    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
+    train, test = read_split(tmp_path)
     assert (len(train[0]), len(test[0])) == (60, 40)
     assert set(train[0]) | set(test[0]) == {"unlabelled"}
 
@@ -416,8 +411,7 @@ def test_splits_of_which_some_are_unknown_are_refused(
     def write(splits: list[str]) -> None:
         digits = frame([f"p{n}" for n in range(784)])
         if form == "pictures":
-            for row, image in enumerate(DIGITS[1]):
-                Image.fromarray(image).save(tmp_path / f"{row}.png")
+            write_images(tmp_path, DIGITS[1])
             digits = digits[["label"]].assign(id=range(60))
         digits.assign(split=splits).to_csv(tmp_path / "t.csv", index=False)
 
@@ -450,6 +444,9 @@ LITTER = [
     "System Volume Information/x.png",
     "__MACOSX/._0.png",
     "a.crdownload",
+    ".DS_Store",
+    "._1.png",
+    ".cache/x.png",
 ]
 
 
@@ -461,7 +458,7 @@ def test_litter_is_skipped(tmp_path: Path, place: str, caplog: pytest.LogCapture
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(OTHERS[1][3]).save(path, "PNG")
     with caplog.at_level(logging.INFO):
-        train, test = map(concatenate, read_user_data(tmp_path / "mine", 0.2))
+        train, test = read_split(tmp_path / "mine")
     assert len(train[0]) + len(test[0]) == 60
     assert {label[:6] for label in train[0]} == {"digit "}
     assert f"skipped: {len(LITTER)} hidden or of a file manager or editor" in caplog.text

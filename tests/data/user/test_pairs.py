@@ -8,18 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.digits import concatenate, draw_digits, named
-from helpers.errors import refusal
+from helpers.reading import check_split, read_split, refused
 
 from autoencoder.data import idx
-from autoencoder.data.user.images import iter_images, read_user_data
+from autoencoder.data.user.images import iter_images
 
 DIGITS = draw_digits(60, seed=3)
 OTHERS = draw_digits(40, seed=11)
 LABELS, IMAGES = named(DIGITS)
-
-
-def refused(path: Path) -> str:
-    return refusal(lambda: read_user_data(path, 0.2))
 
 
 @pytest.mark.parametrize(
@@ -44,10 +40,7 @@ def test_joined_words_are_splits(tmp_path: Path, names: list[str], is_archive: b
     else:
         for name, values in arrays.items():
             np.save(tmp_path / f"{name}.npy", values)
-    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
-    assert (train[0] == LABELS).all()
-    assert (train[1] == IMAGES).all()
-    assert (test[0] == named(OTHERS)[0]).all()
+    check_split(tmp_path, DIGITS, OTHERS)
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -115,7 +108,7 @@ def test_arrays_in_splits_are_classes(tmp_path: Path, names: tuple[str, str]) ->
         (tmp_path / split).mkdir()
         for row, name in enumerate(names):
             np.save(tmp_path / split / f"{name}.npy", images[row::2])
-    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
+    train, test = read_split(tmp_path)
     for labels, images, expected in ((*train, IMAGES), (*test, named(OTHERS)[1])):
         assert (images[labels == names[0]] == expected[::2]).all()
         assert (images[labels == names[1]] == expected[1::2]).all()

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.digits import concatenate, draw_digits, named, write_pictures
-from helpers.errors import refusal
-from PIL import Image
+from helpers.digits import draw_digits, named, write_pictures
+from helpers.reading import read_split, refused, write_images
 
 from autoencoder.data.user.images import read_user_data
 
@@ -16,18 +15,8 @@ OTHERS = draw_digits(40, seed=11)
 LABELS, IMAGES = named(DIGITS)
 
 
-def write(directory: Path, images: np.ndarray, names: str = "{}.png") -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    for row, image in enumerate(images):
-        Image.fromarray(image).save(directory / names.format(row))
-
-
 def label(path: Path, rows: dict[object, object], header: str = "id,label") -> None:
     path.write_text("\n".join([header, *(f"{name},{label}" for name, label in rows.items())]))
-
-
-def refused(path: Path) -> str:
-    return refusal(lambda: read_user_data(path, 0.2))
 
 
 @pytest.mark.parametrize(
@@ -43,11 +32,11 @@ def refused(path: Path) -> str:
 def test_a_table_labels_pictures_below_it_of_its_split(
     tmp_path: Path, tables: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> None:
-    write(tmp_path / "train", DIGITS[1])
-    write(tmp_path / "test", OTHERS[1])
+    write_images(tmp_path / "train", DIGITS[1])
+    write_images(tmp_path / "test", OTHERS[1])
     for name, (labels, _) in tables.items():
         label(tmp_path / name, dict(enumerate(labels)))
-    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
+    train, test = read_split(tmp_path)
     for (labels, images), digits in ((train, DIGITS), (test, OTHERS)):
         expected = {image.tobytes(): str(label) for label, image in zip(*digits, strict=True)}
         if digits is OTHERS and len(tables) == 1:
@@ -67,7 +56,7 @@ def test_a_table_labels_pictures_below_it_of_its_split(
     ],
 )
 def test_lines_that_fit_no_picture_are_refused(tmp_path: Path, keys: str, message: str) -> None:
-    write(tmp_path, DIGITS[1][:20])
+    write_images(tmp_path, DIGITS[1][:20])
     label(tmp_path / "labels.csv", {keys.format(n): n % 10 for n in range(20)})
     assert refused(tmp_path).startswith(f"{tmp_path}/labels.csv: {message}")
     (tmp_path / "more.csv").write_bytes((tmp_path / "labels.csv").read_bytes())
@@ -76,8 +65,8 @@ def test_lines_that_fit_no_picture_are_refused(tmp_path: Path, keys: str, messag
 
 
 def test_lines_that_fit_two_pictures_are_refused(tmp_path: Path) -> None:
-    write(tmp_path / "a", DIGITS[1][:20])
-    write(tmp_path / "b", OTHERS[1][:20])
+    write_images(tmp_path / "a", DIGITS[1][:20])
+    write_images(tmp_path / "b", OTHERS[1][:20])
     label(tmp_path / "labels.csv", {f"{n}.png": n % 10 for n in range(20)})
     assert "labels.csv: 0.png, 1.png, 2.png, 3.png, 4.png and 15 more: no such" in refused(tmp_path)
     rows: dict[object, object] = {f"{part}/{n}.png": n % 10 for part in "ab" for n in range(20)}
@@ -86,7 +75,7 @@ def test_lines_that_fit_two_pictures_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_picture_with_two_labels_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, DIGITS[1][:20])
+    write_images(tmp_path, DIGITS[1][:20])
     rows: dict[object, object] = {n: n % 10 for n in range(20)}
     label(tmp_path / "labels.csv", rows | {"3.png": 5})
     assert "labels.csv: 3.png is 5, in another line 3; keep one line" in refused(tmp_path)
@@ -134,7 +123,7 @@ def test_links_and_directories_that_may_not_be_read_are_refused(
 )
 def test_numbered_splits_are_no_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
     for row, name in enumerate(names):
-        write(tmp_path / name, DIGITS[1][row::3])
+        write_images(tmp_path / name, DIGITS[1][row::3])
     assert "classes or splits? Name splits train" in refused(tmp_path)
 
 
@@ -148,8 +137,8 @@ def test_images_next_to_others_are_no_classes(tmp_path: Path, names: tuple[str, 
 @pytest.mark.parametrize("names", [("test tube", "train station"), ("train", "cat"), ("v2", "x1")])
 def test_classes_may_be_named_like_splits(tmp_path: Path, names: tuple[str, ...]) -> None:
     for row, name in enumerate(names):
-        write(tmp_path / name, DIGITS[1][row::3])
-    train, test = map(concatenate, read_user_data(tmp_path, 0.2))
+        write_images(tmp_path / name, DIGITS[1][row::3])
+    train, test = read_split(tmp_path)
     assert set(train[0]) | set(test[0]) == set(names)
 
 
@@ -161,7 +150,7 @@ def test_classes_below_directories_are_suspected(
 ) -> None:
     for row, image in enumerate(DIGITS[1]):
         path = tmp_path / folder.format(part=row % 2 + 1, label=row % 5)
-        write(path, image[None], f"{row}.png")
+        write_images(path, image[None], f"{row}.png")
     read_user_data(tmp_path, 0.2)
     assert "not the directories in them, although several have" in caplog.text
     caplog.clear()
