@@ -31,6 +31,7 @@ def without_numbers(text: str) -> str:
     return re.sub(r"\d[\d.,]*\d|\d", "#", text)
 
 
+@pytest.mark.slow
 def test_another_network_gives_the_same_screenshots_but_for_the_numbers(
     browser: Browser, tmp_path: Path, record: dict[str, dict[str, str]]
 ) -> None:

@@ -544,7 +544,7 @@ def test_splits_inside_classes(tmp_path: Path) -> None:
     assert (sorted(train[0]), sorted(test[0])) == (sorted(LABELS), sorted(named(OTHERS)[0]))
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("suffix", ["jpg", pytest.param("png", marks=pytest.mark.slow)])
 def test_huge_scans(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x.{suffix}"
     Image.new("L", (10_000, 9_500), 200).save(path)
