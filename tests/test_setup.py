@@ -5,19 +5,16 @@ import hashlib
 import json
 import os
 import shutil
-import ssl
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 from helpers.project import ROOT
+from helpers.server import files_of, serving
 from werkzeug.serving import make_ssl_devcert
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -152,20 +149,9 @@ def index(wheels: tuple[Path, dict[str, str]], tmp_path: Path) -> Iterator[tuple
         page.write_text((page.read_text() if page.exists() else "") + link)
         (page.parent / path.name).symlink_to(path)
 
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
     certificate = make_ssl_devcert(str(tmp_path / "server"), host="localhost")
-    handler = partial(Handler, directory=str(tmp_path / "index"))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-    yield f"https://localhost:{server.server_port}/simple", certificate[0]
-    server.shutdown()
-    server.server_close()
+    with serving(files_of(tmp_path / "index"), certificate) as address:
+        yield f"{address}simple", certificate[0]
 
 
 @pytest.mark.parametrize("bundle", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])

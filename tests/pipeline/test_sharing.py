@@ -3,15 +3,13 @@
 import json
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
 from helpers.project import ROOT, Project
+from helpers.server import files_of, serving
 from moto.server import ThreadedMotoServer
 
 from autoencoder.base.files import file_digest
@@ -152,12 +150,8 @@ def test_pull_removes_no_file_that_a_user_put_among_the_raw_ones(
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a web server, with the directory of the tests' remotes."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(files_of(tmp_path)) as address:
+        yield address.rstrip("/")
 
 
 @pytest.mark.slow
