@@ -1,13 +1,12 @@
 """Codes of a table and of pictures: those of the model, to the last bit, in bounded memory."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.project import ROOT, Project, peak_memory
+from helpers.project import Project, peak_memory
 from PIL import Image
 
 from autoencoder.data import table
@@ -114,9 +113,3 @@ def test_memory_does_not_grow_with_the_rows(ran: Project, tmp_path: Path) -> Non
         peaks.append(peak_memory(ran, "tools.encode", *paths))
         assert (tmp_path / "codes.csv").read_text().count("\n") == count + 1
     assert peaks[1] - peaks[0] < 8_000  # KiB; the codes of 15,000 rows take 15,000
-
-
-@pytest.mark.process
-def test_help_lists_inputs_and_outputs() -> None:
-    output = Project(ROOT).run_module("tools.encode", "--help")
-    assert re.findall(r"^  --(\w+) PATH", output, re.MULTILINE) == ["model", "images", "codes"]

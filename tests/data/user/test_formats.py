@@ -131,6 +131,12 @@ def test_commands_for_tables_are_complete(tmp_path: Path, name: str) -> None:
         ("a b.7z", b"7z\xbc\xaf", "`7z x 'a b.7z' '-oa b'`, then move 'a b.7z' away"),
         ("a.csv", b"", "an empty file; replace it by a complete copy, or remove it"),
         ("a.npy", b"", "an empty file"),
+        ("a.arff", b"...", "ARFF; write it as CSV with `python -c "),
+        ("a.xlsx", b"...", "a spreadsheet; "),
+        ("a.hdf5", b"...", "HDF5; "),
+        ("a.pt", b"...", "pickle, which may run any "),
+        ("a.tar.gz", b"...", "tar xf a.tar.gz -C a`"),
+        ("a.gif", b"...", "`magick a.gif[0] a.png`"),
     ],
 )
 def test_commands(tmp_path: Path, name: str, content: bytes, command: str) -> None:

@@ -188,27 +188,6 @@ def test_fractions_that_are_nearly_all_0_or_1_have_a_border(
     assert "mostly bright borders" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "a.arff",
-        "a.heic",
-        "a.gif",
-        "a.xlsx",
-        "a.tar.gz",
-        "a.pt",
-        "a.hdf5",
-        "a.pickle",
-        "a.xls",
-    ],
-)
-def test_other_formats_are_named_with_a_command(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"...")
-    message = refusal(lambda: read_user_data(tmp_path / name, 0.2))
-    assert message.startswith(f"{tmp_path}/{name}: ")
-    assert "with" in message or "as CSV" in message or "rename it" in message
-
-
 def test_errors_name_the_original(tmp_path: Path) -> None:
     (tmp_path / "copy.csv").write_text("label,1\n")
     message = refusal(
