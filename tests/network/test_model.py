@@ -173,6 +173,7 @@ def test_a_loaded_model_can_be_copied(
     assert torch.equal(copied(model)(x), model(x))
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_forked_worker_can_use_a_loaded_model(saved: Path, images: Tensor) -> None:
     """As a DataLoader's workers do, if loading has started no threads."""

@@ -103,6 +103,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 def test_the_environment_does_not_change_results(fresh: Project, tmp_path: Path) -> None:
     """A program, its settings and its numbers: the same with any of these variables."""
     package = tmp_path / "stages"

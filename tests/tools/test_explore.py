@@ -200,9 +200,7 @@ def test_any_model_has_its_page(
     page = opened(open_page, file)
     assert_same_numbers(page, model, torch.from_numpy(IMAGES[:5]))
     assert page.locator(".sliders input").count() == min(z_size, 64)
-    assert len([x for x in page.locator(".sliders input").all() if x.is_visible()]) == min(
-        z_size, 16
-    )
+    assert page.locator(".sliders input:visible").count() == min(z_size, 16)
     more = page.locator("#more summary")
     assert more.all_inner_texts() == (
         [f"{min(z_size, 64) - 16} more, which change the image less"] if z_size > 16 else []
@@ -636,6 +634,7 @@ def test_it_fits_and_can_be_read(
     ):
         assert contrast(page.locator(place).first) >= 4.5, place
     for place in ("canvas:not(#tip-image, .strip canvas, button canvas)", ".sliders input"):
-        for element in page.locator(place).all():
-            named_by = "input => input.ariaLabel || input.labels?.[0]?.innerText"
-            assert element.evaluate(named_by), element
+        named_by = "all => all.map(x => x.ariaLabel || x.labels?.[0]?.innerText)"
+        names = page.locator(place).evaluate_all(named_by)
+        assert names
+        assert all(names), place
