@@ -217,7 +217,7 @@ def test_validation_has_a_fixed_number_of_threads(
         return per_image_losses(network, images)
 
     monkeypatch.setattr("autoencoder.network.trainer.per_image_losses", losses)
-    trained = trainer(parts, epochs=2)
+    trained = trainer(few(parts), epochs=2)
     trained.tuner = two_threads(monkeypatch, lambda seconds: None)
     finish(trained)
     assert used == [1, 1]
@@ -226,7 +226,7 @@ def test_validation_has_a_fixed_number_of_threads(
 def test_steps_have_the_tuner_s_number_of_threads_and_tell_it_their_time(
     parts: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = trainer(parts, epochs=1)
+    trained = trainer(few(parts), epochs=1, batch_size=5)
     used: list[int] = []
     seconds: list[float] = []
     trained.tuner = two_threads(monkeypatch, seconds.append)
