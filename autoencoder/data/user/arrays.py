@@ -159,7 +159,7 @@ def _read_labels(array: _Array) -> Labels:
     values = np.concatenate([*array.slices(0)])
     if values.size != max(values.shape):
         is_number = values.ndim == 2 and values.dtype.kind in "biuf"
-        if not is_number or not ((values != 0).sum(1) == 1).all():
+        if not is_number or set(np.unique(values)) != {0, 1} or (values.sum(1) != 1).any():
             raise UserError(
                 f"{array} has shape {values.shape}, expected a label for each image, also one-hot; "
                 "with several for an image, save one column of it, or leave it out: images need no "

@@ -20,6 +20,7 @@ Texts = NDArray[np.str_]
 BATCH_BYTES = 4 << 20
 MIN_SIDE = 7  # of images
 UNLABELLED = "unlabelled"
+LITTER = "hidden or of a file manager or editor"
 
 
 Place = Callable[[int], str]

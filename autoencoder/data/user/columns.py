@@ -38,7 +38,7 @@ class Columns:
     index: list[int] = field(default_factory=list)
     pixels: list[int] = field(default_factory=list)  # row by row; or the one that has them all
     shape: tuple[int, int] = (0, 0)  # of the images, if a column is a pixel
-    is_guess: bool = False  # the label is the first only because nothing tells otherwise
+    is_guess: bool = False  # only its place, or that no other column is left, tells the label
     role: Role | None = "images"
     fault: str = ""  # why they are not images
 
@@ -46,6 +46,11 @@ class Columns:
     def is_packed(self) -> bool:
         """Whether all pixels of an image are in one cell."""
         return len(self.pixels) == 1
+
+    @property
+    def may_be_last(self) -> bool:
+        """Whether the label is the first column only because nothing tells otherwise."""
+        return self.is_guess and not self.is_packed and self.label != len(self.names) - 1
 
     def name(self, column: int) -> str:
         """Return the name of a column, or its number, counted from 1."""
@@ -122,17 +127,24 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
         if columns.label is None and len(others) > 1:
             raise UserError(_label_fault(path, columns, others))
         if columns.label is None and others:
-            columns.label = others[0]
+            columns.label, columns.is_guess = others[0], True
     elif len(names) < MIN_SIDE**2:
         _assign_labels(path, columns, lower, rest, index, first, stem)
     else:
-        columns.index = index
+        columns.index = [x for x in rest if any(names) and (x in index or lower[x] in _FILES)]
         _assign_pixels(path, columns, rest, first)
     return columns
 
 
 def _is_number(cell: str) -> bool:
     return table.is_number(cell.replace(",", "."))
+
+
+def _is_text(cell: object) -> bool:
+    """Tell whether a cell is neither a number nor missing."""
+    text = str(cell)
+    is_missing = text.lower() in ("nan", "na", "null", "none")
+    return not is_missing and not _is_number(text) and any(map(str.isalpha, text))
 
 
 def _is_index(name: str) -> bool:
@@ -175,11 +187,10 @@ def _assign_pixels(path: Path, columns: Columns, rest: list[int], first: Sequenc
     rest = [column for column in rest if column not in columns.index]
     columns.is_guess = columns.label is None and not is_square(len(rest))
     odd = _odd_names(names, rest)
-    is_number = [_is_number(str(first[rest[place]])) for place in (0, -1)]
     has_label = columns.is_guess and is_square(len(rest) - 1)
-    if has_label and (odd == rest[-1:] or is_number == [True, False]):
+    is_last_text = _is_text(first[rest[-1]]) and not _is_text(first[rest[0]])
+    if has_label and (odd == rest[-1:] or is_last_text):
         *rest, columns.label = rest
-        columns.is_guess = False
     elif has_label and odd in ([], rest[:1]):
         if not odd and re.match(r"(?i)\W*(p|px|pix|pixels?)\W?_?\d", names[rest[0]]):
             raise UserError(
@@ -213,7 +224,7 @@ def _count_fault(path: Path, names: list[str]) -> str:
     hint = ""
     if any(is_square(x // n) and x % n == 0 for x in (count, count - 1) for n in (3, 4)):
         hint = "; of images in colour, save one grey value for each pixel"
-    elif is_square(count - 10):
+    elif is_square(count - 10) or is_square(count - 11):
         hint = "; of ten one-hot columns, save one column with their label instead"
     return (
         f"{path}: line 1 has {count} cells, expected {len(table.COLUMNS)}: a label and "

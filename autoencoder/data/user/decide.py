@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
 from autoencoder.data.user.account import Account
-from autoencoder.data.user.batches import UNLABELLED, Texts
+from autoencoder.data.user.batches import LITTER, UNLABELLED, Texts
 from autoencoder.data.user.roles import split_of
 
 Flags = NDArray[np.bool_]
@@ -205,11 +205,11 @@ def check_labels(account: Account, in_test: Flags) -> None:
             f"{account.root}: classes that differ in case only: {pairs}; rename them if they are "
             "the same"
         )
-    hidden = [x for x in account.skipped if re.search(r"\.(csv|tsv|txt|json|xml)\b", x)]
-    if names == [UNLABELLED] and hidden:
+    skipped = [x for x in account.skipped if not x.endswith(LITTER)]
+    if len(names) == 1 and skipped:
         account.warnings.append(
-            f"{account.root}: no image has a label; if labels are in what was skipped, write them "
-            f"as a table with the columns path and label: {listed(hidden, 3)}"
+            f"{account.root}: all images are of one class, {names[0]}; if labels are in what was "
+            f"skipped, write them as a table with the columns path and label: {listed(skipped, 3)}"
         )
     train, test = (set(labels[rows].unique()) for rows in (~in_test, in_test))
     if not train & test:

@@ -9,7 +9,7 @@ from autoencoder.base.errors import UserError, listed
 from autoencoder.data.names import is_visible
 from autoencoder.data.user import arrays, pairs, parquet, places, tables
 from autoencoder.data.user.account import Account
-from autoencoder.data.user.batches import Content
+from autoencoder.data.user.batches import LITTER, Content
 from autoencoder.data.user.formats import PICTURES, identify, is_company, is_unpacked, refuse_files
 
 # The readers of files, by the kinds of `identify`. Pictures are read by directory.
@@ -90,5 +90,5 @@ def _walk(account: Account) -> list[str]:
             else:
                 files.append(str(file))
     if litter:
-        account.skipped.append(f"{litter} hidden or of a file manager or editor")
+        account.skipped.append(f"{litter} {LITTER}")
     return files

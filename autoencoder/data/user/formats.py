@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 import shlex
@@ -17,7 +18,7 @@ from typing import Any
 from autoencoder.base.errors import UserError, listed
 from autoencoder.base.files import named_errors
 from autoencoder.data.names import is_visible
-from autoencoder.data.user.roles import words
+from autoencoder.data.user.roles import role_of, split_of, words
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -47,7 +48,15 @@ _COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     b"\xfd7zXZ": lzma.open,
     b"\x28\xb5\x2f\xfd": zstd.open,
 }
-_DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstd.ZstdError, EOFError, OSError)
+_DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    zstd.ZstdError,
+    EOFError,
+    OSError,
+    UnicodeDecodeError,  # of names in zip archives
+)
 
 # First bytes of the formats with a reader. Those of a zip archive are replaced by `_NAMES` and a
 # line for each of its files.
@@ -57,7 +66,8 @@ _READABLE = {
     "npz": rb"\0zip\n.*\.npy\n",
     "idx": rb"\0\0[\x08\x09\x0b-\x0e][\x01-\x04]",
     "parquet": rb"PAR1",
-    "picture": rb"\x89PNG|\xff\xd8\xff|BM....\0\0\0\0|II\*\0|MM\0\*|RIFF....WEBP|\0\0\0\x0cjP",
+    "picture": rb"\x89PNG|\xff\xd8\xff|BM....\0\0\0\0|II\*\0|MM\0\*|RIFF....WEBP"
+    rb"|\0\0\0\x0cjP|P[1-6]\s",
 }
 _HDF5 = (
     'write it as .npz with `python -c "import h5py, numpy, sys; found = {}; '
@@ -106,7 +116,7 @@ _OTHERS: dict[tuple[str, bytes], str] = {
     "`git lfs pull` where it comes from",
     (".pdf", rb"%PDF"): "PDF; convert it with `pdftoppm -png FILE NAME`",
     (
-        ".dng .cr2 .nef .arw .gif .heic .heif .avif .jxl .svg .ico",
+        ".dng .cr2 .nef .arw .gif .heic .heif .avif .jxl .svg .ico .psd .tga .xcf .pcx",
         rb"GIF8|....ftyp(hei|mif|avi)|\xff\x0a|\0\0\0\x0cJXL",
     ): "a picture in a format that is not read, such as GIF, HEIC, AVIF, JXL, SVG or raw; "
     "convert it with `magick FILE[0] NAME.png`",
@@ -123,9 +133,9 @@ _OTHERS: dict[tuple[str, bytes], str] = {
 _RAW = {".dng", ".cr2", ".nef", ".arw"}
 # Documents next to data, by suffix or name.
 _COMPANY = re.compile(
-    r".*\.(md|rst|html?|json|ya?ml|toml|py|ipynb|r|sh|bib|cff|docx?|rtf|odt|pdf|log|xml|css|js|dvc|xmp|aae|ini)"
-    r"|(readme|licen[cs]e|copying|notice|authors|citation|changelog|credits|about|sha\d+sums?|md5s?"
-    r"|checksums?|.*submission.*|.*mapping|.*categories|.*class_?names|.*\.names)(\.\w+)*",
+    r".*\.(md|rst|html?|json|ya?ml|toml|py|ipynb|r|sh|bib|cff|docx?|pptx?|rtf|odt|odp|pages|pdf|log|xml|css|js|dvc|xmp|aae|ini)"
+    r"|(readme|licen[cs]e|copying|notice|authors|citation|changelog|credits|about)(\.txt)?"
+    r"|(sha\d+sums?|md5s?|checksums?|.*submission.*|.*mapping|.*categories|.*class_?names|.*\.names)(\.\w+)*",
     re.IGNORECASE,
 )
 
@@ -135,7 +145,8 @@ def is_company(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in PICTURES:
         return False
-    is_marker = suffix in ("", ".txt") and path.is_file() and path.stat().st_size == 0
+    is_plain = suffix in ("", ".txt") and not role_of(path.name) and not split_of(path.name)
+    is_marker = is_plain and path.is_file() and path.stat().st_size == 0
     return is_marker or _COMPANY.fullmatch(path.name.replace("-", "_")) is not None
 
 
@@ -220,14 +231,32 @@ def advice(path: Path, hint: str) -> str:
 
 
 def is_unpacked(path: Path) -> bool:
-    """Tell whether all that a compressed file or zip archive contains lies next to it, too."""
-    if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst"):
-        return path.with_suffix("").is_file()
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    """Tell whether all that an archive or a .gz file contains lies next to it, too."""
+    suffix = path.suffix.lower()
+    copy = path.with_suffix("")
+    if suffix in (".7z", ".rar", ".tar", ".tgz") or copy.suffix == ".tar":
+        return _bare(path).is_dir()
+    if suffix == ".gz" and copy.is_file():
+        with path.open("rb") as file:
+            file.seek(-4, io.SEEK_END)  # the size of the content (RFC 1952)
+            return copy.stat().st_size % 2**32 == int.from_bytes(file.read(), "little")
+    if suffix != ".zip" or not path.is_file():
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = [x for x in archive.namelist() if is_visible(Path("/", x), Path("/"))]
-    return any(all((top / name).exists() for name in names) for top in (path.parent, _bare(path)))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [x for x in archive.infolist() if _is_data(x.filename)]
+        return any(
+            all((top / x.filename).stat().st_size == x.file_size for x in members)
+            for top in (path.parent, _bare(path))
+            if top.is_dir()
+        )
+    except (*_DAMAGES, ValueError):
+        return False
+
+
+def _is_data(member: str) -> bool:
+    """Tell whether a member of a zip archive is a file of the user's."""
+    return not member.endswith("/") and is_visible(Path("/", member.lstrip("/")), Path("/"))
 
 
 def _bare(path: Path) -> Path:
@@ -264,10 +293,8 @@ def _unpacked(path: Path, file: Any) -> Any:
         if start.startswith(magic):
             return decompress(file)
     if start.startswith(_ZIP):
-        root = Path("/")
         archive = zipfile.ZipFile(file)
-        files = [x for x in archive.namelist() if not x.endswith("/")]
-        names = [x for x in files if is_visible(root / x, root)]
+        names = list(filter(_is_data, archive.namelist()))
         if len(names) == 1 and not names[0].endswith(".npy"):
             return _open_member(path, archive, names[0])
         file.seek(0)

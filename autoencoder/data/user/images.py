@@ -160,6 +160,8 @@ class UserImages:
                 values = values.astype(np.uint8, order="C")  # of tables, pandas has columns
             else:
                 values = values.astype(np.float64)
+        if batch.white is None and values.dtype == np.uint8 and values.max() <= 1:
+            values = values.astype(np.float32)  # perhaps black and white, with grey when resized
         self.account.add(number, batch, values, labels)
         fitted = np.stack([fit_images(values, self._fit, is_dark) for is_dark in self._inks])
         np.save(self._file, fitted if fitted.dtype == np.uint8 else fitted.astype(np.float32))
@@ -199,8 +201,6 @@ class UserImages:
             if self._fit != "mnist":
                 if plain.dtype != np.uint8:
                     plain = np.rint(plain * (255 / white)).clip(0, 255).astype(np.uint8)
-                elif white == 1:  # only 0 and 1, among fractions
-                    plain = plain * np.uint8(255)
                 inverted = 255 - plain
             rows = slice(row, row + len(plain))
             row = rows.stop

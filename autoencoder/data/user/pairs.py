@@ -65,10 +65,11 @@ def _classes(
     if labels or len(images) < 2 or any(x.is_labelled for x in images):
         return []
     folders = [_class_folder(root, x) for x in images]
-    if len(set(folders)) > 1 and all(folders) and not any(map(role_of, folders)):
+    if len(set(folders)) > 1 and all(folders):
         return folders
     names = [stem(Path(x.name)) for x in images]
-    if any(map(role_of, names)):
+    splits = [_split(root, x) for x in images]
+    if any(map(role_of, names)) or len(set(zip(names, splits, strict=True))) < len(names):
         return []
     if None in groups:
         return names
@@ -93,7 +94,7 @@ def _add_group(
     if len(alone) > max(1, len(labels)) and len({content.path for content in alone}) == 1:
         copies = [x for x in alone[1:] if _is_copy(x, alone[0])]
         alone, images = ([x for x in some if x not in copies] for some in (alone, images))
-    names = [f"{x.path.name} {x.name}" for x in images]
+    names = [f"{x.path if labels or x.is_labelled else x.path.name} {x.name}" for x in images]
     patterns = {re.sub(r"\d+", "#", name) for name in names}
     if len(patterns) > 1 or len(set(names)) < len(names):
         account.rivals = (
@@ -123,9 +124,14 @@ def _split(root: Path, content: Content) -> Split | None:
 
 
 def _class_folder(root: Path, content: Content) -> str:
-    """Return the directory of a file that is no split; Parquet's may be named label=5."""
+    """Return the directory of a file that may be a class, "" if there is none.
+
+    Those of Parquet are named label=5.
+    """
     parts = content.path.relative_to(root).parts[:-1] if content.path != root else ()
-    return next((x.rpartition("=")[2] for x in reversed(parts) if not split_of(x)), "")
+    named = [x for x in parts if "=" in x and role_of(x.partition("=")[0]) == "labels"]
+    others = [x for x in parts if not split_of(x) and role_of(x) != "images"]
+    return ["", *others, *named][-1].rpartition("=")[2]
 
 
 def _natural(content: Content) -> list[tuple[int, str]]:
@@ -176,11 +182,13 @@ def _batches(content: Content, theirs: Content | None) -> Iterator[Batch]:
         yield batch
         del batch
     if theirs and row != count:
+        hints = {
+            row + 1: "; if its first line is a header, write `label` there",
+            row - 1: "; if its first line is no header, write `label` above it",
+        }
         raise UserError(
             f"{theirs.path}: {count} labels in {theirs.name}, expected one for each of {row} "
-            f"images in {content.name}"
-            + "; if its first line is a header, write `label` there"
-            * (count == row + 1)
+            f"images in {content.name}{hints.get(count or 0, '')}"
         )
 
 

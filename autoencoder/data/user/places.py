@@ -34,7 +34,7 @@ def read_labels(account: Account, files: list[Path], folders: Folders) -> Named:
             kind = identify(file)
             content = _describe_text(file) if kind == "table" else None
             theirs = content.labels() if content and content.role == "labels" else None
-            unclear = _name_pictures(file, theirs, folders, named) if theirs else []
+            unclear = _name_pictures(file, theirs, folders, named) if theirs else None
         except UserError as error:
             faults.append((file, str(error)))
             continue
@@ -53,7 +53,7 @@ def read_labels(account: Account, files: list[Path], folders: Folders) -> Named:
         elif theirs and theirs.files is None and len(theirs.labels) == count:
             fault = "a label for each picture, but of which one? Add a column `path` with its path"
         else:
-            if not theirs or theirs.files is None:
+            if unclear is None:
                 account.skipped.append(f"{file.name}: neither a picture nor labels of pictures")
             continue
         faults.append((file, fault))
@@ -71,16 +71,17 @@ def _describe_text(file: Path) -> Content | None:
         return None
 
 
-def _name_pictures(file: Path, theirs: Labels, folders: Folders, named: Named) -> list[str]:
+def _name_pictures(file: Path, theirs: Labels, folders: Folders, named: Named) -> list[str] | None:
     """Label pictures below a table, of its split, by the end of their paths, or their stems.
 
-    Return the names that fit no picture or several. Refuse pictures with several labels.
+    Return the names that fit no picture or several; None if the labels are of something else, such
+    as of classes. Refuse pictures with several labels.
     """
     if theirs.files is None:
-        return []
+        return None
     root, split = file.parent, split_of(file.name)
     names = [
-        unicodedata.normalize("NFC", PureWindowsPath(name).as_posix().removeprefix("./"))
+        _composed(PureWindowsPath(name).as_posix().removeprefix("./"))
         for name in theirs.files.tolist()
     ]
     fitting: dict[str, list[str]] = {name: [] for name in names}
@@ -93,17 +94,21 @@ def _name_pictures(file: Path, theirs: Labels, folders: Folders, named: Named) -
         for image in images:
             own = Path(image)
             ends = {start + name for name in (own.name, own.stem) for start in starts}
-            for end in {unicodedata.normalize("NFC", end) for end in ends} & fitting.keys():
+            for end in set(map(_composed, ends)) & fitting.keys():
                 fitting[end].append(image)
+    if len(folders) > 1 and not any(fitting.values()):
+        return None
     unclear = [
-        name for name, some in fitting.items() if len(some) != 1 and str(root / name) not in some
+        name
+        for name, some in fitting.items()
+        if len(some) != 1 and str(root / name) not in map(_composed, some)
     ]
     if unclear:
         return unclear
     of_each = [split or ""] * len(names) if theirs.splits is None else theirs.splits
     for name, label, its_split in zip(names, theirs.labels, of_each, strict=True):
         some = fitting[name]
-        image = some[0] if len(some) == 1 else str(root / name)
+        image = min(some, key=lambda image: len(Path(image).parts))
         row = str(label), str(its_split)
         if named.setdefault(image, row) != row:
             raise UserError(
@@ -111,6 +116,11 @@ def _name_pictures(file: Path, theirs: Labels, folders: Folders, named: Named) -
                 f"{' '.join(named[image]).strip()}; keep one line of each picture"
             )
     return []
+
+
+def _composed(name: str) -> str:
+    """Write a name in Unicode's NFC, as most systems do; macOS writes é as two characters."""
+    return unicodedata.normalize("NFC", name)
 
 
 def iter_sources(
@@ -162,7 +172,7 @@ def iter_sources(
 
 def _check_classes(account: Account, directory: Path, inside: dict[Path, Folders]) -> None:
     """Refuse directories that are rather no classes; warn if classes may be below them."""
-    if any(path.name.lower() in ("images", "imgs") for path in inside):
+    if any(path.name.lower() in ("images", "imgs", "mask", "masks") for path in inside):
         raise UserError(
             f"{directory}: {listed([path.name for path in inside])}: not classes by these names; "
             "give the directory of images alone, or a directory of each class"
@@ -171,7 +181,7 @@ def _check_classes(account: Account, directory: Path, inside: dict[Path, Folders
     counts = Counter(name for names in below for name in names if not split_of(name))
     shared = sorted(name for name, count in counts.items() if count > 1)
     splits = [path.name for path in inside if split_of(path.name)]
-    if splits and (len(shared) > 1 or any(map(is_numbered_split, splits))):
+    if splits and (any(below) or any(map(is_numbered_split, splits))):
         raise UserError(
             f"{directory}: {listed([path.name for path in inside])}: classes or splits? Name "
             "splits train, validation and test alone, or put such classes into a directory for "

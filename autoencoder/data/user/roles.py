@@ -15,7 +15,7 @@ _SPLITS: dict[str, Split] = {
 }
 _FILLERS = {"set", "data", "images", "split"}  # of names of splits
 LABELS = {"label", "class", "target", "digit", "y", "labels", "classes", "targets", "digits"}
-_IMAGES = {"x", "images", "image", "imgs", "data", "pixels"}
+_IMAGES = {"x", "images", "image", "imgs", "img", "data", "pixels"}
 _SUFFIXES = {"idx", "ubyte", "int", "v", *_SPLITS}  # of roles
 _PARTS, _SPLIT_WORDS = map("|".join, (sorted(_FILLERS | LABELS | _IMAGES), _SPLITS))
 _JOINED = re.compile(f"({_PARTS})?({_SPLIT_WORDS})({_PARTS})?")

@@ -51,6 +51,10 @@ class Rows:
         if not frames:
             raise UserError(f"{self.path}: no row below the header, expected labels")
         frame = pd.concat(frames)
+        gaps = np.diff(frame.index)
+        if columns.files is None and len(set(gaps)) > 1:
+            line = frame.index[int(gaps.argmax())] + 1
+            raise UserError(f"{self.path}: line {line} is blank, expected a label")
         labels = self._texts(frame, columns.label)
         if labels is None:
             raise UserError(columns.fault)
@@ -74,7 +78,7 @@ class Rows:
                     yield batch
                 continue
             values = self._values(frame, place)
-            if columns.is_guess:
+            if columns.may_be_last:
                 end = pd.DataFrame({"first": labels, "last": values[:, -1, -1]})
                 ends.append(end.value_counts().reset_index())
             refuse_alpha(self.path, values)
@@ -85,7 +89,7 @@ class Rows:
             del frame, values, batch
         if not count:
             raise UserError(f"{self.path}: no row below the header, expected at least one image")
-        if columns.is_guess and _may_be_last(pd.concat(ends)):
+        if columns.may_be_last and _may_be_last(pd.concat(ends)):
             raise self._last_column_error()
         if count == len(columns.names) == len(columns.pixels) and not any(columns.names):
             side = columns.shape[0]
@@ -103,9 +107,10 @@ class Rows:
             how = advice(
                 self.path,
                 'if it is the last one, name it with `python -c "import pandas, sys; pandas.'
-                "read_csv(sys.argv[1], sep=sys.argv[3], header=None).rename(columns={int("
-                "sys.argv[4]): 'label'}).to_csv(sys.argv[2], index=False)\" FILE NAME.labelled.csv "
-                f"{shlex.quote(self.separator)} {last}`, if it is the first one, with 0 at the end",
+                "read_csv(sys.argv[1], sep=sys.argv[3], header=None, dtype=str, skipinitialspace="
+                "True).rename(columns={int(sys.argv[4]): 'label'}).to_csv(sys.argv[2], index=False)"
+                f'" FILE NAME.labelled.csv {shlex.quote(self.separator)} {last}`, if it is the '
+                "first one, with 0 at the end",
             )
         return UserError(f"{self.path}: the label may be the first column or the last one; {how}")
 
@@ -150,11 +155,11 @@ class Rows:
         first, last = columns.pixels[0], columns.pixels[-1]
         is_in_order = columns.pixels == list(range(first, last + 1))  # else, pandas copies
         pixels = frame.iloc[:, first : last + 1] if is_in_order else frame[columns.pixels]
-        odd = pixels.select_dtypes(exclude="number").astype(str)
+        odd = pixels.select_dtypes(exclude=["number", "bool"]).astype(str)
         if odd.size:
             numbers = odd.apply(lambda x: pd.to_numeric(x.str.replace(",", "."), errors="coerce"))
             wrong = numbers.isna()
-            if columns.is_guess and wrong.get(columns.pixels[-1], pd.Series([False])).all():
+            if columns.may_be_last and wrong.get(columns.pixels[-1], pd.Series([False])).all():
                 raise self._last_column_error()
             if wrong.any(axis=None):
                 row, column = np.argwhere(wrong.to_numpy())[0].tolist()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user.batches import Content, is_square, rows_of
+from autoencoder.data.user.batches import MIN_SIDE, Content, is_square, rows_of
 from autoencoder.data.user.columns import assign, names_in
 from autoencoder.data.user.formats import is_emnist, open_stream
 from autoencoder.data.user.roles import stem
@@ -45,7 +45,8 @@ def describe(path: Path) -> list[Content]:
         raise UserError(f"{path}: all lines are blank, expected a header or an image")
     separator = _separator(line)
     first, second, commented = (_cells(path, x, separator) for x in (line, next_line, comment))
-    if len(first) != len(second) and not _is_wide(line) and _is_wide(next_line):
+    is_short = len(first) != len(second) and not _is_wide(line)
+    if (is_short or not any(first[1:])) and _is_wide(next_line):
         raise UserError(
             f"{path}: line {1 + skipped} is no header of the columns below it; remove it"
         )
@@ -120,6 +121,8 @@ def _separator(line: str) -> str:
     """Tell which separator makes an image of a first line, or else which one is in it."""
     # Names and padded numbers may contain the others, too.
     counts = {mark: line.strip(" ").count(mark) for mark in _SEPARATORS}
+    if counts[","] == 1 and counts[" "] >= MIN_SIDE**2 - 1:  # next to an image in one cell
+        return ","
     are_numbers = re.fullmatch(r"(-?\d+(,\d+)?(e[+-]?\d+)?\s+)+", line.strip() + " ", re.IGNORECASE)
     order = " ;\t,|:" if are_numbers else ";\t,|:"  # with decimal commas
     if fitting := [mark for mark in order if _fits(counts[mark])]:

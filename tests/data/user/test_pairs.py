@@ -11,7 +11,7 @@ from helpers.digits import concatenate, draw_digits, named
 from helpers.reading import check_split, read_split, refused
 
 from autoencoder.data import idx
-from autoencoder.data.user.images import iter_images
+from autoencoder.data.user.images import iter_images, read_user_data
 
 DIGITS = draw_digits(60, seed=3)
 OTHERS = draw_digits(40, seed=11)
