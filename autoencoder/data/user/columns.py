@@ -76,7 +76,7 @@ class Columns:
 
 def names_in(path: Path, cells: list[str]) -> list[str] | None:
     """Return the names of columns in a first line, or None if it is an image."""
-    if any(Path(cell).suffix.lower() in PICTURES for cell in cells):
+    if any(_suffix(cell) in PICTURES for cell in cells):
         return None
     if len(cells) < MIN_SIDE**2 and cells[0].lower() in _INDEX:  # pandas leaves it blank
         return cells
@@ -120,18 +120,19 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
     columns.split = next((column for column, name in enumerate(lower) if name in _SPLIT), None)
     rest = [x for x in range(len(names)) if x not in (columns.label, columns.split)]
     packed = [column for column in rest if _is_packed(first[column])]
-    index = [column for column in rest if any(names) and _is_index(lower[column])]
+    files = [x for x in rest if lower[x] in _FILES or _suffix(first[x]) in PICTURES]
+    index = [x for x in rest if any(names) and _is_index(lower[x])]
+    others = [x for x in rest if x not in (*packed, *files, *index)]
     if packed:
         columns.pixels = packed[:1]
-        others = [x for x in rest if x not in packed and x not in index]
         if columns.label is None and len(others) > 1:
             raise UserError(_label_fault(path, columns, others))
         if columns.label is None and others:
             columns.label, columns.is_guess = others[0], True
     elif len(names) < MIN_SIDE**2:
-        _assign_labels(path, columns, lower, rest, index, first, stem)
+        _assign_labels(path, columns, files, others, stem)
     else:
-        columns.index = [x for x in rest if any(names) and (x in index or lower[x] in _FILES)]
+        columns.index = [x for x in rest if any(names) and x not in others]
         _assign_pixels(path, columns, rest, first)
     return columns
 
@@ -147,27 +148,19 @@ def _is_text(cell: object) -> bool:
     return not is_missing and not _is_number(text) and any(map(str.isalpha, text))
 
 
+def _suffix(cell: object) -> str:
+    return Path(str(cell)).suffix.lower()
+
+
 def _is_index(name: str) -> bool:
     return name in _INDEX or name.startswith(("index level", "unnamed"))
 
 
 def _assign_labels(
-    path: Path,
-    columns: Columns,
-    lower: list[str],
-    rest: list[int],
-    index: list[int],
-    first: Sequence[object],
-    stem: str,
+    path: Path, columns: Columns, files: list[int], others: list[int], stem: str
 ) -> None:
-    """Decide what the columns of a table without pixels are."""
-    files = [
-        column
-        for column in rest
-        if lower[column] in _FILES or Path(str(first[column])).suffix.lower() in PICTURES
-    ]
+    """Decide what the columns of a table without pixels are, given those of file names."""
     columns.files = files[0] if files else None
-    others = [column for column in rest if column not in files and column not in index]
     if columns.label is None and len(others) == 1 and (files or role_of(stem) == "labels"):
         columns.label = others[0]
     is_labels = columns.label is not None or (files and others) or role_of(stem) == "labels"

@@ -236,22 +236,25 @@ def is_unpacked(path: Path) -> bool:
     copy = path.with_suffix("")
     if suffix in (".7z", ".rar", ".tar", ".tgz") or copy.suffix == ".tar":
         return _bare(path).is_dir()
-    if suffix == ".gz" and copy.is_file():
-        with path.open("rb") as file:
-            file.seek(-4, io.SEEK_END)  # the size of the content (RFC 1952)
-            return copy.stat().st_size % 2**32 == int.from_bytes(file.read(), "little")
-    if suffix != ".zip" or not path.is_file():
+    if suffix not in (".gz", ".zip") or not path.is_file():
         return False
     try:
+        if suffix == ".gz":
+            with path.open("rb") as file:
+                file.seek(-4, io.SEEK_END)  # the size of the content (RFC 1952)
+                return _has_size(copy, int.from_bytes(file.read(), "little"))
         with zipfile.ZipFile(path) as archive:
             members = [x for x in archive.infolist() if _is_data(x.filename)]
         return any(
-            all((top / x.filename).stat().st_size == x.file_size for x in members)
+            all(_has_size(top / x.filename, x.file_size) for x in members)
             for top in (path.parent, _bare(path))
-            if top.is_dir()
         )
     except (*_DAMAGES, ValueError):
         return False
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
 
 
 def _is_data(member: str) -> bool:

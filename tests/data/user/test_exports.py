@@ -14,7 +14,8 @@ from helpers.errors import refusal
 from PIL import Image
 
 from autoencoder.data import idx
-from autoencoder.data.user.images import read_user_data
+from autoencoder.data.user.fit import Fit
+from autoencoder.data.user.images import iter_images, read_user_data
 
 DIGITS = draw_digits(60, seed=3)
 OTHERS = draw_digits(40, seed=11)
@@ -63,6 +64,13 @@ def numbered_archives(path: Path) -> None:
     for part in range(2):
         rows = slice(part, None, 2)
         np.savez(path / f"batch_{part}.npz", x_train=IMAGES[rows], y_train=DIGITS[0][rows])
+
+
+def numbered_directories(path: Path) -> None:
+    for part in range(2):
+        rows = slice(part, None, 2)
+        (path / f"fold{part}").mkdir()
+        np.savez(path / f"fold{part}/a.npz", x=IMAGES[rows], y=DIGITS[0][rows])
 
 
 def in_a_directory_of_parts(path: Path) -> None:
@@ -118,6 +126,38 @@ def a_picture_named_like_a_document(path: Path) -> None:
         picture.rename(picture.with_name("about.png"))
 
 
+def directories_of_years(path: Path) -> None:
+    LABELLED.assign(year=2020 + PIXELS.index % 2).to_parquet(
+        path, partition_cols=["label", "year"], index=False
+    )
+
+
+def one_cell_without_quotes(path: Path) -> None:
+    cells = (" ".join(map(str, image)) for image in IMAGES.tolist())
+    rows = (f"{label},{cell}\n" for label, cell in zip(LABELS, cells, strict=True))
+    (path / "t.csv").write_text("".join(rows))
+
+
+def names_of_macos(path: Path) -> None:
+    for part in range(2):
+        write_pictures_named(path / f"{part}", "e\u0301{}.png")
+        for row in range(60):
+            if row % 2 != part:
+                (path / f"{part}/e\u0301{row}.png").unlink()
+    rows = {"path": [f"{n % 2}/e\u0301{n}.png" for n in range(60)], "label": LABELS}
+    pd.DataFrame(rows).to_csv(path / "labels.csv", index=False)
+
+
+def pictures_with_a_lookup(path: Path) -> None:
+    write_pictures(path, DIGITS)
+    rows = {"label": [f"digit {n}" for n in range(10)], "name": list("abcdefghij")}
+    pd.DataFrame(rows).to_csv(path / "classes.csv", index=False)
+
+
+def with_file_names_last(path: Path) -> None:
+    LABELLED.assign(filename=[f"{n}.png" for n in range(60)]).to_csv(path / "t.csv", index=False)
+
+
 def with_a_lookup(path: Path) -> None:
     LABELLED.to_csv(path / "train.csv", index=False)
     pd.DataFrame({"label": range(10), "name": list("abcdefghij")}).to_csv(
@@ -148,6 +188,11 @@ READ: dict[str, Callable[[Path], object]] = {
     "compressed files next to unpacked ones": with_a_copy_unpacked,
     "an archive next to its table": with_a_copy_in_an_archive,
     "Unicode names of macOS": composed_names,
+    "names of macOS in the table as well": names_of_macos,
+    "Parquet in partitions of two columns": directories_of_years,
+    "one cell without quotes": one_cell_without_quotes,
+    "file names in the last column": with_file_names_last,
+    "numbered directories": numbered_directories,
     "a marker of Spark": with_a_marker,
     "a lookup of labels": with_a_lookup,
 }
@@ -172,6 +217,7 @@ def test_exports_are_read(tmp_path: Path, layout: str) -> None:
     "layout",
     [
         pictures_with_their_archive,
+        pictures_with_a_lookup,
         names_of_pictures_alone,
         with_submissions,
         a_picture_named_like_a_document,
@@ -186,6 +232,16 @@ def test_pictures_are_read_in_company(tmp_path: Path, layout: Callable[[Path], o
 def test_images_in_a_directory_of_that_name_have_no_class(tmp_path: Path) -> None:
     write_pictures_named(tmp_path / "images")
     assert set(read(tmp_path).values()) == {"unlabelled"}
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad", "mnist"])
+def test_black_and_white_keep_their_grey_when_they_are_resized(tmp_path: Path, fit: Fit) -> None:
+    large = np.array(DIGITS[1] > 99).repeat(2, 1).repeat(2, 2)
+    np.savez(tmp_path / "a.npz", x_train=large, x_test=large[:40].astype(np.uint8))
+    expected = concatenate(iter_images(tmp_path, fit=fit))[1].astype(int)
+    assert expected.max() > 250
+    np.savez(tmp_path / "a.npz", x_train=large * np.uint8(255), x_test=large[:40] * np.uint8(255))
+    assert np.abs(concatenate(iter_images(tmp_path, fit=fit))[1] - expected).max() <= 1
 
 
 def test_files_are_classes_where_not_all_are_in_directories(tmp_path: Path) -> None:
@@ -219,6 +275,26 @@ def unknown_split(path: Path) -> None:
         write_pictures(path / name, DIGITS)
 
 
+def a_blank_label(path: Path) -> None:
+    np.save(path / "x_train.npy", DIGITS[1])
+    labels = pd.Series(LABELS)
+    labels[30] = ""
+    (path / "y_train.csv").write_text("0\n" + "\n".join(labels))
+
+
+def a_damaged_copy(path: Path) -> None:
+    text = LABELLED.to_csv(index=False)
+    (path / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
+    (path / "t.csv").write_text(text[: text.rfind("\n", 0, len(text) // 2) + 1])
+
+
+def no_test_images(path: Path) -> None:
+    for split, digits in {"train": DIGITS, "t10k": OTHERS}.items():
+        (path / f"{split}-labels-idx1-ubyte").write_bytes(idx.encode(digits[0]))
+        (path / f"{split}-images-idx3-ubyte").write_bytes(idx.encode(digits[1]))
+    (path / "t10k-images-idx3-ubyte").write_bytes(b"")
+
+
 def one_hot_columns(path: Path) -> None:
     pd.concat(
         [pd.get_dummies(LABELLED["label"], prefix="is"), PIXELS.add_prefix("p")], axis=1
@@ -238,6 +314,13 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "labels of no picture in particular": (
         labels_of_nothing,
         "a label for each picture, but of which one? Add a column `path`",
+    ),
+    "a blank label": (a_blank_label, "y_train.csv: line 32 is blank, expected a label"),
+    "a copy that is cut off": (a_damaged_copy, "probably the same data"),
+    "a download that was cut off": (no_test_images, "t10k-images-idx3-ubyte: an empty file"),
+    "several numbers per image": (
+        lambda x: np.savez(x / "a.npz", x=IMAGES, y=np.c_[DIGITS[0] + 1, DIGITS[0] * 0]),
+        "array y has shape (60, 2), expected a label for each image",
     ),
     "an unknown split": (unknown_split, "eval, train: classes or splits?"),
     "two columns next to the pixels": (
