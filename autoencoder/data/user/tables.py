@@ -111,7 +111,7 @@ def _parse(path: Path, line: int, size: int, options: dict[str, Any]) -> Frames:
             **cast(Any, options),
         ):
             frame.index += line
-            if frame.select_dtypes("number").empty:  # as where a row is blank
+            if all(dtype.kind not in "iuf" for dtype in frame.dtypes):  # as where a row is blank
                 frame = frame[(frame != "").any(axis=1)]
             yield frame
             del frame
