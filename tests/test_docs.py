@@ -197,7 +197,12 @@ def test_ablations_are_quoted_as_measured() -> None:
     [
         ("results", "steps", "a step: ours ÷ the limit", "takes {ratio} times as long as its"),
         ("results", "steps", "a step: through autograd", "would take {ratio} times as long as it"),
-        ("results", "epochs", "an epoch: the plain recipe", "DataLoader, takes {ratio} times as"),
+        (
+            "results",
+            "epochs",
+            "an epoch: the plain recipe",
+            "recipe takes {ratio} times as long as one here",
+        ),
         ("results", "epochs", "time to test BCE", "and {ratio} times as long as one epoch"),
         ("results", "programs", "`dvc repro` outside", "`dvc repro` takes {median} ("),
         ("results", "programs", "`dvc repro` with nothing", "nothing to do it takes {median}."),

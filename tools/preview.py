@@ -1,7 +1,7 @@
 """Show how a user's data would be read, without running a stage.
 
-Prints the account that convert logs, and writes a picture of ten images of each class, as the
-network would see them.
+Prints the account that convert logs, and writes a picture of up to ten images of each class and
+split, as the network would see them.
 """
 
 import logging
@@ -75,7 +75,9 @@ def main() -> None:
     )
     with atomic_write(arguments.out) as partial:
         draw(rows).save(partial, "PNG")
-    log.info("%s: ten images of each class, as the network would see them", arguments.out)
+    log.info(
+        "%s: up to ten images of each class and split, as the network would see them", arguments.out
+    )
 
 
 if __name__ == "__main__":

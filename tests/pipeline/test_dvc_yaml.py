@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.project import ROOT, Project, uses
+from helpers.stages import documented_stage
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -145,16 +146,18 @@ def test_a_package_that_shapes_no_result_trains_nothing(project: Project) -> Non
     assert list(stale) == ["train", "evaluate", "sanity_check"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, "count"])
 def test_a_stage_declares_the_packages_that_shape_its_result(stage: str) -> None:
+    documented = documented_stage()
+    file = ROOT / f"{'tests/helpers' if stage in documented else 'stages'}/{stage}.py"
     keys = [
         key
-        for entry in STAGES[stage].get("params", [])
+        for entry in (STAGES | documented)[stage].get("params", [])
         if isinstance(entry, dict)
         for key in entry["pyproject.toml"]
     ]
     declared = set(GROUPS) if keys == ["dependency-groups"] else {key[18:] for key in keys}
-    imported = {name for path in reachable(ROOT / f"stages/{stage}.py") for name in packages(path)}
+    imported = {name for path in reachable(file) for name in packages(path)}
     used = {group for group, names in GROUPS.items() if imported & names}
     # fetch moves bytes; its modules share a directory with those that read images.
     assert declared == (set() if stage == "fetch" else used)

@@ -36,7 +36,7 @@ def test_the_account_is_printed_and_images_of_each_class_drawn(
         "training: 60 images, 10 classes: digit 0: 6, ",
         "test: 30 images, 10 classes: digit 0: 3, ",
         "skipped: README.md, 1 hidden",
-        "preview.png: ten images of each class",
+        "preview.png: up to ten images of each class",
     ):
         assert part in output
     picture = np.asarray(Image.open(fresh_project.root / "preview.png"))

@@ -143,10 +143,8 @@ def inversion(account: Account, invert: Literal[True, False, "auto"]) -> Flags:
         )
     bright, dark = (_part_names(account, rows) for rows in (border >= 160, border < 96))
     if invert == "auto":
-        which = (
-            "all" if flags.all() else listed(_part_names(account, flags)) if flags.any() else "no"
-        )
-        account.ink = f"white on black; exchanged in {which} parts with bright borders"
+        where = listed(_part_names(account, flags)) or "no part"
+        account.ink = f"white on black; exchanged, because of bright borders, in {where}"
         return flags
     account.ink = ink_of(account.border) + ", exchanged" * invert
     if bright and dark:
