@@ -30,7 +30,12 @@ class Panel:
 
 PANELS = (
     Panel(
-        "bce", "test BCE, mean over pixels", "bce_floor", "floor: entropy of the pixels", "--", "dimgray"
+        "bce",
+        "test BCE, mean over pixels",
+        "bce_floor",
+        "floor (entropy of the pixels)",
+        "--",
+        "dimgray",
     ),
     Panel("mse", "test MSE, pixels in 0..1", "mse_pca", "PCA of the same size", "s-", "C1"),
 )

@@ -57,7 +57,7 @@ def test_numbers_are_on_an_axis_with_plain_labels(
 def test_lines_are_named_next_to_their_ends_without_a_legend() -> None:
     close = scores("z_size", [8, 64], [0.10, 0.07], pca=0.0036)
     for axis, name in zip(
-        panels(draw(close)), ("entropy of the pixels", "PCA of the same size"), strict=True
+        panels(draw(close)), ("floor (entropy of the pixels)", "PCA of the same size"), strict=True
     ):
         assert axis.get_legend() is None
         assert set(texts(axis)) == {"autoencoder", name}
@@ -71,7 +71,7 @@ def test_lines_are_named_next_to_their_ends_without_a_legend() -> None:
 
 def test_a_baseline_far_from_the_scores_is_given_in_words() -> None:
     left, right = panels(draw(scores("z_size", [8, 16], [0.0725, 0.0724], pca=0.5)))
-    assert left.get_title().endswith("entropy of the pixels: 0.05800")
+    assert left.get_title().endswith("floor (entropy of the pixels): 0.05800")
     assert right.get_title().endswith("PCA of the same size: 0.50000")
     assert left.get_ylim()[0] > 0.0723
     assert right.get_ylim()[1] < 0.1
