@@ -53,7 +53,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(project: Project) -> None:
 @pytest.mark.slow
 def test_an_edit_during_a_run_is_an_error_that_keeps_the_checkpoint(project: Project) -> None:
     """Whether by hand or by `dvc exp run`, which edits params.yaml before it waits for the lock."""
-    project.set_params(epochs=60, seed=1, patience=0)
+    project.set_params(epochs=200, seed=1, patience=0)  # longer than the edits take
     project.commit("a longer run")
     lock = (project.root / "dvc.lock").read_text()
     with project.start("dvc", "repro") as process:
@@ -61,9 +61,9 @@ def test_an_edit_during_a_run_is_an_error_that_keeps_the_checkpoint(project: Pro
         for line in process.stdout:
             if line.startswith("epoch  1 "):
                 break
-        project.run("dvc", "exp", "run", "-S", "seed=2", status=255)
         with (project.root / "autoencoder/network/step.py").open("a") as file:
             file.write("EDITED = 1\n")
+        project.run("dvc", "exp", "run", "-S", "seed=2", status=255)
         output = process.stdout.read()
     assert process.returncode == 255
     expected = "error: params.yaml: seed is 2, was 1; autoencoder/network/step.py has changed, so"
@@ -72,7 +72,7 @@ def test_an_edit_during_a_run_is_an_error_that_keeps_the_checkpoint(project: Pro
     assert (project.root / "dvc.lock").read_text() == lock
     project.set_params(seed=1)
     project.run("git", "checkout", "autoencoder")
-    assert "resuming after epoch 60" in project.run("dvc", "repro")
+    assert "resuming after epoch 200" in project.run("dvc", "repro")
 
 
 def test_a_second_trainer_is_refused_and_a_damaged_checkpoint_ignored(project: Project) -> None:
