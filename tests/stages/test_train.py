@@ -61,11 +61,12 @@ def test_an_edit_during_a_run_is_an_error_that_keeps_the_checkpoint(project: Pro
         for line in process.stdout:
             if line.startswith("epoch  1 "):
                 break
+        # Before the other edit, which it could stash for a moment.
+        project.run("dvc", "exp", "run", "-S", "seed=2", status=255)
         with (project.root / "autoencoder/network/step.py").open("a") as file:
             file.write("EDITED = 1\n")
-        project.run("dvc", "exp", "run", "-S", "seed=2", status=255)
         output = process.stdout.read()
-    assert process.returncode == 255
+    assert process.returncode == 255, output
     expected = "error: params.yaml: seed is 2, was 1; autoencoder/network/step.py has changed, so"
     assert expected in output
     assert len(checkpoints(project, "models/.checkpoints")) == 1
