@@ -149,7 +149,7 @@ def _ink(image: Values, dark_ink: bool, is_byte: bool) -> Values:
     1979).
     """
     bright = image.max() - image if not dark_ink else image - image.min()
-    # Here, because most images are fitted without it, and it takes a fifth of a second to import.
+    # Here, because most images are fitted without it, and it takes a tenth of a second to import.
     from scipy import ndimage
 
     size = 2 * max(2, max(image.shape) // 7) + 1

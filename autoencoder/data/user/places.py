@@ -171,7 +171,7 @@ def iter_sources(
 
 
 def _check_classes(account: Account, directory: Path, inside: dict[Path, Folders]) -> None:
-    """Refuse directories that are rather no classes; warn if classes may be below them."""
+    """Refuse directories that are probably not classes; warn if classes may be below them."""
     if any(path.name.lower() in ("images", "imgs", "mask", "masks") for path in inside):
         raise UserError(
             f"{directory}: {listed([path.name for path in inside])}: not classes by these names; "
