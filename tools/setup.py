@@ -10,7 +10,6 @@ import argparse
 import ast
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -24,20 +23,7 @@ STAMP = ".ready"
 # PyTorch has wheels for these.
 OLDEST, NEWEST = (3, 11), (3, 14)
 # What a virtual environment contains at its top; with anything else in it, it is not deleted.
-CONTENTS = {
-    "bin",
-    "include",
-    "lib",
-    "lib64",
-    "share",
-    "etc",
-    "man",
-    "pyvenv.cfg",
-    STAMP,
-    ".gitignore",
-    ".lock",
-    "CACHEDIR.TAG",
-}
+CONTENTS = r"bin|include|lib|lib64|share|etc|man|CACHEDIR\.TAG|pyvenv\.cfg|\.(gitignore|lock|ready)"
 # The settings of pip and uv that say where and how to download, by words in their names. The others
 # could install elsewhere or nothing at all (target, prefix, root, dry-run, …).
 DOWNLOADS = "INDEX|LINK|HOST|CERT|PROXY|TIMEOUT|RETRIES|CACHE|KEYRING|TLS|DOWNLOADS"
@@ -62,9 +48,7 @@ def main() -> None:
     parser.add_argument("--this-python", action="store_true", help="replace another version")
     arguments = parser.parse_args()
     try:
-        venv = arguments.venv.resolve()
-        if not is_ready(venv, arguments.this_python):
-            set_up(venv, arguments.this_python)
+        set_up(arguments.venv.resolve(), arguments.this_python)
     except OSError as error:
         sys.exit(f"set-up failed: {error}")
     except KeyboardInterrupt:
@@ -73,7 +57,11 @@ def main() -> None:
 
 def set_up(venv: Path, this_python: bool) -> None:
     """Create or update the environment; the digest of the lock is recorded last."""
-    if not usable_stamp(venv, this_python):
+    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    stamp = usable_stamp(venv, this_python)
+    if stamp.endswith(digest):
+        return
+    if not stamp:
         check_python()
     try:
         venv.mkdir(parents=True, exist_ok=True)
@@ -86,19 +74,44 @@ def set_up(venv: Path, this_python: bool) -> None:
     except BlockingIOError:
         print(f"waiting for another set-up of {venv}", flush=True)
         fcntl.flock(directory, fcntl.LOCK_EX)
-    if is_ready(venv, this_python):
+    stamp = usable_stamp(venv, this_python)
+    if stamp.endswith(digest):
         return
-    digest = lock_digest()
-    if not usable_stamp(venv, this_python):
+    if not stamp:
         create(venv)
     print(f"installing {LOCK.name} into {venv}", flush=True)
-    stamp = {"location": str(venv), "python": python_version(venv)}
     # If this fails, the environment can still be updated later.
-    (venv / STAMP).write_text(json.dumps(stamp))
+    stamp = location_and_version(venv)
+    (venv / STAMP).write_text(stamp)
     install(venv)
     what = f"dvc and torch cannot be imported from {venv}"
-    run_or_exit(what, [python(venv), "-I", "-c", "import dvc, torch"])
-    (venv / STAMP).write_text(json.dumps({**stamp, "lock": digest}))
+    run([python(venv), "-I", "-c", "import dvc, torch"], what=what)
+    (venv / STAMP).write_text(stamp + digest)
+
+
+def python(venv: Path) -> str:
+    """Return the path of the environment's interpreter."""
+    return str(venv / "bin/python")
+
+
+def location_and_version(venv: Path) -> str:
+    """Return two lines, the second as the environment's interpreter says: 3.11 or the like."""
+    code = "import sys; print('{}.{}'.format(*sys.version_info))"
+    return f"{venv}\n{run([python(venv), '-I', '-c', code])}"
+
+
+def usable_stamp(venv: Path, this_python: bool) -> str:
+    """Return what the last set-up recorded: location, Python and, if it succeeded, the lock.
+
+    Nothing unless the environment was created here, and its Python is still the same and works.
+    """
+    try:
+        stamp = (venv / STAMP).read_text()
+        current = location_and_version(venv)
+    except (OSError, ValueError):
+        return ""
+    wanted = "\n{}.{}\n".format(*sys.version_info) if this_python else ""
+    return stamp if stamp.startswith(current) and current.endswith(wanted) else ""
 
 
 def check_python() -> None:
@@ -117,49 +130,10 @@ def check_python() -> None:
         sys.exit(f"{found} cannot create virtual environments: install python3-venv, or {choose}")
 
 
-def python(venv: Path) -> str:
-    """Return the path of the environment's interpreter."""
-    return str(venv / "bin/python")
-
-
-def python_version(venv: Path) -> "str | None":
-    """Return "3.11" or the like, as the environment's interpreter says, or None if it is broken."""
-    code = "import sys; print('{}.{}'.format(*sys.version_info))"
-    try:
-        return run([python(venv), "-I", "-c", code]).stdout.strip() or None
-    except OSError:
-        return None
-
-
-def lock_digest() -> str:
-    """Return the SHA-256 of the lock."""
-    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
-
-
-def usable_stamp(venv: Path, this_python: bool) -> "dict[str, str]":
-    """Return what the last set-up recorded: location, Python and, if it succeeded, the lock.
-
-    Nothing unless the environment was created here, and its Python is still the same and works.
-    """
-    try:
-        stamp = json.loads((venv / STAMP).read_text())
-        made = (stamp["location"], stamp["python"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
-    version = python_version(venv)
-    wanted = "{}.{}".format(*sys.version_info) if this_python else version
-    return stamp if version and made == (str(venv), version) and version == wanted else {}
-
-
-def is_ready(venv: Path, this_python: bool) -> bool:
-    """Tell whether the environment can be used and contains what the lock lists."""
-    return usable_stamp(venv, this_python).get("lock") == lock_digest()
-
-
 def create(venv: Path) -> None:
     """Create an empty environment; delete the one that is there, but nothing else."""
     found = {path.name for path in venv.iterdir()}
-    foreign = sorted(found - CONTENTS)
+    foreign = sorted(name for name in found if not re.fullmatch(CONTENTS, name))
     if found and ("pyvenv.cfg" not in found or foreign):
         what = f"contains {foreign[0]}" if foreign else "has no pyvenv.cfg"
         sys.exit(
@@ -167,47 +141,41 @@ def create(venv: Path) -> None:
             "choose another directory with `make VENV=…`"
         )
     command = [sys.executable, "-I", "-m", "venv", "--clear", str(venv)]
-    run_or_exit(" ".join(command), command)
+    run(command, what=" ".join(command))
 
 
 def install(venv: Path) -> None:
     """Install what the lock lists, and remove other packages."""
     pip = [python(venv), "-I", "-m", "pip"]
     environment = download_environment(pip)
-    hashed = ["install", "--require-hashes", "--no-deps"]
-
-    # uv, and what builds the source distributions: from the lock, so that they have hashes, too.
+    hashed = [*pip, "install", "--require-hashes", "--no-deps"]
     text = LOCK.read_text()
-    first = re.findall(r"^(?:uv|setuptools)==.*\n(?: .*\n)*", text, re.MULTILINE)
-    bootstrap = run(
-        [*pip, *hashed, "--quiet", "--requirement", "/dev/stdin"], environment, "".join(first)
-    )
-    uv = venv / "bin/uv"
-    if bootstrap.returncode == 0 and uv.exists():
-        sync = [str(uv), "pip", "sync", "--no-config", "--require-hashes"]
-        sync += ["--preview-features", "build-dependency-hashes", "--require-build-hashes"]
-        sync += ["--build-constraints", str(LOCK), "--python", python(venv), str(LOCK)]
-        if environment.get("PIP_NO_INDEX"):
-            sync.append("--no-index")
+    # uv, and what builds the source distributions: from the lock, so that they have hashes, too.
+    first = "".join(re.findall(r"^(?:uv|setuptools)==.*\n(?: .*\n)*", text, re.MULTILINE))
+    sync = [str(venv / "bin/uv"), "pip", "sync", "--no-config", "--require-hashes"]
+    sync += ["--preview-features", "build-dependency-hashes", "--require-build-hashes"]
+    sync += ["--build-constraints", str(LOCK), "--python", python(venv), str(LOCK)]
+    if environment.get("PIP_NO_INDEX"):
+        sync.append("--no-index")
+    try:
+        run([*hashed, "--quiet", "--requirement", "/dev/stdin"], environment, first)
         status = subprocess.run(sync, env=environment).returncode
         if status == 0:
             return
-        print(f"uv failed with exit status {status}; installing with pip", flush=True)
-    else:
-        print(f"uv cannot be installed ({reason(bootstrap)}); using pip", flush=True)
+        reason = f"exit status {status}"
+    except OSError as error:
+        reason = str(error)
+    print(f"uv cannot install the packages ({reason}); using pip", flush=True)
 
     # The build dependency has been installed from its hash: no other one is downloaded.
     isolated = ["--use-pep517", "--no-build-isolation"]
-    everything = run([*pip, *hashed, *isolated, "--requirement", str(LOCK)], environment)
-    if everything.returncode:
-        full = "No space left" in everything.stderr
-        hint = "; choose other disks with `make VENV=…` and TMPDIR" if full else ""
-        sys.exit(f"set-up failed: {reason(everything)}{hint}")
-    locked = set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE)) | {"pip"}
-    listed = json.loads(run([*pip, "list", "--format", "json"], environment).stdout)
-    names = {re.sub(r"[-_.]+", "-", package["name"]).lower() for package in listed}
-    if names - locked:
-        run([*pip, "uninstall", "--yes", *sorted(names - locked)], environment)
+    run([*hashed, *isolated, "--requirement", str(LOCK)], environment)
+    listed = run([*pip, "list", "--format", "freeze"], environment)
+    locked, found = (re.findall(r"^([\w.-]+)==", part, re.MULTILINE) for part in (text, listed))
+    names = {re.sub(r"[-_.]+", "-", name).lower() for name in found}
+    unlocked = sorted(names.difference(locked, ["pip"]))
+    if unlocked:
+        run([*pip, "uninstall", "--yes", *unlocked], environment)
 
 
 def download_environment(pip: "list[str]") -> "dict[str, str]":
@@ -240,11 +208,10 @@ def download_environment(pip: "list[str]") -> "dict[str, str]":
 def pip_settings(pip: "list[str]") -> "dict[str, str]":
     """Return those of pip's settings that are about downloads, by name; lists with spaces."""
     readable = {**os.environ, "PIP_QUIET": "0", "PIP_VERBOSE": "0"}
-    listed = run_or_exit("pip's configuration", [*pip, "config", "list"], readable)
+    listed = run([*pip, "config", "list"], readable, what="pip's configuration")
     settings = {}
     for section in ("global", "install", ":env:"):  # the later ones win
-        pattern = rf"^{section}\.([\w-]+)=(.*)$"
-        for name, value in re.findall(pattern, listed, re.MULTILINE):
+        for name, value in re.findall(rf"^{section}\.([\w-]+)=(.*)$", listed, re.MULTILINE):
             words = ast.literal_eval(value).split()
             if re.search(DOWNLOADS, name.upper()) and words:
                 settings[name] = " ".join(words)
@@ -264,7 +231,11 @@ def uv_settings() -> "dict[str, str]":
     # It knows its configuration files, too, and says what they amount to.
     command = [uv, "pip", "compile", "--emit-index-url", "--emit-find-links", "--quiet", os.devnull]
     settings = {}  # type: dict[str, str]
-    for name, value in re.findall(r"^--(\S+) (.*)$", run(command).stdout, re.MULTILINE):
+    try:
+        found = re.findall(r"^--(\S+) (.*)$", run(command), re.MULTILINE)
+    except OSError:  # too old, for instance
+        return settings
+    for name, value in found:
         settings[name] = f"{settings.get(name, '')} {value}".strip()
     return settings
 
@@ -275,10 +246,17 @@ def variable_name(program: str, option: str) -> str:
 
 
 def run(
-    command: "list[str]", environment: "dict[str, str] | None" = None, text: "str | None" = None
-) -> "subprocess.CompletedProcess[str]":
-    """Run a command and capture its output."""
-    return subprocess.run(  # noqa: UP022 - as Python 3.6 has it
+    command: "list[str]",
+    environment: "dict[str, str] | None" = None,
+    text: "str | None" = None,
+    what: "str | None" = None,
+) -> str:
+    """Run a command and return what it prints.
+
+    If it fails, raise an error of one line: `what` failed, and of the messages the one that says
+    why.
+    """
+    result = subprocess.run(  # noqa: UP022 - as Python 3.6 has it
         command,
         env=environment,
         input=text,
@@ -287,24 +265,15 @@ def run(
         universal_newlines=True,  # noqa: UP021
         check=False,
     )
-
-
-def run_or_exit(
-    what: str, command: "list[str]", environment: "dict[str, str] | None" = None
-) -> str:
-    """Run a command and return what it prints; if it fails, exit and say what failed, and why."""
-    result = run(command, environment)
-    if result.returncode:
-        sys.exit(f"set-up failed: {what}: {reason(result)}")
-    return result.stdout
-
-
-def reason(result: "subprocess.CompletedProcess[str]") -> str:
-    """Return the line of a program's messages that says what went wrong."""
-    text = result.stderr.strip() or result.stdout.strip() or f"exit status {result.returncode}"
-    lines = text.splitlines()
+    if result.returncode == 0:
+        return result.stdout
+    output = result.stderr.strip() or result.stdout.strip() or f"exit status {result.returncode}"
+    lines = output.splitlines()
     errors = [line for line in lines if line.startswith("ERROR")]  # pip's
-    return (errors or lines)[-1]
+    reason = (errors or lines)[-1]
+    if "No space left" in output:
+        reason += "; choose other disks with `make VENV=…` and TMPDIR"
+    raise ChildProcessError(f"{what}: {reason}" if what else reason)
 
 
 if __name__ == "__main__":
