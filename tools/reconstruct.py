@@ -45,12 +45,6 @@ def score(model: Autoencoder, images: Images) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def reconstruct(model: Autoencoder, images: Images) -> Images:
-    """Reconstruct images."""
-    reconstructions = model.decode(model.encode(to_unit_range(torch.from_numpy(images))))
-    return (255 * reconstructions).round().to(torch.uint8).numpy()
-
-
 def iter_reconstructions(
     model: Autoencoder,
     chunks: Iterable[table.Chunk],
@@ -69,22 +63,21 @@ def iter_reconstructions(
             rows["percentile"] = 100 * below / len(reference)
         # Computed in float32; nine digits distinguish any two of these values.
         rows.to_csv(scores, header=scores.tell() == 0, float_format="%.9g")
-        yield labels, images, reconstruct(model, images)
+        reconstructions = model.decode(model.encode(to_unit_range(torch.from_numpy(images))))
+        yield labels, images, (255 * reconstructions).round().to(torch.uint8).numpy()
 
 
 def image_grid(images: Images, reconstructions: Images) -> NDArray[np.uint8]:
     """Arrange pairs of an image and its reconstruction in rows: a roughly square picture."""
-    left, right = (part.reshape(-1, table.SIDE, table.SIDE) for part in (images, reconstructions))
-    line = np.full((len(images), table.SIDE, 1), GRID_GREY, np.uint8)
-    columns = math.ceil(math.sqrt(len(images) / 2))
-    rows = math.ceil(len(images) / columns)
-    cells = np.pad(
-        np.concatenate([left, line, right], axis=2),
-        ((0, rows * columns - len(images)), (2, 2), (2, 2)),
-        constant_values=GRID_GREY,
-    )
-    _, height, width = cells.shape
-    grid = cells.reshape(rows, columns, height, width).transpose(0, 2, 1, 3)
+    count = len(images)
+    columns = math.ceil(math.sqrt(count / 2))
+    rows = math.ceil(count / columns)
+    height, width = table.SIDE + 4, 2 * table.SIDE + 5  # with the grey around and between them
+    cells = np.full((rows * columns, height, width), GRID_GREY, np.uint8)
+    for x, part in ((2, images), (table.SIDE + 3, reconstructions)):
+        squares = part.reshape(-1, table.SIDE, table.SIDE)
+        cells[:count, 2 : 2 + table.SIDE, x : x + table.SIDE] = squares
+    grid = cells.reshape(rows, columns, height, width).swapaxes(1, 2)
     return grid.reshape(rows * height, columns * width).repeat(SCALE, 0).repeat(SCALE, 1)
 
 
