@@ -7,6 +7,7 @@ from pathlib import Path
 from dvc.api import DVCFileSystem
 from dvc.repo import Repo
 from dvc.scm import RevError, resolve_rev
+from dvc_data.index import DataIndexDirError
 
 from autoencoder.base.errors import UserError, one_line
 
@@ -75,7 +76,10 @@ class Files:
 
     def copy(self, path: str | Path, directory: Path) -> None:
         """Copy a file or directory to the same path in another directory."""
-        names = self._files.find(f"{self._prefix}{path}")
+        try:
+            names = self._files.find(f"{self._prefix}{path}")
+        except DataIndexDirError:  # which files these are is not known
+            names = []
         if not names:
             raise FileNotFoundError(path)
         for name in names:

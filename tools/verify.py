@@ -7,7 +7,6 @@ scores differ by more than the seed noise.
 """
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,50 +57,30 @@ def digests(repo: Repo) -> dict[tuple[str, str], str]:
     }
 
 
-def overlap(path: Path, other: Path) -> bool:
-    """Tell whether one of two paths is or contains the other."""
-    return path.is_relative_to(other) or other.is_relative_to(path)
-
-
 def bring_user_data(committed: Files, dataset: Path, clone: Path) -> None:
     """Copy the user's data into a clone of this project, because they are not in git.
 
-    What `dvc add` or `dvc import` tracks comes from DVC's cache or a remote, anything else from the
-    workspace; a UserError if data are in none of these. The run needs no other data in
-    data/incoming: the clone forgets that DVC tracks them.
+    Of data/incoming, the run needs `dataset` alone. The data come from DVC's cache or a remote, or
+    else from the workspace; a UserError if they are in none of these. In the clone, DVC does not
+    track them.
     """
-    tracked = []
+    needed = [dataset] if dataset.is_relative_to(INCOMING) else []
     with Repo(str(clone)) as repo:
         for stage in repo.index.stages:
-            if isinstance(stage, PipelineStage):
-                continue
-            paths = [Path(out.fs_path).relative_to(clone) for out in stage.outs]
-            if any(overlap(path, dataset) or not path.is_relative_to(INCOMING) for path in paths):
-                tracked += paths
-            else:
+            if not isinstance(stage, PipelineStage):
+                paths = [Path(out.fs_path).relative_to(clone) for out in stage.outs]
+                needed += [path for path in paths if not path.is_relative_to(INCOMING)]
                 Path(stage.path).unlink()
-    for path in tracked:
-        try:
-            committed.copy(path, clone)
-        except FileNotFoundError:
-            copy_missing(path, clone)
-    if dataset.is_relative_to(INCOMING) and not any(map(dataset.is_relative_to, tracked)):
-        copy_missing(dataset, clone)
-
-
-def copy_missing(source: Path, clone: Path) -> None:
-    """Copy a file or directory of the workspace, except for files that the clone has."""
-    if not source.exists():
-        raise UserError(
-            f"{source}: neither here nor in DVC's cache or remote, expected the data of the run to "
-            "reproduce; copy them here again"
-        )
-
-    for path in [source, *source.rglob("*")]:
-        copy = clone / path
-        if path.is_file() and not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, copy)
+    for path in needed:
+        for files in (committed, Files(None)):
+            with suppress(FileNotFoundError):
+                files.copy(path, clone)
+                break
+        else:
+            raise UserError(
+                f"{path}: neither here nor in DVC's cache or remote, expected the data of the run "
+                "to reproduce; copy them here again"
+            )
 
 
 def distances(recorded: Path, found: Path) -> Iterator[str]:
