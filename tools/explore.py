@@ -3,7 +3,6 @@
 The trained network runs in the page, which is one file and opens without a network connection.
 """
 
-import base64
 import logging
 import zlib
 from pathlib import Path
@@ -37,17 +36,17 @@ LOW, HIGH = 5, 95
 
 
 def affine_layers(model: Autoencoder) -> list[dict[str, Any]]:
-    """Return the linear layers, ``y = W x + b``, encoder first, as JSON values.
+    """Return the linear layers, ``y = W x + b``, encoder first.
 
-    Each has inputs, outputs, and in base64, little-endian, weights (float16, one row per output)
-    and bias (float32).
+    Each has inputs, outputs, and as little-endian bytes weights (float16, one row per output) and
+    bias (float32).
     """
     return [
         {
             "inputs": layer.in_features,
             "outputs": layer.out_features,
-            "weights": _base64(layer.weight.detach().numpy().astype("<f2").tobytes()),
-            "bias": _base64(layer.bias.detach().numpy().astype("<f4").tobytes()),
+            "weights": layer.weight.detach().numpy().astype("<f2").tobytes(),
+            "bias": layer.bias.detach().numpy().astype("<f4").tobytes(),
         }
         for layer in model.modules()
         if isinstance(layer, torch.nn.Linear)
@@ -154,12 +153,12 @@ def page_facts(
             "labels": [numbers[label] for label in labels[rows].tolist()],
             "bce": np.round(bce[rows], 5).tolist(),
             "points": np.round(points.astype(np.float64), 4).tolist(),
-            "mean": _base64(mean.astype("<f4").tobytes()),
-            "components": _base64(components.astype("<f4").tobytes()),
+            "mean": mean.astype("<f4").tobytes(),
+            "components": components.astype("<f4").tobytes(),
             "codeGrid": code_grid(model.z_size).tolist(),
-            "colours": _base64(colours[:, :3].tobytes()),
+            "colours": colours[:, :3].tobytes(),
             "shownSliders": SHOWN_SLIDERS,
-            "images": _base64(zlib.compress(images[rows].tobytes(), level=9)),
+            "images": zlib.compress(images[rows].tobytes(), level=9),
         },
     }
 
@@ -167,10 +166,6 @@ def page_facts(
 def write(path: Path, facts: dict[str, Any]) -> None:
     """Write the page of what `page_facts` returns."""
     write_page(path, Path(__file__).with_suffix(".html"), facts)
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def main() -> None:

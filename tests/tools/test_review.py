@@ -3,6 +3,7 @@
 import html
 import io
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -179,10 +180,11 @@ def test_text_is_text_in_markdown() -> None:
 @pytest.mark.parametrize("name", ["page.html", "page.md"])
 def test_what_is_missing_is_a_dash(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(
-        "{{ nothing }} {{ nothing | number('%.1f') }} {{ half | number('%.1f') }}"
+        "{{ nothing }} {{ nothing | number('%.1f') }} {{ nan | number('%+.1f') }} "
+        "{{ half | number('%.1f') }}"
     )
-    write_page(tmp_path / "out", tmp_path / name, {"nothing": None, "half": 0.5})
-    assert (tmp_path / "out").read_text() == "— — 0.5"
+    write_page(tmp_path / "out", tmp_path / name, {"nothing": None, "nan": math.nan, "half": 0.5})
+    assert (tmp_path / "out").read_text() == "— — — 0.5"
 
 
 def result(name: str, test: str = "a", **metrics: float) -> Run:
@@ -235,7 +237,8 @@ def test_too_few_seeds_are_no_seed_noise(table: pd.DataFrame, reason: str) -> No
 def test_metrics_that_one_run_lacks_are_not_judged() -> None:
     base, current = result("base", bce_train=0.07), result("current")
     changes = {change.metric: change for change in compare(base, current, SEEDS, {})}
-    assert (changes["bce_train"].current, changes["bce_train"].verdict) == (None, "")
+    assert math.isnan(changes["bce_train"].current)
+    assert changes["bce_train"].verdict == ""
     assert not changes["bce_train"].fails
     assert "current: metric bce_train is missing, expected in both runs" in refusal(
         lambda: compare(base, current, SEEDS, {"bce_train": 1})
@@ -593,8 +596,7 @@ def test_the_page_says_what_the_command_says(reviewed: tuple[str, Path], page: P
         row.locator("th").inner_text(): row.locator("td").all_inner_texts()
         for row in page.locator("tbody tr").all()
     }
-    arrows = {-1: " ↓", 0: "", 1: " ↑"}
-    assert {metric + arrows[sign] for metric, sign in BETTER.items()} <= rows.keys()
+    assert {f"{metric} {arrow}".rstrip() for metric, arrow in BETTER.items()} <= rows.keys()
     assert rows["bce ↓"][0] == "worse"
     assert rows["bce ↓"][3] == "+0.01000"
 

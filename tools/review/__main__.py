@@ -31,7 +31,7 @@ def tolerances(argument: str) -> dict[str, float]:
     for word in argument.replace(",", " ").split():
         metric, _, value = word.partition("=")
         if not BETTER.get(metric):
-            judged = ", ".join(name for name, sign in BETTER.items() if sign)
+            judged = ", ".join(name for name, arrow in BETTER.items() if arrow)
             raise argparse.ArgumentTypeError(f"{metric!r} is not one of {judged}")
         try:
             number = float(value)

@@ -13,40 +13,31 @@ from tools.review.seed_noise import BETTER, GATED, MEASURE, SEEDS, other_conditi
 
 @dataclass(frozen=True)
 class Change:
-    """A metric of both runs, which may lack it."""
+    """A metric of both runs, NaN if a run lacks it."""
 
     metric: str
-    base: float | None
-    current: float | None
+    base: float
+    current: float
     noise: float | None  # its seed noise; None if that has not been measured
     tolerance: float | None  # how much worse it may get; None if it cannot fail the gate
 
     @property
-    def arrow(self) -> str:
-        """Which way is better, as a suffix of the metric; empty for baselines."""
-        return {-1: " ↓", 0: "", 1: " ↑"}[BETTER[self.metric]]
-
-    @property
-    def difference(self) -> float | None:
+    def difference(self) -> float:
         """Current minus base, rounded to the six decimals of the metrics."""
-        if self.base is None or self.current is None:
-            return None
         return round(self.current - self.base, 6)
 
     @property
     def worse_by(self) -> float:
-        """The difference, positive if the metric got worse; 0 if a run lacks the metric."""
-        return -BETTER[self.metric] * (self.difference or 0)
+        """The difference, positive if the metric got worse; 0 for baselines."""
+        return {"↓": 1, "↑": -1, "": 0}[BETTER[self.metric]] * self.difference
 
     @property
     def verdict(self) -> str:
         """same, better, worse, within noise or within tolerance; empty if it is not judged."""
-        if not BETTER[self.metric] or self.difference is None:
-            return ""
-        if not self.difference:
-            return "same"
         bound = self.tolerance if self.noise is None else self.noise
-        if bound is None:
+        if self.difference == 0 and BETTER[self.metric]:
+            return "same"
+        if bound is None or math.isnan(self.difference) or not BETTER[self.metric]:
             return ""
         if abs(self.difference) <= bound:
             return "within tolerance" if self.noise is None else "within noise"
@@ -58,8 +49,6 @@ class Change:
         return self.tolerance is not None and self.worse_by > self.tolerance
 
     def __str__(self) -> str:
-        if self.base is None or self.current is None or self.difference is None:
-            return f"{self.metric} is missing in one run"
         percent = 100 * self.difference / self.base if self.base else math.inf
         return (
             f"{self.metric} {self.base:.5f} → {self.current:.5f} "
@@ -95,24 +84,17 @@ def compare(
             f"({reason}): measure it there with {MEASURE} and commit {SEEDS}, or give the gate a "
             f"tolerance, {' '.join(f'--tolerance {metric}=NUMBER' for metric in lacking)}"
         )
-    changes = [
-        Change(
-            metric,
-            base.metrics.get(metric),
-            current.metrics.get(metric),
-            noise.get(metric),
-            allowed.get(metric),
-        )
-        for metric in BETTER
-    ]
-    for change in changes:
-        if change.tolerance is not None and change.difference is None:
-            run = base if change.base is None else current
+    for run in (base, current):
+        if missing := [metric for metric in allowed if metric not in run.metrics]:
             raise UserError(
-                f"{run.name}: metric {change.metric} is missing, expected in both runs because it "
+                f"{run.name}: metric {missing[0]} is missing, expected in both runs because it "
                 "has a tolerance; run `dvc repro`"
             )
-    return changes
+    before, now = (dict.fromkeys(BETTER, math.nan) | run.metrics for run in (base, current))
+    return [
+        Change(metric, before[metric], now[metric], noise.get(metric), allowed.get(metric))
+        for metric in BETTER
+    ]
 
 
 def verdict(changes: list[Change]) -> tuple[str, str]:
@@ -126,10 +108,9 @@ def verdict(changes: list[Change]) -> tuple[str, str]:
         )
     else:
         bound, note = f"the seed noise of {bce.noise:.5f}", ""
-    failing = [change for change in changes if change.fails]
+    failing = [f"{change}, tolerance {change.tolerance:.5f}" for change in changes if change.fails]
     if failing:
-        reasons = (f"{change}, tolerance {change.tolerance:.5f}" for change in failing)
-        return "worse", f"Worse: {'; '.join(reasons)}.{note}"
+        return "worse", f"Worse: {'; '.join(failing)}.{note}"
     match bce.verdict:
         case "better":
             return "better", f"Better: {bce}, beyond {bound}.{note}"

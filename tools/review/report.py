@@ -1,6 +1,5 @@
 """The report of a review: a page that opens without a network, and a summary in Markdown."""
 
-import base64
 import io
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from autoencoder.plots import frame_losses
 from tools.review.compare import Change
 from tools.review.run import PICTURES, Run
+from tools.review.seed_noise import BETTER
 from tools.templates import write_page
 
 # Placeholders in the figures for the colours of the page, in its light or dark scheme. Where the
@@ -145,17 +145,13 @@ def write(
         "base": base,
         "current": current,
         "changes": changes,
+        "better": BETTER,
         "inputs": changed_inputs(base, current),
         "classes": pd.DataFrame({"base": base.classes, "current": current.classes}),
         "losses_figure": losses,
         "classes_figure": classes,
         "losses_text": [describe(run) for run in (base, current)],
-        "pictures": [
-            (title, run, base64.b64encode(run.pictures[path]).decode())
-            for path, title in PICTURES.items()
-            for run in (base, current)
-            if path in run.pictures
-        ],
+        "pictures": PICTURES,
     }
     here = Path(__file__)
     write_page(directory / "index.html", here.with_name("review.html"), facts)

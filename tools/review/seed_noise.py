@@ -12,18 +12,18 @@ from scipy.special import stdtrit
 from autoencoder.base.errors import UserError
 from tools.revisions import Files
 
-# The sign of an improvement; 0 for metrics that describe the data and the baselines.
+# Which way is better: ↓, ↑, or neither for metrics that describe the data and the baselines.
 BETTER = {
-    "bce": -1,
-    "bce_train": -1,
-    "bce_gap": -1,
-    "bce_floor": 0,
-    "bce_excess": -1,
-    "bce_mean_image": 0,
-    "mse": -1,
-    "mse_pca": 0,
-    "probe_accuracy": 1,
-    "probe_accuracy_pca": 0,
+    "bce": "↓",
+    "bce_train": "↓",
+    "bce_gap": "↓",
+    "bce_floor": "",
+    "bce_excess": "↓",
+    "bce_mean_image": "",
+    "mse": "↓",
+    "mse_pca": "",
+    "probe_accuracy": "↑",
+    "probe_accuracy_pca": "",
 }
 
 # Metrics that can fail the gate; `--tolerance` adds others.
