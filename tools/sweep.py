@@ -114,9 +114,15 @@ def parse_values(name: str, text: str) -> list[Any]:
     ``range(8, 17, 8)``, integers from 8 to below 17 in steps of 8, stands for its numbers. A
     UserError if there is no value, or one is not valid.
     """
+
+    def numbers(match: re.Match[str]) -> str:
+        return ",".join(map(str, range(*map(int, match[1].split(",")))))
+
     try:
-        expanded = re.sub(r"(?<![^,\s])range\(([^()]*)\)(?![^,\s])", _expand_range, text)
+        expanded = re.sub(r"(?<![^,\s])range\(([^()]*)\)(?![^,\s])", numbers, text)
         given = YAML(typ="safe").load(f"[{expanded}]")
+        if not given:
+            raise ValueError("no values")
     except (YAMLError, ValueError, LookupError, RecursionError) as error:
         raise UserError(
             f"{name}: {one_line(error)}, expected values separated by commas, such as "
@@ -129,14 +135,7 @@ def parse_values(name: str, text: str) -> list[Any]:
         checked = getattr(validate_params({**current, name: value}, source), name)
         if checked not in values:
             values.append(checked)
-    if not values:
-        raise UserError(f"{name}: no values, expected some separated by commas, such as 8,16,32")
     return values
-
-
-def _expand_range(match: re.Match[str]) -> str:
-    """Return the numbers of a range, separated by commas."""
-    return ",".join(map(str, range(*map(int, match[1].split(",")))))
 
 
 def scores(name: str, experiment: str) -> dict[str, Any]:

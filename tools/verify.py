@@ -155,7 +155,7 @@ def main() -> None:
         if (table["result"] == "different").any():
             print(*distances(recorded, found), sep="\n", flush=True)
         record = json.loads((recorded / RECORD).read_text())
-        noise = seed_noise(read_seeds(committed), conditions(record, dataset))
+        noise, _ = seed_noise(read_seeds(committed), conditions(record, dataset))
         scores = [json.loads((root / METRICS).read_text()) for root in (recorded, found)]
         print(judge(table, scores[0], scores[1], noise))
 

@@ -113,7 +113,7 @@ def seeds(*bce: object, conditions: dict[str, str] = CONDITIONS, **others: objec
 
 
 def test_noise_is_that_of_two_runs() -> None:
-    noise = seed_noise(seeds(1, 2, 3, 4, 5, probe_accuracy=""), CONDITIONS)
+    noise, _ = seed_noise(seeds(1, 2, 3, 4, 5, probe_accuracy=""), CONDITIONS)
     # Standard deviation sqrt(2.5); Student's t of 4 degrees of freedom at 97.5 %; two runs.
     assert noise == {"bce": pytest.approx(2.5**0.5 * 2.776445 * 2**0.5), "mse": 0}
 
@@ -136,13 +136,14 @@ def test_seeds_without_a_number_are_an_error(table: pd.DataFrame) -> None:
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_noise_belongs_to_the_parameters_and_data(name: str) -> None:
     others = CONDITIONS | {name: "other"}
-    assert seed_noise(seeds(0.070, 0.071), CONDITIONS)
-    assert seed_noise(seeds(0.070, 0.071), others) == {}
-    assert seed_noise(seeds(0.070, 0.071, conditions=others), CONDITIONS) == {}
-    assert seed_noise(seeds(0.070, 0.071).drop(columns=name), CONDITIONS) == {}
+    reason = f"sweeps/seed.csv was measured with other values of {name}"
+    assert seed_noise(seeds(0.070, 0.071), CONDITIONS)[0]
+    assert seed_noise(seeds(0.070, 0.071), others) == ({}, reason)
+    assert seed_noise(seeds(0.070, 0.071, conditions=others), CONDITIONS) == ({}, reason)
+    assert seed_noise(seeds(0.070, 0.071).drop(columns=name), CONDITIONS) == ({}, reason)
     # One row of each kind is too few of either.
     mixed = pd.concat([seeds(0.070), seeds(0.071, conditions=others)])
-    assert seed_noise(mixed, CONDITIONS) == {}
+    assert seed_noise(mixed, CONDITIONS)[0] == {}
 
 
 def test_conditions_are_equal_whatever_is_between() -> None:
@@ -159,10 +160,10 @@ def test_conditions_are_equal_whatever_is_between() -> None:
     measured = conditions(json.loads(json.dumps(record)), "NA")
     assert "seed" not in measured
     assert measured["hidden_sizes"] == "[512, 256]"
-    assert seed_noise(seeds(0.070, 0.071, conditions=measured), measured)
+    assert seed_noise(seeds(0.070, 0.071, conditions=measured), measured)[0]
     parameters["hidden_sizes"] = [512, 255]
     others = conditions(record, "NA")
-    assert seed_noise(seeds(0.070, 0.071, conditions=measured), others) == {}
+    assert seed_noise(seeds(0.070, 0.071, conditions=measured), others)[0] == {}
 
 
 def test_text_is_text_in_markdown() -> None:

@@ -9,6 +9,7 @@ import argparse
 import math
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from autoencoder.base import startup
@@ -33,10 +34,9 @@ def tolerances(argument: str) -> dict[str, float]:
         if not BETTER.get(metric):
             judged = ", ".join(name for name, arrow in BETTER.items() if arrow)
             raise argparse.ArgumentTypeError(f"{metric!r} is not one of {judged}")
-        try:
+        number = math.nan
+        with suppress(ValueError):
             number = float(value)
-        except ValueError:
-            number = math.nan
         if not number >= 0:
             raise argparse.ArgumentTypeError(f"{value!r} for {metric}, expected a number >= 0")
         found[metric] = number

@@ -8,7 +8,7 @@ import pandas as pd
 
 from autoencoder.base.errors import UserError
 from tools.review.run import Run
-from tools.review.seed_noise import BETTER, GATED, MEASURE, SEEDS, other_conditions, seed_noise
+from tools.review.seed_noise import BETTER, GATED, MEASURE, SEEDS, seed_noise
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,9 @@ def compare(
             f"{base.name} and {current.name}: the test images differ, so their scores cannot be "
             "compared; choose a base with the same data"
         )
-    noise = seed_noise(seeds, base.conditions)
+    noise, reason = seed_noise(seeds, base.conditions)
     allowed = {metric: noise[metric] for metric in GATED if noise} | dict(tolerances)
     if lacking := [metric for metric in GATED if metric not in allowed]:
-        if seeds.empty:
-            reason = f"it has no {SEEDS}"
-        elif others := other_conditions(seeds, base.conditions):
-            reason = f"{SEEDS} was measured with other values of {', '.join(others)}"
-        else:
-            reason = f"{SEEDS} has fewer than two seeds measured so"
         raise UserError(
             f"seed noise has not been measured with the parameters and data of {base.name} "
             f"({reason}): measure it there with {MEASURE} and commit {SEEDS}, or give the gate a "

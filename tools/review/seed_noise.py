@@ -66,15 +66,22 @@ def read_seeds(files: Files) -> pd.DataFrame:
         raise UserError(f"{SEEDS}: {error}; measure the seed noise with {MEASURE}") from error
 
 
-def seed_noise(seeds: pd.DataFrame, measured: Mapping[str, str]) -> dict[str, float]:
+def seed_noise(
+    seeds: pd.DataFrame, measured: Mapping[str, str]
+) -> tuple[dict[str, float], str | None]:
     """Return the `noise_of` the seeds that were measured under the conditions `measured`.
 
-    Empty if there are fewer than two such seeds.
+    If there are fewer than two such seeds, it is empty, and the second value says why.
     """
-    if other_conditions(seeds, measured):
-        return {}
-    rows = seeds[(seeds[list(measured)] == pd.Series(measured)).all(axis="columns")]
-    return noise_of(rows) if len(rows) >= 2 else {}
+    if seeds.empty:
+        return {}, f"it has no {SEEDS}"
+    known = {name: seeds.get(name, pd.Series()) == value for name, value in measured.items()}
+    if others := [name for name, same in known.items() if not same.any()]:
+        return {}, f"{SEEDS} was measured with other values of {', '.join(others)}"
+    rows = seeds[pd.DataFrame(known).all(axis="columns")]
+    if len(rows) < 2:
+        return {}, f"{SEEDS} has fewer than two seeds measured so"
+    return noise_of(rows), None
 
 
 def noise_of(rows: pd.DataFrame) -> dict[str, float]:
@@ -96,12 +103,3 @@ def noise_of(rows: pd.DataFrame) -> dict[str, float]:
                 f"measure the seed noise again with {MEASURE}"
             )
     return noise
-
-
-def other_conditions(seeds: pd.DataFrame, measured: Mapping[str, str]) -> list[str]:
-    """Name the conditions with which none of the seeds was measured."""
-    return [
-        name
-        for name, value in measured.items()
-        if name not in seeds or value not in set(seeds[name])
-    ]
