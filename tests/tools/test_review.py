@@ -616,8 +616,8 @@ def test_the_figures_do_without_styles_where_a_policy_blocks_them(
     grey, base, current = ("rgb(136, 136, 136)", "rgb(138, 144, 153)", "rgb(47, 128, 222)")
     painted = """(elements, property) =>
         [...new Set(elements.map(element => getComputedStyle(element)[property]))]"""
-    shapes, words = page.locator("svg g > path, svg use"), page.locator("svg text")
-    assert set(shapes.evaluate_all(painted, "fill")) == {"none", grey, base, current}
+    shapes, words = page.locator("svg path, svg polyline, td rect"), page.locator("svg text")
+    assert set(shapes.evaluate_all(painted, "fill")) == {"none", base, current}
     assert set(shapes.evaluate_all(painted, "stroke")) == {"none", grey, base, current}
     assert words.evaluate_all(painted, "fill") == [text]
     assert "middle" in words.evaluate_all(painted, "textAnchor")
@@ -648,15 +648,20 @@ def test_every_picture_is_drawn_and_has_its_text(page: Page) -> None:
         alternative = picture.get_attribute("alt") or ""
         assert "latent codes" in alternative or "worst reconstructions" in alternative
         assert "differences" in alternative
-    figures = page.locator("[role=img]").all()
-    assert len(figures) == 2
-    for figure in figures:
-        box = figure.locator("svg").bounding_box()
-        assert box
-        assert box["height"] > 150
-        assert "lower" in (figure.get_attribute("aria-label") or "")
-    labels = page.locator("svg text").all_text_contents()
-    assert {"lower, validation", "workspace, validation", "class"} <= set(labels)
+    chart = page.locator("[role=img]")
+    box = chart.bounding_box()
+    assert box
+    assert box["height"] > 150
+    assert "lower: 8 epochs, best validation BCE" in (chart.get_attribute("aria-label") or "")
+    assert {"lower, validation", "workspace, train"} <= set(
+        chart.locator("text").all_text_contents()
+    )
+    lines = chart.locator("polyline").all()
+    assert [len((line.get_attribute("points") or "").split()) for line in lines] == [8] * 4
+    widths = [float(bar.get_attribute("width") or 0) for bar in page.locator("td rect").all()]
+    assert len(widths) == 20
+    assert max(widths) == 80
+    assert min(widths) > 0
 
 
 def test_the_text_stands_out_light_and_dark(page: Page) -> None:
