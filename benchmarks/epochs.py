@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from autoencoder.network.numerics import configure_numerics
 from benchmarks.measuring import Row, compare, seconds
-from benchmarks.trainings import RecipeEpoch, new_trainer, recipe_process, test_bce
+from benchmarks.trainings import new_trainer, recipe_process, test_bce
 
 TARGET_BCE = 0.102  # which the plain recipe passes near the end
 # Parameters that reach it in the shortest time, with any of four seeds.
@@ -23,17 +23,15 @@ def measure() -> Iterator[Row]:
     """Train with the default parameters, in turn with the recipe and with `QUICK`."""
     configure_numerics()
     trainer = new_trainer()
-    recipe_epochs: list[RecipeEpoch] = []
-    our_times: list[float] = []
-    quick_times: list[float] = []
+    rounds = []
     with recipe_process() as recipe, recipe_process(initialised=True) as initialised_recipe:
         for _ in tqdm(iter(lambda: trainer.finished, True), unit="round"):
-            recipe_epochs.append(next(recipe))
-            our_times.append(seconds(trainer.run_epoch))
             quick = new_trainer(**QUICK)
-            quick_times.append(seconds(quick.run_epoch))
+            turns = next(recipe), seconds(trainer.run_epoch), seconds(quick.run_epoch)
+            rounds.append(turns)
             initialised = next(initialised_recipe)
-    epochs = len(our_times)
+    recipe_epochs, our_times, quick_times = zip(*rounds, strict=True)
+    epochs = len(rounds)
     bce, quick_bce = test_bce(trainer.best_model()), test_bce(quick.network)
     yield Row("test BCE of the default parameters", f"{bce:.5f}", target="≤ 0.0725")
     yield Row("their training", f"{sum(our_times):.0f} s, {epochs} epochs")
