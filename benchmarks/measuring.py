@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -84,8 +83,7 @@ def compare(figure: str, first: Sequence[float], second: Sequence[float], target
     return Row(figure, f"{median_time(first)} ÷ {median_time(second)}", spread(ratios), target)
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """A program that has run: the lines it printed are next to their times, in seconds."""
 
     seconds: float

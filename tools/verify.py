@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,15 +18,17 @@ import pandas as pd
 from dvc.repo import Repo
 from dvc.repo.brancher import switch
 from dvc.stage import PipelineStage
+from safetensors.torch import load
 
 from autoencoder.base.cli import make_parser, run
 from autoencoder.base.errors import UserError
-from autoencoder.network.model import Autoencoder
 from tools.review.run import INCOMING, METRICS, RECORD, read_parameters
 from tools.review.seed_noise import GATED, conditions, read_seeds, seed_noise
 from tools.revisions import Files, git
 
 MODEL = "models/autoencoder.safetensors"
+
+Reader = Callable[[str], bytes]  # returns the content of a file of a run
 
 
 def outputs(clone: Path) -> pd.DataFrame:
@@ -83,22 +85,23 @@ def bring_user_data(committed: Files, dataset: Path, clone: Path) -> None:
             )
 
 
-def distances(recorded: Path, found: Path) -> Iterator[str]:
+def distances(recorded: Reader, found: Reader) -> Iterator[str]:
     """Describe how far apart the models and scores of two runs are, and how they were made.
 
-    Each is a directory with the metrics and the model; the recorded model may be missing.
+    The recorded model may be missing.
     """
     for file, where in ((METRICS, "found"), (RECORD, "here")):
-        before, after = (json.loads((root / file).read_text()) for root in (recorded, found))
+        before, after = (json.loads(read(file)) for read in (recorded, found))
         for name in before | after:
             if before.get(name) != after.get(name):
                 yield f"{name}: {before.get(name)} recorded, {after.get(name)} {where}"
-    if not (recorded / MODEL).exists():
+    try:
+        before, after = (load(read(MODEL)) for read in (recorded, found))
+    except FileNotFoundError:
         yield "weights: the recorded model is missing here; `dvc pull` downloads it from a remote"
-        return
-    before, after = (Autoencoder.load(root / MODEL).state_dict() for root in (recorded, found))
-    furthest = max((before[name] - after[name]).abs().max().item() for name in before)
-    yield f"weights: at most {furthest:.1e} apart"
+    else:
+        furthest = max((before[name] - after[name]).abs().max().item() for name in before)
+        yield f"weights: at most {furthest:.1e} apart"
 
 
 def judge(
@@ -118,12 +121,10 @@ def judge(
             f"{', '.join(wrong)}: differs from dvc.lock although it must match on every machine"
         )
     if far := [name for name in GATED if abs(found[name] - recorded[name]) > noise.get(name, 0)]:
+        unmeasured = ", and seed noise has not been measured with these parameters and data"
+        more = " by more than the seed noise, which rounding does not explain"
         raise UserError(
-            f"{', '.join(far)}: differs from the recorded value by more than the seed noise, which "
-            "rounding does not explain"
-            if noise
-            else f"{', '.join(far)}: differs from the recorded value, and seed noise has not been "
-            "measured with these parameters and data"
+            f"{', '.join(far)}: differs from the recorded value{more if noise else unmeasured}"
         )
     if len(different):
         return (
@@ -138,26 +139,22 @@ def main() -> None:
     make_parser(__doc__).parse_args()
     committed = Files("HEAD")
     dataset = read_parameters(committed)["dataset"]
-    with tempfile.TemporaryDirectory() as directory:
-        recorded, clone = Path(directory) / "recorded", Path(directory) / "clone"
-        found = clone / git("rev-parse", "--show-prefix")
-        git("clone", "--quiet", git("rev-parse", "--show-toplevel"), str(clone))
-        bring_user_data(committed, Path(dataset), found)
+    with tempfile.TemporaryDirectory() as clone:
+        root = Path(clone) / git("rev-parse", "--show-prefix")
+        git("clone", "--quiet", git("rev-parse", "--show-toplevel"), clone)
+        bring_user_data(committed, Path(dataset), root)
         repro = [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache"]
-        if subprocess.run(repro, cwd=found, check=False).returncode:
+        if subprocess.run(repro, cwd=root, check=False).returncode:
             raise UserError("`dvc repro` failed in a fresh clone, see above")
-        for name in (METRICS, RECORD):
-            committed.copy(name, recorded)
-        with suppress(FileNotFoundError):
-            committed.copy(MODEL, recorded)
-        table = outputs(found)
+        table = outputs(root)
         print("", table.drop(columns="everywhere").to_string(index=False), sep="\n")
+        runs: list[Reader] = [committed.read, lambda path: (root / path).read_bytes()]
         if (table["result"] == "different").any():
-            print(*distances(recorded, found), sep="\n", flush=True)
-        record = json.loads((recorded / RECORD).read_text())
+            print(*distances(*runs), sep="\n", flush=True)
+        recorded, found = (json.loads(read(METRICS)) for read in runs)
+        record = json.loads(committed.read(RECORD))
         noise, _ = seed_noise(read_seeds(committed), conditions(record, dataset))
-        scores = [json.loads((root / METRICS).read_text()) for root in (recorded, found)]
-        print(judge(table, scores[0], scores[1], noise))
+        print(judge(table, recorded, found, noise))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +49,11 @@ def test_differences_are_judged_by_what_may_differ() -> None:
     assert "has not been measured" in refusal(lambda: judge(rounded, scores, within, {}))
 
 
+def reader(root: Path) -> Callable[[str], bytes]:
+    """What reads the files of a run in a directory."""
+    return lambda path: (root / path).read_bytes()
+
+
 def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
     for directory in ("metrics", "models"):
         shutil.copytree(ran.root / directory, tmp_path / directory)
@@ -59,7 +65,7 @@ def test_what_differs_is_said(ran: Project, tmp_path: Path) -> None:
     path = tmp_path / METRICS
     path.write_text(json.dumps(json.loads(path.read_text()) | {"bce": 0.5}))
 
-    said = list(distances(ran.root, tmp_path))
+    said = list(distances(reader(ran.root), reader(tmp_path)))
     (score,) = [line for line in said if line.endswith("found")]
     assert re.fullmatch(r"bce: 0\.\d+ recorded, 0\.5 found", score)
     assert "weights: at most 5.0e-01 apart" in said
@@ -70,7 +76,7 @@ def test_without_the_recorded_model_it_says_what_to_do(ran: Project, tmp_path: P
     shutil.copytree(ran.root / "metrics", tmp_path / "metrics")
     record = tmp_path / RECORD
     record.write_text(record.read_text().replace(torch.__version__, "1.0"))
-    environment, advice = distances(tmp_path, ran.root)
+    environment, advice = distances(reader(tmp_path), reader(ran.root))
     assert environment == f"torch: 1.0 recorded, {torch.__version__} here"
     assert "`dvc pull`" in advice
 
