@@ -85,19 +85,14 @@ def set_up(venv: Path, this_python: bool) -> None:
     (venv / STAMP).write_text(stamp)
     install(venv)
     what = f"dvc and torch cannot be imported from {venv}"
-    run([python(venv), "-I", "-c", "import dvc, torch"], what=what)
+    run([f"{venv}/bin/python", "-I", "-c", "import dvc, torch"], what=what)
     (venv / STAMP).write_text(stamp + digest)
-
-
-def python(venv: Path) -> str:
-    """Return the path of the environment's interpreter."""
-    return str(venv / "bin/python")
 
 
 def location_and_version(venv: Path) -> str:
     """Return two lines, the second as the environment's interpreter says: 3.11 or the like."""
     code = "import sys; print('{}.{}'.format(*sys.version_info))"
-    return f"{venv}\n{run([python(venv), '-I', '-c', code])}"
+    return f"{venv}\n{run([f'{venv}/bin/python', '-I', '-c', code])}"
 
 
 def usable_stamp(venv: Path, this_python: bool) -> str:
@@ -146,15 +141,16 @@ def create(venv: Path) -> None:
 
 def install(venv: Path) -> None:
     """Install what the lock lists, and remove other packages."""
-    pip = [python(venv), "-I", "-m", "pip"]
+    python = f"{venv}/bin/python"
+    pip = [python, "-I", "-m", "pip"]
     environment = download_environment(pip)
     hashed = [*pip, "install", "--require-hashes", "--no-deps"]
     text = LOCK.read_text()
     # uv, and what builds the source distributions: from the lock, so that they have hashes, too.
     first = "".join(re.findall(r"^(?:uv|setuptools)==.*\n(?: .*\n)*", text, re.MULTILINE))
-    sync = [str(venv / "bin/uv"), "pip", "sync", "--no-config", "--require-hashes"]
+    sync = [f"{venv}/bin/uv", "pip", "sync", "--no-config", "--require-hashes"]
     sync += ["--preview-features", "build-dependency-hashes", "--require-build-hashes"]
-    sync += ["--build-constraints", str(LOCK), "--python", python(venv), str(LOCK)]
+    sync += ["--build-constraints", str(LOCK), "--python", python, str(LOCK)]
     if environment.get("PIP_NO_INDEX"):
         sync.append("--no-index")
     try:
