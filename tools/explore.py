@@ -105,6 +105,7 @@ def choose_rows(
     return rows, pd.Index(rows).get_indexer(worst)
 
 
+@torch.no_grad()
 def page_facts(
     model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8], noise: float
 ) -> dict[str, Any]:
@@ -115,10 +116,8 @@ def page_facts(
     """
     pixels = torch.from_numpy(images)
     bce = per_image_losses(model, pixels)[0].numpy()
-    with torch.no_grad():
-        codes = np.concatenate(
-            [model.encode(to_unit_range(batch)).numpy() for batch in pixels.split(1000)]
-        )
+    batches = pixels.split(1000)
+    codes = torch.cat([model.encode(to_unit_range(batch)) for batch in batches]).numpy()
     low, high = np.percentile(codes, (LOW, HIGH), axis=0).astype(np.float32)
     sample = np.linspace(0, len(codes) - 1, min(EFFECT_CODES, len(codes))).astype(int)
     effect = effects(model, codes[sample], low, high)
@@ -130,7 +129,6 @@ def page_facts(
     components = principal_components(codes[rows[:on_map]])
     points = (codes[rows] - mean) @ components.T
     classes = table.in_order(set(labels.tolist()))
-    numbers = {name: number for number, name in enumerate(classes)}
     layers = affine_layers(model)
     colours = mpl.colormaps[CODE_COLOURS](np.arange(256), bytes=True)
     return {
@@ -150,7 +148,7 @@ def page_facts(
             "onMap": on_map,
             "worst": worst.tolist(),
             "rows": (rows + 1).tolist(),
-            "labels": [numbers[label] for label in labels[rows].tolist()],
+            "labels": pd.Categorical(labels[rows], classes).codes.tolist(),
             "bce": np.round(bce[rows], 5).tolist(),
             "points": np.round(points.astype(np.float64), 4).tolist(),
             "mean": mean.astype("<f4").tobytes(),
