@@ -105,11 +105,13 @@ def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
 def test_a_pipe_receives_the_content(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     received: list[str] = []
-    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_text()))
+    reader = threading.Thread(
+        target=lambda: received.append((tmp_path / "pipe").read_text()), daemon=True
+    )
     reader.start()
     with atomic_write(tmp_path / "pipe") as partial:
         partial.write_text("whole")
-    reader.join()
+    reader.join(60)
     assert received == ["whole"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
@@ -152,8 +154,9 @@ def test_an_error_without_a_name_gets_that_of_its_file(tmp_path: Path) -> None:
     ):
         fail()
     assert caught.value.filename == str(tmp_path / "input")
-    with pytest.raises(OSError, match="output"), atomic_write(tmp_path / "output"):
+    with pytest.raises(OSError, match="output") as caught, atomic_write(tmp_path / "output"):
         fail()
+    assert caught.value.filename == str(tmp_path / "output")
 
 
 def read_images(path: Path) -> None:
@@ -191,3 +194,61 @@ def test_a_lock_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
         process_lock(path).__enter__()
     with process_lock(path):
         pass
+
+
+def test_an_error_never_has_the_name_of_the_temporary_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as caught, atomic_write(tmp_path):
+        pass  # cannot be renamed to a directory
+    assert caught.value.filename == str(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux only")
+def test_a_directory_that_takes_no_files_is_named_with_the_file() -> None:
+    with pytest.raises(OSError, match="/proc/file") as caught, atomic_write(Path("/proc/file")):
+        pass
+    assert caught.value.filename == "/proc/file"
+
+
+def descriptors() -> set[str]:
+    """The open ones of this process."""
+    return {path.name for path in Path("/dev/fd").iterdir()}
+
+
+def test_writing_leaves_no_descriptors_open(tmp_path: Path) -> None:
+    before = descriptors()
+    (tmp_path / ".file.0123abcd.partial").touch()
+    with atomic_write(tmp_path / "file"):
+        pass
+    assert descriptors() <= before
+
+
+def test_a_temporary_file_that_is_deleted_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process, which took it for that of a killed one."""
+    before = descriptors()
+    locked: list[str] = []
+
+    def lock(descriptor: int, _: int) -> None:
+        (partial,) = tmp_path.iterdir()
+        locked.append(partial.name)
+        if len(locked) == 1:
+            partial.unlink()
+
+    monkeypatch.setattr("fcntl.flock", lock)
+    with atomic_write(tmp_path / "file") as partial:
+        assert [partial.name] == locked[1:]
+        partial.write_text("whole")
+    assert (tmp_path / "file").read_text() == "whole"
+    assert descriptors() <= before
+
+
+def test_the_content_is_on_disk_before_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a crash of the system could leave an empty file with that name."""
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda _: synced.append((tmp_path / "file").exists()))
+    with atomic_write(tmp_path / "file"):
+        pass
+    assert synced == [False]
