@@ -5,7 +5,7 @@ import re
 import pytest
 from helpers.project import ROOT
 
-from autoencoder.base.provenance import differences, module_digest
+from autoencoder.base.provenance import differences, loaded_modules, module_digest
 
 SOURCE = '''\
 """A module.
@@ -122,3 +122,11 @@ def test_each_difference_is_named() -> None:
 
 def test_a_model_that_says_nothing_was_made_from_something_else() -> None:
     assert differences({}, *CURRENT) == ["the training table was different"]
+
+
+def test_loaded_modules_are_those_of_the_project_in_a_fixed_order() -> None:
+    code = loaded_modules()
+    name = "autoencoder/base/provenance.py"
+    assert code[name] == module_digest((ROOT / name).read_bytes())
+    assert {name.partition("/")[0] for name in code} <= {"autoencoder", "stages"}
+    assert list(code) == sorted(code)
