@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -21,7 +22,14 @@ from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 
 from autoencoder.base.errors import UserError
 from autoencoder.network import distributed
-from autoencoder.network.distributed import SINGLE, AutogradStep, World, _restart_safe_store
+from autoencoder.network.distributed import (
+    SINGLE,
+    AutogradStep,
+    World,
+    _joining,
+    _restart_safe_store,
+    process_group,
+)
 from autoencoder.network.model import Autoencoder
 from autoencoder.network.step import AdamW, flatten
 from autoencoder.network.threads import available_cores
@@ -253,3 +261,63 @@ def test_a_process_that_waits_for_others_says_so(project: Project, address: str)
         expected = f"waiting for the 2 processes of this run, through torchrun at {address}:"
         assert any(line.startswith(expected) for line in process.stdout)
         process.terminate()
+
+
+def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other launchers set WORLD_SIZE, too."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    with process_group() as world:
+        assert world == SINGLE
+
+
+@pytest.mark.parametrize("local_rank", [0, 1])
+def test_a_process_joins_and_leaves_the_group_of_torchrun(
+    monkeypatch: pytest.MonkeyPatch, local_rank: int
+) -> None:
+    """Its error is reported by the first process of the machine."""
+    variables = {
+        "TORCHELASTIC_RUN_ID": "test",
+        **{"RANK": str(2 + local_rank), "WORLD_SIZE": "4"},
+        **{"LOCAL_RANK": str(local_rank), "LOCAL_WORLD_SIZE": "2"},
+        **{"MASTER_ADDR": "host", "MASTER_PORT": "1"},
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    calls: list[object] = []
+    group = torch.distributed
+    monkeypatch.setattr(distributed, "rendezvous", lambda _: iter([(None, 7, 8)]))
+    monkeypatch.setattr(distributed, "_restart_safe_store", lambda store, world: world)
+    monkeypatch.setattr(group, "init_process_group", lambda _, **values: calls.append(values))
+    monkeypatch.setattr(group, "is_initialized", lambda: True)
+    monkeypatch.setattr(group, "destroy_process_group", lambda: calls.append("left"))
+    world = World(2 + local_rank, 4, local_rank, 2)
+
+    def fail() -> None:
+        with process_group() as joined:
+            assert joined == world
+            assert calls == [{"store": world, "rank": 7, "world_size": 8}]
+            raise UserError("why")
+
+    with pytest.raises(SystemExit if local_rank else UserError):
+        fail()
+    assert calls[1:] == ["left"]
+
+
+def test_a_machine_says_once_that_it_waits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(distributed, "REPORT_S", 0)
+    for local_rank in (0, 1):
+        with _joining(World(local_rank, 2, local_rank, 2), "host:1"):
+            for thread in threading.enumerate():
+                if isinstance(thread, threading.Timer):
+                    thread.join()
+    expected = "waiting for the 2 processes of this run, through torchrun at host:1"
+    assert caplog.messages == [expected]
+
+
+def test_a_group_that_cannot_be_joined_is_an_error() -> None:
+    expected = "could not join the 2 processes of this run, through torchrun at host:1: why; that"
+    with pytest.raises(UserError, match=expected), _joining(World(1, 2, 1, 2), "host:1"):
+        raise torch.distributed.DistNetworkError("why\nfrom where")
