@@ -96,3 +96,8 @@ def test_a_flipped_bit_is_found_wherever_it_is(
         loaded = run.load()
         assert loaded is None or all(torch.equal(loaded[name], state[name]) for name in state)
     assert "damaged (its digest does not match), training starts at the first epoch" in caplog.text
+
+
+def test_a_checkpoint_that_is_gone_needs_no_deletion(tmp_path: Path) -> None:
+    """Other runs delete the oldest ones."""
+    checkpoints(tmp_path).delete()

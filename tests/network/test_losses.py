@@ -43,3 +43,7 @@ def test_bad_losses_are_named(tmp_path: Path, content: bytes, message: str) -> N
     (tmp_path / "loss.csv").write_bytes(content)
     with pytest.raises(UserError, match=f"loss.csv: {message}.*; let `dvc repro` write"):
         read_losses(tmp_path / "loss.csv")
+
+
+def test_losses_are_shown_with_five_decimals() -> None:
+    assert str(Epoch(3, train=0.25, validation=0.1234567)) == "BCE 0.25000, validation 0.12346"

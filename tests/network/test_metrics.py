@@ -1,5 +1,9 @@
 """The scores, checked against direct computations."""
 
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -130,3 +134,25 @@ def test_the_probe_of_pca_has_codes_of_the_model_s_size(train: Images, test: Ima
     expected = probe_accuracy(codes(train), labels[0], codes(test), labels[1])
     found = probe_accuracies(model, pca, labelled(train), labelled(test))
     assert found["probe_accuracy_pca"] == expected
+
+
+def test_the_entropy_of_any_greys_is_computed_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert entropy(np.array([[0, 0]], np.uint8)) == 0
+        assert entropy(np.array([[127, 128]], np.uint8)) == pytest.approx(np.log(2), rel=1e-4)
+
+
+def test_the_probe_keeps_no_graph_of_all_codes(
+    train: Images, test: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take gigabytes."""
+
+    def check(train: Iterable[Tensor], _: Any, test: Iterable[Tensor], __: Any) -> float:
+        assert not any(codes.requires_grad for codes in [*train, *test])
+        return 0.5
+
+    monkeypatch.setattr("autoencoder.network.metrics.probe_accuracy", check)
+    model = build_network(torch.from_numpy(train), parameters())
+    pca = principal_components(train)
+    assert probe_accuracies(model, pca, labelled(train), labelled(test))["probe_accuracy"] == 0.5

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers.project import Project
@@ -12,7 +13,7 @@ from torch import Tensor
 from autoencoder.base.errors import UserError
 from autoencoder.network import numerics
 from autoencoder.network.distributed import World
-from autoencoder.network.numerics import choose_device, configure_numerics
+from autoencoder.network.numerics import choose_device, configure_numerics, describe_environment
 
 
 @pytest.mark.skipif(torch.cuda.device_count() > 0, reason="there is an NVIDIA GPU")
@@ -169,3 +170,23 @@ def test_products_without_the_setting_s_effect_are_not_called_onednn(
     """As on processors without AVX-512, where PyTorch takes MKL whatever the setting says."""
     monkeypatch.setattr(numerics, "_product", lambda dtype: torch.ones(2, dtype=dtype))
     assert configure_numerics() in ("MKL", "default")
+
+
+def test_denormals_are_zero_and_products_in_float32() -> None:
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    configure_numerics()
+    assert (torch.tensor(1e-30) * torch.tensor(1e-10)).item() == 0
+    assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+
+
+def test_the_environment_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    found = describe_environment(torch.device("cpu"), "oneDNN")
+    assert found == {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device": "cpu",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "products": "oneDNN",
+    }
+    assert describe_environment(torch.device("cuda:1"), "MKL")["device"] == "GPU 1"

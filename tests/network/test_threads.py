@@ -119,3 +119,23 @@ def test_the_loss_is_the_same_with_any_number_of_threads(images: Tensor) -> None
         autograd = AutogradStep._loss(torch.nn.Identity(), logits, target)
         losses.add((step.loss.item(), autograd.item()))
     assert len(losses) == 1
+
+
+def test_without_affinity_the_cores_of_the_machine_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS; and on some systems even their number is unknown."""
+    monkeypatch.setattr(threads, "_CGROUPS", tmp_path)
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    for count, cores in ((16, 16), (None, 1)):
+        monkeypatch.setattr("os.cpu_count", lambda count=count: count)
+        assert available_cores() == cores
+
+
+def test_too_many_processes_are_reported_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(threads, "available_cores", lambda: 2)
+    for world in (World(0, 2, 0, 2), World(0, 3, 0, 3), World(1, 3, 1, 3)):
+        available_threads(world)
+    assert caplog.messages == ["3 processes oversubscribe 2 cores"]

@@ -305,3 +305,11 @@ def test_split_takes_every_row_once() -> None:
 def test_a_split_that_leaves_nothing_to_train_on_is_an_error() -> None:
     with pytest.raises(UserError, match=r"validation_fraction is 0\.9, which holds out all 2"):
         split_validation(torch.zeros(2, 1, dtype=torch.uint8), 0.9, seed=0)
+
+
+def test_steps_on_a_gpu_have_no_tuner(parts: tuple[Tensor, Tensor]) -> None:
+    trained = trainer(few(parts))
+    before = per_image_losses(trained.network, parts[0][:20])[0].mean().item()
+    loss = trained._take_step(torch.arange(20), 0.5)
+    assert loss.item() == pytest.approx(before, rel=1e-4)
+    assert trained.tuner is None

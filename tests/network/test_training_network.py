@@ -1,7 +1,9 @@
 """The form for training: the same function as the plain network, and its first gradients."""
 
+import math
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
@@ -91,3 +93,11 @@ def test_the_first_reconstruction_is_near_the_mean_image(images: Tensor) -> None
     of_half = F.binary_cross_entropy(torch.full_like(x, 0.5), x)
     first = per_image_losses(network(images), images)[0].mean()
     assert abs(first - of_mean) < 0.3 * (of_half - of_mean)
+
+
+def test_biases_of_the_plain_network_are_rounded_once(images: Tensor) -> None:
+    training = network(images)
+    plain = training.plain().state_dict()["decoder.2.bias"]
+    weight, bias = (tensor.detach().numpy() for tensor in training.decoder[2].parameters())
+    expected = [b - math.fsum(row) / 2 for row, b in zip(weight.tolist(), bias, strict=True)]
+    assert np.array_equal(plain.numpy(), np.array(expected, np.float32))
