@@ -308,13 +308,13 @@ def test_a_machine_says_once_that_it_waits(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(distributed, "REPORT_S", 0)
+    expected = ["waiting for the 2 processes of this run, through torchrun at host:1"]
     for local_rank in (0, 1):
         with _joining(World(local_rank, 2, local_rank, 2), "host:1"):
             for thread in threading.enumerate():
                 if isinstance(thread, threading.Timer):
                     thread.join()
-    expected = "waiting for the 2 processes of this run, through torchrun at host:1"
-    assert caplog.messages == [expected]
+        assert caplog.messages == expected
 
 
 def test_a_group_that_cannot_be_joined_is_an_error() -> None:

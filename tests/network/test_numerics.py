@@ -67,7 +67,8 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch, "ones", lambda *_, device: torch.zeros(2))
     for name in ("auto", "cuda"):
         assert choose_device(name, World(3, 4, 1, 2)) == torch.device("cuda:1")
-    assert current == [1, 1]
+        assert choose_device(name) == torch.device("cuda:0")
+    assert current == [1, 0, 1, 0]
     assert choose_device("auto", World(2, 3, 2, 3)) == torch.device("cpu")
     with pytest.raises(UserError, match="device is 'cuda': 2 GPUs for 3 processes"):
         choose_device("cuda", World(2, 3, 2, 3))

@@ -48,7 +48,8 @@ def test_a_container_s_quota_bounds_the_cores(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content + "\n")
     monkeypatch.setattr(threads, "_CGROUPS", tmp_path)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    affinity = {0: set(range(8)), 1: {0}}  # 0 is this process
+    monkeypatch.setattr("os.sched_getaffinity", affinity.__getitem__, raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 16)
     assert available_cores() == cores
 
