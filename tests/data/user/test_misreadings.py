@@ -390,7 +390,6 @@ def test_several_labels_of_an_image_are_refused_with_a_way_out(tmp_path: Path) -
     for values in (several, several * 1.5, np.c_[DIGITS[0], DIGITS[0]]):
         np.savez(tmp_path / "a.npz", images=DIGITS[1], labels=values)
         message = refused(tmp_path / "a.npz")
-        assert "argmax" not in message
         assert "leave it out: images need no labels" in message
     np.savez(tmp_path / "a.npz", images=DIGITS[1], labels=DIGITS[0][None])
     assert (concatenate(iter_images(tmp_path / "a.npz"))[0] == LABELS).all()
