@@ -15,7 +15,13 @@ import pytest
 from helpers.project import ROOT
 
 from autoencoder.base.errors import UserError
-from autoencoder.base.files import atomic_write, file_digest, named_errors, process_lock
+from autoencoder.base.files import (
+    atomic_write,
+    file_digest,
+    named_errors,
+    process_lock,
+    walk_files,
+)
 from autoencoder.data import table
 from autoencoder.data.user.images import iter_images
 from autoencoder.network.losses import read_losses
@@ -252,3 +258,14 @@ def test_the_content_is_on_disk_before_the_name(
     with atomic_write(tmp_path / "file"):
         pass
     assert synced == [False]
+
+
+def test_each_directory_is_walked_once(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside/file").touch()
+    (tmp_path / "inside/loop").symlink_to("..")
+    (tmp_path / "inside/nowhere").symlink_to("missing")
+    found = sorted(path.name for path in walk_files(tmp_path))
+    assert found == ["file", "nowhere"]
+    assert [*walk_files(tmp_path / "inside/file")] == [tmp_path / "inside/file"]
+    assert [*walk_files(tmp_path / "missing")] == []
