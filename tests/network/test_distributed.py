@@ -271,9 +271,11 @@ def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) 
         assert world == SINGLE
 
 
-@pytest.mark.parametrize("local_rank", [0, 1])
+@pytest.mark.parametrize(
+    ("local_rank", "gpu", "backends"), [(0, False, "gloo"), (1, True, "cpu:gloo,cuda:nccl")]
+)
 def test_a_process_joins_and_leaves_the_group_of_torchrun(
-    monkeypatch: pytest.MonkeyPatch, local_rank: int
+    monkeypatch: pytest.MonkeyPatch, local_rank: int, gpu: bool, backends: str
 ) -> None:
     """Its error is reported by the first process of the machine."""
     variables = {
@@ -286,9 +288,12 @@ def test_a_process_joins_and_leaves_the_group_of_torchrun(
         monkeypatch.setenv(name, value)
     calls: list[object] = []
     group = torch.distributed
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(distributed, "rendezvous", lambda _: iter([(None, 7, 8)]))
     monkeypatch.setattr(distributed, "_restart_safe_store", lambda store, world: world)
-    monkeypatch.setattr(group, "init_process_group", lambda _, **values: calls.append(values))
+    monkeypatch.setattr(
+        group, "init_process_group", lambda *args, **values: calls.append((args, values))
+    )
     monkeypatch.setattr(group, "is_initialized", lambda: True)
     monkeypatch.setattr(group, "destroy_process_group", lambda: calls.append("left"))
     world = World(2 + local_rank, 4, local_rank, 2)
@@ -296,7 +301,7 @@ def test_a_process_joins_and_leaves_the_group_of_torchrun(
     def fail() -> None:
         with process_group() as joined:
             assert joined == world
-            assert calls == [{"store": world, "rank": 7, "world_size": 8}]
+            assert calls == [((backends,), {"store": world, "rank": 7, "world_size": 8})]
             raise UserError("why")
 
     with pytest.raises(SystemExit if local_rank else UserError):

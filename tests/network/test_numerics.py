@@ -1,6 +1,7 @@
 """Device and floating-point settings."""
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,16 @@ def test_the_environment_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) 
         "products": "oneDNN",
     }
     assert describe_environment(torch.device("cuda:1"), "MKL")["device"] == "GPU 1"
+
+
+def test_the_reason_of_pytorch_is_given_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_available() -> bool:
+        warnings.warn("old\ndriver", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            with pytest.raises(UserError, match="device is 'cuda': old driver; use device: auto"):
+                choose_device("cuda")
