@@ -101,3 +101,11 @@ def test_a_flipped_bit_is_found_wherever_it_is(
 def test_a_checkpoint_that_is_gone_needs_no_deletion(tmp_path: Path) -> None:
     """Other runs delete the oldest ones."""
     checkpoints(tmp_path).delete()
+
+
+def test_it_is_said_where_a_run_resumes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    run = checkpoints(tmp_path)
+    run.save({"weights": torch.zeros(3)}, epoch=2)
+    run.load()
+    assert caplog.messages == [f"{run.path}: resuming after epoch 2"]

@@ -142,3 +142,12 @@ def test_without_noise_no_memory_is_spent_on_it(images: Tensor) -> None:
     step(torch.arange(20), 1e-3)
     assert step.layers[0].x is step.target
     assert torch.equal(step.generator.get_state(), state)
+
+
+@torch.no_grad()
+def test_the_mean_over_images_is_in_double_precision(images: Tensor) -> None:
+    model = network(images)
+    step = Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20)
+    step._forward()
+    step._compute_loss()
+    assert step.loss.item() == step.layers[-1].a.mean(1).double().mean().item()
