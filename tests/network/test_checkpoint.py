@@ -98,9 +98,14 @@ def test_a_flipped_bit_is_found_wherever_it_is(
     assert "damaged (its digest does not match), training starts at the first epoch" in caplog.text
 
 
-def test_a_checkpoint_that_is_gone_needs_no_deletion(tmp_path: Path) -> None:
-    """Other runs delete the oldest ones."""
-    checkpoints(tmp_path).delete()
+def test_a_checkpoint_that_is_gone_needs_no_deletion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users may have deleted it."""
+    run = checkpoints(tmp_path)
+    run.delete()
+    monkeypatch.setattr(run, "_others", lambda: 3 * [tmp_path / "gone"])
+    run.save({"weights": torch.zeros(3)}, epoch=1)
 
 
 def test_it_is_said_where_a_run_resumes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
