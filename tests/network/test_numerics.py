@@ -205,3 +205,12 @@ def test_the_reason_of_pytorch_is_given_each_time(monkeypatch: pytest.MonkeyPatc
         for _ in range(2):
             with pytest.raises(UserError, match="device is 'cuda': old driver; use device: auto"):
                 choose_device("cuda")
+
+
+@pytest.mark.parametrize(("mkl", "products"), [(True, "MKL"), (False, "default")])
+def test_without_onednn_products_are_those_of_pytorch(
+    monkeypatch: pytest.MonkeyPatch, mkl: bool, products: str
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
+    assert configure_numerics() == products

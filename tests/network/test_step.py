@@ -151,3 +151,14 @@ def test_the_mean_over_images_is_in_double_precision(images: Tensor) -> None:
     step._forward()
     step._compute_loss()
     assert step.loss.item() == step.layers[-1].a.mean(1).double().mean().item()
+
+
+def test_both_steps_have_the_gradient_of_the_first_batch(images: Tensor) -> None:
+    gradients = []
+    for kind in (Step, AutogradStep):
+        model = network(images)
+        step = kind(model, AdamW(flatten(model), weight_decay=0.02), images, 20)
+        step(torch.arange(20, 40), 0.0)
+        gradients += [step.gradient().clone(), step.gradient().clone()]
+    assert torch.equal(gradients[2], gradients[3])
+    assert torch.allclose(gradients[0], gradients[2], rtol=1e-4, atol=1e-5)

@@ -140,3 +140,8 @@ def test_too_many_processes_are_reported_once(
     for world in (World(0, 2, 0, 2), World(0, 3, 0, 3), World(1, 3, 1, 3)):
         available_threads(world)
     assert caplog.messages == ["3 processes oversubscribe 2 cores"]
+
+
+@pytest.mark.parametrize(("most", "candidates"), [(1, [1]), (8, [1, 2, 4, 8]), (6, [1, 2, 4, 6])])
+def test_powers_of_two_are_tried_up_to_the_most(most: int, candidates: list[int]) -> None:
+    assert ThreadTuner(most, lambda: torch.zeros(1)).candidates == candidates
