@@ -37,6 +37,7 @@ def test_a_program_without_parameters_needs_no_file_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("autoencoder.base.inputs.loaded_modules", dict)
     Inputs.read([], []).check_unchanged()
 
 
@@ -61,7 +62,7 @@ def test_a_file_is_changed_by_its_size_its_time_or_a_replacement(inputs: Inputs,
         os.utime(path, ns=times)
 
     def replaced() -> None:
-        Path("other").write_text("1")
+        Path("other").write_bytes(path.read_bytes())
         os.utime("other", ns=times)
         Path("other").replace(path)
 
