@@ -6,9 +6,9 @@ import tokenize
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -37,56 +37,41 @@ class _Array:
     def __str__(self) -> str:
         return f"{self.path}: array {self.name}"
 
-    def slices(self, axis: int) -> Iterator[NDArray[Any]]:
-        """Yield slices along the first or last axis, which becomes the first, in bounded memory.
+    def slices(self, axis: int = 0) -> Iterator[NDArray[Any]]:
+        """Yield slices along an axis, which becomes the first, in bounded memory.
 
-        The file is read, not mapped: if it shrinks meanwhile, that is an error, not a signal.
+        The file itself is not mapped: if it shrank meanwhile, that would be a signal, not an error.
         """
-        inner = self.shape[:axis] + self.shape[axis + 1 :]
-        count, size = self.shape[axis], math.prod(inner)
-        is_contiguous = not inner or (axis > 0) == self.is_fortran
+        if axis == 0 and not self.is_fortran:
+            yield from self._blocks(*self.shape)
+            return
+        with tempfile.TemporaryFile() as copy:
+            for block in self._blocks(math.prod(self.shape)):
+                copy.write(block.tobytes())
+            shape = self.shape[::-1] if self.is_fortran else self.shape
+            mapped = np.memmap(copy, self.dtype, "r", shape=shape)
+            values = np.moveaxis(mapped.T if self.is_fortran else mapped, axis, 0)
+            step = rows_of(values[0].nbytes)
+            for start in range(0, len(values), step):
+                yield np.array(values[start : start + step])
+
+    def _blocks(self, count: int, *shape: int) -> Iterator[NDArray[Any]]:
+        """Read the values as items of a shape, in blocks, at least one."""
+        size = math.prod(shape) * self.dtype.itemsize
+        step = rows_of(size)
         with open_stream(self.path, self.member) as file:
             file.read(self.offset)
-            if is_contiguous:
-                blocks = self._rows(file, count, size)
-            else:
-                blocks = self._columns(file, size, count)
-            for block in blocks:
-                items = block.reshape(len(block), *(inner[::-1] if self.is_fortran else inner))
-                yield items.transpose(0, *range(len(inner), 0, -1)) if self.is_fortran else items
+            for start in range(0, count or 1, step):
+                rows = min(step, count - start)
+                content = file.read(rows * size)
+                if len(content) < rows * size:
+                    raise _damaged(self.path, f"it is too short for the shape {self.shape}")
+                yield np.frombuffer(content, self.dtype).reshape(rows, *shape)
             if file.read(1):
                 raise UserError(
                     f"{self.path}: more data after the array of shape {self.shape}; save each "
                     "array in a file of its own, or all with numpy.savez"
                 )
-
-    def _rows(self, file: IO[bytes], rows: int, columns: int) -> Iterator[NDArray[Any]]:
-        """Read a matrix in blocks of rows, at least one."""
-        step = rows_of(columns * self.dtype.itemsize)
-        for start in range(0, rows or 1, step):
-            yield self._read(file, min(step, rows - start), columns)
-
-    def _columns(self, file: IO[bytes], rows: int, columns: int) -> Iterator[NDArray[Any]]:
-        """Read a matrix in blocks of columns, by way of a file in which blocks are transposed."""
-        tops = [0]
-        with tempfile.TemporaryFile() as copy:
-            for block in self._rows(file, rows, columns):
-                copy.write(block.T.tobytes())
-                tops.append(tops[-1] + len(block))
-            step = rows_of(rows * self.dtype.itemsize)
-            for start in range(0, columns, step):
-                parts = []
-                for top, end in pairwise(tops):
-                    copy.seek((columns * top + start * (end - top)) * self.dtype.itemsize)
-                    parts.append(self._read(copy, min(step, columns - start), end - top))
-                yield np.concatenate(parts, axis=1)
-
-    def _read(self, file: IO[bytes], rows: int, columns: int) -> NDArray[Any]:
-        size = rows * columns * self.dtype.itemsize
-        content = file.read(size)
-        if len(content) < size:
-            raise _damaged(self.path, f"it is too short for the shape {self.shape}")
-        return np.frombuffer(content, self.dtype).reshape(rows, columns)
 
 
 def describe(path: Path, kind: str) -> list[Content]:
@@ -138,25 +123,23 @@ def _describe(array: _Array) -> Content:
             "numbers, or texts with .astype(str)"
         )
     if role == "images" and len(shape) == 1:
-        raise UserError(
-            f"{array} has shape {shape}, expected images: (n, 784) or (n, height, width)"
-        )
+        raise UserError(_shape_fault(array))
     if role == "labels" and len(shape) > 2 and _axes(shape):
         role = None  # digits.npy
     text = f"{array.dtype} of shape {shape}"
     if role == "labels" and kind in "biufSU" and shape:
-        return Content(path, name, role, text, labels=lambda: _read_labels(array))
+        return Content(path, name, role, text, labels=partial(_read_labels, array))
     is_vector = len(shape) < 3 and sum(size != 1 for size in shape) <= 1
     fault = f"{array} is not of images ({text}), nor of labels by its name, such as y; left out"
     if is_vector or kind not in "biuf" or role == "labels":
         return Content(path, name, None, text, fault)
     if role is None and not _axes(shape):
         return Content(path, name, None, text, _shape_fault(array))
-    return Content(path, name, "images", text, images=lambda count: _batches(array, count))
+    return Content(path, name, "images", text, images=partial(_batches, array))
 
 
 def _read_labels(array: _Array) -> Labels:
-    values = np.concatenate([*array.slices(0)])
+    values = np.concatenate([*array.slices()])
     if values.size != max(values.shape):
         is_number = values.ndim == 2 and values.dtype.kind in "biuf"
         if not is_number or set(np.unique(values)) != {0, 1} or (values.sum(1) != 1).any():
@@ -204,27 +187,24 @@ def _image_axes(array: _Array, count: int | None) -> tuple[int, int | None]:
     """
     shape = array.shape
     found = _axes(shape)
-    counted = [(axis, channels) for axis, channels in found if shape[axis] == count]
-    if not counted:  # (3, 28, 28, n) or (3, n, 28, 28)
-        found = [(axis, channels) for axis, channels in found if axis == 0 or channels != 0]
-    found = counted or found
-    if found and not counted and len(shape) == 2 and shape[0] == shape[1]:
+    for axis, channels in found:
+        if shape[axis] == count:
+            return axis, channels
+    if found and len(shape) == 2 and shape[0] == shape[1]:
         side = math.isqrt(shape[0])
         raise UserError(
             f"{array} has shape {shape}; if it is one image, save array[None], if it is "
             f"{shape[0]} images, save array.reshape(-1, {side}, {side})"
         )
-    # (28, 28, n) and (784, n)
-    is_last = (len(shape) == 3 and shape[0] == shape[1] != shape[2]) or (
-        len(shape) == 2 and shape[0] == 784 != shape[1]
-    )
-    if len(found) == 2 and is_last:
-        found = found[1:]
-    sides = [shape[x] for x in range(len(shape)) if found and x not in found[0]]
-    is_long = len(shape) == 3 and max(sides, default=0) > 8 * min(sides, default=0)
-    if not found or (is_long and 1 not in sides and not counted):
-        raise UserError(_shape_fault(array))
-    return found[0]
+    if shape[:-1] in ((784,), (shape[0], shape[0])) and shape[0] != shape[-1]:
+        found.reverse()  # (28, 28, n) and (784, n)
+    for axis, channels in found:
+        sides = shape[1:] if axis == 0 else shape[:-1]
+        if len(shape) == 3 and 1 not in sides and max(sides) > 8 * min(sides):
+            break
+        if axis == 0 or channels != 0:  # not (3, 28, 28, n)
+            return axis, channels
+    raise UserError(_shape_fault(array))
 
 
 def _axes(shape: tuple[int, ...]) -> list[tuple[int, int | None]]:

@@ -135,7 +135,7 @@ def test_idx_pairs(tmp_path: Path, suffix: str) -> None:
             {"images": np.where(TRAIN[1] > 9, np.inf, 0)},
             "has a value inf, .*; replace or remove it",
         ),
-        ({"images": TRAIN[1].reshape(-1)}, "expected images"),
+        ({"images": TRAIN[1].reshape(-1)}, "expected at least one image"),
         ({"images": TRAIN[1].reshape(-1, 7, 4, 28, 1)}, "has shape"),
         ({"images": TRAIN[1], "labels": np.array(["a", "=1+1"] * 25)}, "would execute it"),
         ({"images": TRAIN[1], "labels": [7.0] * 49 + [np.inf]}, "label 50 in labels is inf, "),
