@@ -21,7 +21,7 @@
 | what the class of a picture is | `places.iter_sources`, `places.read_labels` |
 | whether directories are classes or splits | `places._check_classes` |
 | whether a first line is a header, and what columns are | `columns.names_in`, `columns.assign` |
-| in which order pixels are | `columns._in_order` |
+| in which order pixels are | `columns._order_pixels` |
 | which axis counts images, and which one channels | `arrays._image_axes` |
 | grey of colours, and of transparent pictures | `fit.to_grey`, `fit.is_ink_dark` |
 | how an image becomes 28x28 | `fit.fit_images` |

@@ -15,8 +15,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user.batches import Batch, Content, Labels, is_square, refuse_alpha, rows_of
-from autoencoder.data.user.formats import is_emnist, open_stream
+from autoencoder.data.user.batches import Batch, Labels, Source, is_square, refuse_alpha, rows_of
+from autoencoder.data.user.formats import UPRIGHT, is_emnist, open_stream
 from autoencoder.data.user.roles import role_of, stem
 
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -33,6 +33,7 @@ class _Array:
     shape: tuple[int, ...]
     is_fortran: bool  # the first axis varies fastest, not the last
     offset: int
+    is_transposed: bool  # whether rows and columns of the images are exchanged
 
     def __str__(self) -> str:
         return f"{self.path}: array {self.name}"
@@ -74,7 +75,7 @@ class _Array:
                 )
 
 
-def describe(path: Path, kind: str) -> list[Content]:
+def describe(path: Path, kind: str) -> list[Source]:
     """List the arrays of a file of kind npy, npz or idx; refuse damage and pickled objects."""
     members = {stem(path): ""}
     try:
@@ -84,13 +85,9 @@ def describe(path: Path, kind: str) -> list[Content]:
             members = {name.removesuffix(".npy"): name for name in names if name[:2] != "__"}
             if list(members) == ["arr_0"]:
                 members = {stem(path): "arr_0.npy"}
-        contents = [_describe(_header(path, kind, *member)) for member in members.items()]
+        return [_describe(_header(path, kind, *member)) for member in members.items()]
     except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise _damaged(path, one_line(error)) from error
-    for content in contents:
-        is_published = kind == "idx" or content.name.startswith("dataset_")  # or from MATLAB
-        content.is_transposed = is_published and is_emnist(path)
-    return contents
 
 
 def _damaged(path: Path, reason: str) -> UserError:
@@ -110,10 +107,12 @@ def _header(path: Path, kind: str, name: str, member: str) -> _Array:
             shape, is_fortran, dtype = npy.read_array_header_1_0(file)
         else:
             shape, is_fortran, dtype = npy.read_array_header_2_0(file)
-        return _Array(path, member, name, dtype, shape, is_fortran, file.tell())
+        is_published = kind == "idx" or name.startswith("dataset_")  # or from MATLAB
+        is_transposed = is_published and is_emnist(path)
+        return _Array(path, member, name, dtype, shape, is_fortran, file.tell(), is_transposed)
 
 
-def _describe(array: _Array) -> Content:
+def _describe(array: _Array) -> Source:
     """Tell by its documented name and its shape what an array is."""
     path, name, shape, kind = array.path, array.name, array.shape, array.dtype.kind
     role = role_of(name)
@@ -128,14 +127,15 @@ def _describe(array: _Array) -> Content:
         role = None  # digits.npy
     text = f"{array.dtype} of shape {shape}"
     if role == "labels" and kind in "biufSU" and shape:
-        return Content(path, name, role, text, labels=partial(_read_labels, array))
+        return Source(path, name, role, text, labels=partial(_read_labels, array))
     is_vector = len(shape) < 3 and sum(size != 1 for size in shape) <= 1
     fault = f"{array} is not of images ({text}), nor of labels by its name, such as y; left out"
     if is_vector or kind not in "biuf" or role == "labels":
-        return Content(path, name, None, text, fault)
+        return Source(path, name, None, text, fault)
     if role is None and not _axes(shape):
-        return Content(path, name, None, text, _shape_fault(array))
-    return Content(path, name, "images", text, images=partial(_batches, array))
+        return Source(path, name, None, text, _shape_fault(array))
+    text += UPRIGHT * array.is_transposed
+    return Source(path, name, "images", text, batches=partial(_batches, array))
 
 
 def _read_labels(array: _Array) -> Labels:
@@ -160,7 +160,7 @@ def _read_labels(array: _Array) -> Labels:
     return Labels(texts.astype(str))
 
 
-def _batches(array: _Array, count: int | None) -> Iterator[Batch]:
+def _batches(array: _Array, count: int | None = None) -> Iterator[Batch]:
     axis, channels = _image_axes(array, count)
     row = 0
     white = 1.0 if array.dtype.kind == "b" else None
@@ -171,6 +171,9 @@ def _batches(array: _Array, count: int | None) -> Iterator[Batch]:
             side = math.isqrt(math.prod(values.shape[1:]))
             values = values.reshape(len(values), side, side)
             refuse_alpha(array, values)
+
+        if array.is_transposed:
+            values = values.swapaxes(1, 2)
 
         def place(index: int, first: int = row + 1) -> str:
             return f"{array}, image {first + index}"

@@ -22,22 +22,21 @@ MIN_SIDE = 7  # of images
 UNLABELLED = "unlabelled"
 LITTER = "hidden or of a file manager or editor"
 
-
 Place = Callable[[int], str]
+Cell = Callable[[int | None], str]  # where a value of an image is, or its label
 
 
 @dataclass
 class Batch:
-    """Images of one shape, as they are stored."""
+    """Images of one shape, as they are stored, and what the file says about each."""
 
     values: NDArray[Any]  # (n, height, width) or (n, height, width, channels)
     place: Place  # of an image, for messages
     labels: Texts | None = None
-    splits: Texts | None = None  # as the file says, "" if it does not
+    splits: Texts | None = None
+    ids: Texts | None = None
     white: float | None = None  # if the format defines it
-    cell: Place = lambda _: ""  # of a value of an image, for messages
-    label_cell: str = ""  # of its label
-    ids: Texts | None = None  # as the file says
+    cell: Cell = lambda _: ""
 
 
 @dataclass
@@ -45,52 +44,45 @@ class Labels:
     """Labels that are stored without their images."""
 
     labels: Texts
-    files: Texts | None = None  # the picture of each
-    splits: Texts | None = None
-
-
-@dataclass
-class Content:
-    """A table or array in a file, before it is read."""
-
-    path: Path
-    name: str  # of the array, or of the file
-    role: Role | None
-    text: str  # what it is, for the account
-    fault: str = ""  # why it is not images
-    # Yields the batches, given the number of labels elsewhere, if there are any.
-    images: Callable[[int | None], Iterator[Batch]] = lambda _: iter(())
-    labels: Callable[[], Labels] = lambda: Labels(np.array([], str))
-    is_labelled: bool = False  # whether the batches have labels
-    is_transposed: bool = False  # whether rows and columns of the images are exchanged
-
-    def __str__(self) -> str:
-        return f"{self.path}" + f": array {self.name}" * (self.path.suffix == ".npz")
+    splits: Texts | None = None  # "" if the file does not say it
+    ids: Texts | None = None  # of their images, such as the names of pictures
 
 
 @dataclass
 class Source:
-    """Images that are read one after the other: a table, an array, the pictures of a class."""
+    """Images that are read one after the other, or labels, in a table, an array or pictures."""
 
-    name: str  # for messages
+    path: Path
+    part: str  # the name of the array, or of the file
+    role: Role | None
     text: str  # what it is, for the account
-    split: Split | None
-    batches: Callable[[], Iterator[Batch]]
+    fault: str = ""  # why it is not images
+    # Yields the batches, given the number of labels elsewhere, if there are any.
+    batches: Callable[..., Iterator[Batch]] = lambda: iter(())
+    labels: Callable[[], Labels] = lambda: Labels(np.array([], str))
+    is_labelled: bool = False  # whether the batches have labels
     label: str | None = None  # of all images, if the batches have none
+    split: Split | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.path}" + f": array {self.part}" * (self.path.suffix == ".npz")
 
 
 # An image, what white is, its place, its label and its split.
 Item = tuple[NDArray[Any], float | None, str, str | None, str]
 
 
-def group(items: Iterable[Item]) -> Iterator[Batch]:
+def group(items: Iterable[Item], cell: Cell = lambda _: "") -> Iterator[Batch]:
     """Make batches of images that are read one by one, each batch of one shape and type."""
     for (shape, dtype, white), alike in groupby(items, lambda x: (x[0].shape, x[0].dtype, x[1])):
         count = min(256, rows_of(math.prod(shape) * dtype.itemsize))
         while some := list(islice(alike, count)):
             values, _, places, labels, splits = zip(*some, strict=True)
             named = None if None in labels else np.array(labels)
-            yield Batch(np.stack(values), places.__getitem__, named, np.array(splits), white)
+            place, said = places.__getitem__, np.array(splits)
+            yield Batch(np.stack(values), place, named, said, white=white, cell=cell)
 
 
 def rows_of(item_bytes: int) -> int:

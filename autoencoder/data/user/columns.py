@@ -1,12 +1,12 @@
 """What the columns of a table are, by their names and the cells of the first row."""
 
+import io
 import logging
 import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +14,12 @@ import pandas as pd
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
 from autoencoder.data.user.batches import MIN_SIDE, is_square
-from autoencoder.data.user.formats import PICTURES
+from autoencoder.data.user.formats import PICTURES, UPRIGHT, is_emnist
 from autoencoder.data.user.roles import LABELS, Role, role_of
 
 log = logging.getLogger(__name__)
 
+_KINDS = ("label", "split", "packed", "file", "index", "other")  # of columns
 _INDEX = {"", "id", "index"}
 _SPLIT = {"split", "usage", "set", "subset", "partition", "fold"}
 _FILES = {"file", "filename", "file name", "path", "filepath", "file path", "image", "img", "id"}
@@ -31,14 +32,17 @@ _COLUMN_FIRST = re.compile(r"(?i)(x|\b[cwj]|col\w*|width)\W?_?\d+\D*?(y|r|h|i|ro
 class Columns:
     """Which column is what, each by its number; columns are numbered from 0."""
 
+    path: Path
     names: list[str]
     label: int | None = None
+    is_guess: bool = False  # only its place, or that no other column is left, tells the label
+    may_be_last: bool = False  # it is the first column only because nothing tells otherwise
     split: int | None = None
-    files: int | None = None
+    ids: int | None = None  # of images, such as the names of their files
     index: list[int] = field(default_factory=list)
     pixels: list[int] = field(default_factory=list)  # row by row; or the one that has them all
     shape: tuple[int, int] = (0, 0)  # of the images, if a column is a pixel
-    is_guess: bool = False  # only its place, or that no other column is left, tells the label
+    is_transposed: bool = False  # whether rows and columns of the images are exchanged
     role: Role | None = "images"
     fault: str = ""  # why they are not images
 
@@ -47,18 +51,14 @@ class Columns:
         """Whether all pixels of an image are in one cell."""
         return len(self.pixels) == 1
 
-    @property
-    def may_be_last(self) -> bool:
-        """Whether the label is the first column only because nothing tells otherwise."""
-        return self.is_guess and not self.is_packed and self.label != len(self.names) - 1
-
     def name(self, column: int) -> str:
         """Return the name of a column, or its number, counted from 1."""
         return self.names[column] or str(column + 1)
 
-    def cell(self, pixel: int) -> str:
-        """Say in which column a pixel is, for messages."""
-        return f", column {self.name(self.pixels[0 if self.is_packed else pixel])}"
+    def cell(self, pixel: int | None) -> str:
+        """Say in which column a pixel is, or the label, for messages."""
+        column = self.label if pixel is None else self.pixels[0 if self.is_packed else pixel]
+        return "" if column is None else f", column {self.name(column)}"
 
     def describe(self) -> str:
         """Describe the columns in a few words, for the account."""
@@ -71,33 +71,54 @@ class Columns:
             parts.append(f"pixels {self.name(self.pixels[0])} to {self.name(self.pixels[-1])}")
         if self.pixels != sorted(self.pixels):
             parts.append("in the order of their names")
-        return ", ".join(parts)
+        return ", ".join(parts) + UPRIGHT * self.is_transposed
+
+    def unclear(self, columns: list[int], reason: str) -> str:
+        """Say why columns are not understood, and what to do."""
+        which = f"column{'s' * (len(columns) > 1)} {listed(list(map(self.name, columns)))}"
+        one_hot = "; of one-hot columns, save one column `label` instead" * (len(columns) > 2)
+        return (
+            f"{self.path}: line 1, {which}: {reason}; name the label's column `label` in a header "
+            f"line, and delete others or name them `index`{one_hot}"
+        )
+
+    def miscounted(self) -> str:
+        """Say that the number of columns is not that of an image."""
+        count = len(self.names)
+        hint = ""
+        if any(is_square(x // n) and x % n == 0 for x in (count, count - 1) for n in (3, 4)):
+            hint = "; of images in colour, save one grey value for each pixel"
+        elif is_square(count - 10) or is_square(count - 11):
+            hint = "; of ten one-hot columns, save one column with their label instead"
+        return (
+            f"{self.path}: line 1 has {count} cells, expected {len(table.COLUMNS)}: a label and "
+            f"{table.PIXELS} grey values, or these alone, or those of another square size{hint}"
+        )
 
 
 def names_in(path: Path, cells: list[str]) -> list[str] | None:
     """Return the names of columns in a first line, or None if it is an image."""
-    if any(_suffix(cell) in PICTURES for cell in cells):
+    contents = list(map(_content, cells))
+    if "file" in contents:
         return None
     if len(cells) < MIN_SIDE**2 and cells[0].lower() in _INDEX:  # pandas leaves it blank
         return cells
     if {cell.lower() for cell in cells} & (LABELS - {"y"}):  # a letter is a label, too
         return cells
     inner = cells[1:-1] if len(cells) > 2 else cells
-    numbers = list(filter(_is_number, inner))
+    numbers = [cell for cell in inner if _content(cell) == "number"]
     if len(numbers) < len(inner) / 2:
-        return None if any(map(_is_packed, cells)) else cells
+        return None if "image" in contents else cells
     if all(number.isascii() and number.isdecimal() for number in numbers):
         values = set(map(int, numbers))
         is_range = 0 < max(values) - min(values) < len(inner)
         if len(values) == len(numbers) and (is_range or len(numbers) > 256):
             return cells
-    if len(numbers) < len(inner):
+    # pandas makes names distinct: of an image as a header, 0, 0, 5, 0 become 0, 0.1, 5, 0.2.
+    bases = [cell.partition(".")[0] for cell in cells]
+    if len(numbers) < len(inner) or len(set(bases)) == len(bases):
         return None
-    # pandas makes names distinct: 0, 0, 5, 0 become 0, 0.1, 5, 0.2.
-    base = pd.Series(cells).str.partition(".")[0]
-    times = base.groupby(base).cumcount()
-    distinct = base.where(times == 0, base + "." + times.astype(str))
-    if not times.any() or distinct.tolist() != cells:
+    if pd.read_csv(io.StringIO(",".join(bases))).columns.tolist() != cells:
         return None
     log.warning("%s: line 1 was an image before it became a header; it is lost", path.name)
     return [""] * len(cells)
@@ -108,166 +129,122 @@ def assign(path: Path, names: list[str], first: Sequence[object], stem: str) -> 
 
     The file's name without suffix may say that it contains labels.
     """
-    columns = Columns(names)
-    lower = [" ".join(re.findall(r"[^\W_]+", name.lower())) for name in names]
-    labels = [column for column, name in enumerate(lower) if name in LABELS]
+    columns = Columns(path, names)
+    kinds = list(map(_kind, names, first))
+    labels, splits, packed, files, index, others = (
+        [x for x, its in enumerate(kinds) if its == kind] for kind in _KINDS
+    )
+    if not others and (not any(names) or len(index) >= MIN_SIDE**2):
+        others, index = index, []
     if len(labels) > 1:
-        raise UserError(
-            f"{path}: columns {', '.join(names[column] for column in labels)} may all be the "
-            "label; delete all but one, or rename the others `index`"
-        )
+        raise UserError(columns.unclear(labels, "each may be the label"))
     columns.label = labels[0] if labels else None
-    columns.split = next((column for column, name in enumerate(lower) if name in _SPLIT), None)
-    rest = [x for x in range(len(names)) if x not in (columns.label, columns.split)]
-    packed = [column for column in rest if _is_packed(first[column])]
-    files = [x for x in rest if lower[x] in _FILES or _suffix(first[x]) in PICTURES]
-    index = [x for x in rest if any(names) and _is_index(lower[x])]
-    others = [x for x in rest if x not in (*packed, *files, *index)]
-    if packed:
-        columns.pixels = packed[:1]
-        if columns.label is None and len(others) > 1:
-            raise UserError(_label_fault(path, columns, others))
-        if columns.label is None and others:
-            columns.label, columns.is_guess = others[0], True
-    elif len(names) < MIN_SIDE**2:
-        _assign_labels(path, columns, files, others, stem)
-    else:
-        columns.index = [x for x in rest if any(names) and x not in others]
-        _assign_pixels(path, columns, rest, first)
+    columns.split = splits[0] if splits else None
+    if len(names) >= MIN_SIDE**2 and others and not packed:
+        if len(splits) > 1:
+            raise UserError(columns.unclear(splits, "each may be the split"))
+        columns.index = sorted(files + index)
+        columns.ids = next((x for x in columns.index if x in files or names[x]), None)
+        _assign_pixels(columns, others, first)
+        return columns
+    columns.pixels = packed[:1]
+    is_labels = labels or (files and others) or role_of(stem) == "labels"
+    if not packed:
+        columns.role = "labels" if is_labels else None
+        columns.ids = files[0] if files else None
+        columns.fault = columns.miscounted()
+    if columns.role and not labels and len(others) == 1:
+        columns.label, columns.is_guess = others[0], True
+    elif columns.role and not labels and others:
+        columns.fault = columns.unclear(others, "it is unclear which one is the label")
+    if packed and columns.fault:
+        raise UserError(columns.fault)
     return columns
 
 
-def _is_number(cell: str) -> bool:
-    return table.is_number(cell.replace(",", "."))
+def _kind(name: str, cell: object) -> str:
+    """Tell what a column is by its name and first cell."""
+    words = " ".join(re.findall(r"[^\W_]+", name.lower()))
+    if words in LABELS:
+        return "label"
+    if words in _SPLIT:
+        return "split"
+    if _content(cell) == "image":
+        return "packed"
+    if words in _FILES or _content(cell) == "file":
+        return "file"
+    is_index = words in _INDEX or words.startswith(("index level", "unnamed"))
+    return "index" if is_index else "other"
 
 
-def _is_text(cell: object) -> bool:
-    """Tell whether a cell is neither a number nor missing."""
+def _content(cell: object) -> str:
+    """Tell what a cell contains: an image, the name of a picture, a number, text, or nothing."""
     text = str(cell)
-    is_missing = text.lower() in ("nan", "na", "null", "none")
-    return not is_missing and not _is_number(text) and any(map(str.isalpha, text))
+    # Such as 0 0 255 … or [0, 0, 255, …], or a picture file.
+    if isinstance(cell, (bytes, dict, list)) or len(re.findall(r"\d+", text[:4096])) >= MIN_SIDE**2:
+        return "image"
+    if Path(text).suffix.lower() in PICTURES:
+        return "file"
+    if table.is_number(text.replace(",", ".")):
+        return "number"
+    is_missing = text.lower() in ("nan", "na", "null", "none") or not any(map(str.isalpha, text))
+    return "nothing" if is_missing else "text"
 
 
-def _suffix(cell: object) -> str:
-    return Path(str(cell)).suffix.lower()
-
-
-def _is_index(name: str) -> bool:
-    return name in _INDEX or name.startswith(("index level", "unnamed"))
-
-
-def _assign_labels(
-    path: Path, columns: Columns, files: list[int], others: list[int], stem: str
-) -> None:
-    """Decide what the columns of a table without pixels are, given those of file names."""
-    columns.files = files[0] if files else None
-    if columns.label is None and len(others) == 1 and (files or role_of(stem) == "labels"):
-        columns.label = others[0]
-    is_labels = columns.label is not None or (files and others) or role_of(stem) == "labels"
-    columns.role = "labels" if is_labels else None
-    columns.fault = _count_fault(path, columns.names)
-    if columns.label is None and files and others:
-        columns.fault = _label_fault(path, columns, others)
-
-
-def _assign_pixels(path: Path, columns: Columns, rest: list[int], first: Sequence[object]) -> None:
+def _assign_pixels(columns: Columns, rest: list[int], first: Sequence[object]) -> None:
     """Decide which columns are pixels, an index, and the label if no name says it."""
     names = columns.names
     if not any(names):
-        columns.index = [len(names) - 1] * (first[-1] == "")  # a separator at the end of lines
-        if is_square(len(names) - len(columns.index) - 2):
-            columns.index.append(0)  # checked to count up when it is read
-    rest = [column for column in rest if column not in columns.index]
-    columns.is_guess = columns.label is None and not is_square(len(rest))
-    odd = _odd_names(names, rest)
-    has_label = columns.is_guess and is_square(len(rest) - 1)
-    is_last_text = _is_text(first[rest[-1]]) and not _is_text(first[rest[0]])
-    if has_label and (odd == rest[-1:] or is_last_text):
-        *rest, columns.label = rest
-    elif has_label and odd in ([], rest[:1]):
-        if not odd and re.match(r"(?i)\W*(p|px|pix|pixels?)\W?_?\d", names[rest[0]]):
-            raise UserError(
-                f"{path}: line 1: {len(rest)} names of pixels, {names[rest[0]]} to "
-                f"{names[rest[-1]]}, expected {len(rest) - 1} and a label; rename the label's "
-                "column `label`, or delete the column that is no pixel"
-            )
-        columns.label, *rest = rest
-    elif not is_square(len(rest)) or odd:
-        if odd and len(odd) < len(rest) / 2:
-            one_hot = "; of one-hot columns, save one column `label` instead" * (len(odd) > 1)
-            raise UserError(
-                f"{path}: line 1: {listed([names[column] for column in odd])}: neither the label, "
-                f"an index nor a pixel as the other {len(rest) - len(odd)} columns by its name; "
-                "rename the label's column `label`, and delete others or rename them `index`"
-                f"{one_hot}"
-            )
-        raise UserError(_count_fault(path, names))
-    columns.pixels, columns.shape = _in_order(path, names, rest)
+        columns.is_transposed = is_emnist(columns.path)
+        if first[-1] == "":  # a separator at the end of lines
+            columns.index.append(rest.pop())
+        if is_square(len(rest) - 2):  # checked to count up when it is read
+            columns.index.append(rest.pop(0))
+    patterns = {column: re.sub(r"\d+", "#", names[column].strip()) for column in rest}
+    usual, count = Counter(patterns.values()).most_common(1)[0]
+    odd = [x for x in rest if patterns[x] != usual and count > len(rest) / 2]
+    pixels = [x for x in rest if x not in odd]
+    if columns.label is None and odd in (rest[:1], rest[-1:]) and is_square(len(pixels)):
+        columns.label, columns.is_guess = odd.pop(), True
+    elif columns.label is None and not odd and is_square(len(pixels) - 1):
+        start, end = (_content(first[pixels[x]]) for x in (0, -1))
+        is_last = start != end == "text"
+        if not is_last and re.match(r"(?i)\W*(p|px|pix|pixels?)\W?_?\d", names[pixels[0]]):
+            reason = f"the first of {len(pixels)} names of pixels, expected {len(pixels) - 1}"
+            raise UserError(columns.unclear(pixels[:1], f"{reason} and a label"))
+        columns.label = pixels.pop(-1 if is_last else 0)
+        columns.is_guess, columns.may_be_last = True, not is_last
+    if odd:
+        reason = "neither the label, an index nor a pixel as most others by name"
+        raise UserError(columns.unclear(odd, reason))
+    if not is_square(len(pixels)):
+        raise UserError(columns.miscounted())
+    _order_pixels(columns, pixels)
 
 
-def _label_fault(path: Path, columns: Columns, others: list[int]) -> str:
-    how = "name it `label` in a header line"
-    if any(columns.names):
-        how = f"rename one of {listed([columns.names[column] for column in others])} `label`"
-    return f"{path}: line 1: which column is the label is unclear; {how}, or delete them"
-
-
-def _count_fault(path: Path, names: list[str]) -> str:
-    count = len(names)
-    hint = ""
-    if any(is_square(x // n) and x % n == 0 for x in (count, count - 1) for n in (3, 4)):
-        hint = "; of images in colour, save one grey value for each pixel"
-    elif is_square(count - 10) or is_square(count - 11):
-        hint = "; of ten one-hot columns, save one column with their label instead"
-    return (
-        f"{path}: line 1 has {count} cells, expected {len(table.COLUMNS)}: a label and "
-        f"{table.PIXELS} grey values, or these alone, or those of another square size{hint}"
-    )
-
-
-def _is_packed(cell: object) -> bool:
-    """Tell whether a cell contains an image: 0 0 255 …, [0, 0, 255, …], or a picture file."""
-    if isinstance(cell, (bytes, dict, list)):
-        return True
-    return isinstance(cell, str) and len(re.findall(r"\d+", cell[:4096])) >= MIN_SIDE**2
-
-
-def _odd_names(names: list[str], columns: list[int]) -> list[int]:
-    """Return the columns whose names differ from most others by more than numbers."""
-    kinds = [re.sub(r"\d+", "#", names[column].strip()) for column in columns]
-    usual, count = Counter(kinds).most_common(1)[0]
-    if count < len(columns) / 2:
-        return []
-    return [column for column, kind in zip(columns, kinds, strict=True) if kind != usual]
-
-
-def _in_order(
-    path: Path, names: list[str], columns: list[int]
-) -> tuple[list[int], tuple[int, int]]:
-    """Order pixels by their names, such as pixelN, N, RxC, r_c, x3y4 or AB12, if they say it.
-
-    Return the height and width of the images, too.
-    """
-    side = math.isqrt(len(columns))
-    found = [tuple(map(int, re.findall(r"\d+", names[column]))) for column in columns]
-    cells = [re.fullmatch(r"([A-Z]{1,2})(\d+)", names[column]) for column in columns]
+def _order_pixels(columns: Columns, pixels: list[int]) -> None:
+    """Order pixels by their names, such as pixelN, N, RxC, r_c, x3y4 or AB12, if they say it."""
+    side = math.isqrt(len(pixels))
+    columns.pixels, columns.shape = pixels, (side, side)
+    names = [columns.names[column] for column in pixels]
+    found = [tuple(map(int, re.findall(r"\d+", name))) for name in names]
+    cells = [re.fullmatch(r"([A-Z]{1,2})(\d+)", name) for name in names]
     if len({cell and cell[1] for cell in cells}) > 1 and None not in cells:  # of a spreadsheet
-        order = sorted({cell[1] for cell in cells if cell}, key=lambda x: (len(x), x))
-        found = [(int(cell[2]), order.index(cell[1])) for cell in cells if cell]
+        letters = sorted({cell[1] for cell in cells if cell}, key=lambda x: (len(x), x))
+        found = [(int(cell[2]), letters.index(cell[1])) for cell in cells if cell]
     if {len(numbers) for numbers in found} not in ({1}, {2}) or len(set(found)) < len(found):
-        return columns, (side, side)
-    if len(found[0]) == 2 and _COLUMN_FIRST.search(names[columns[0]]):
+        return
+    if len(found[0]) == 2 and _COLUMN_FIRST.search(names[0]):
         found = [numbers[::-1] for numbers in found]
-    for numbers in zip(*found, strict=True):
-        values = sorted(set(numbers))
-        gaps = [low + 1 for low, high in pairwise(values) if high > low + 1]
-        if gaps:
-            name = names[columns[numbers.index(values[-1])]]
+    axes = [sorted(set(numbers)) for numbers in zip(*found, strict=True)]
+    for numbers in axes:
+        if gaps := set(range(numbers[0], numbers[0] + len(numbers))).difference(numbers):
             raise UserError(
-                f"{path}: line 1: the names of the pixels skip {gaps[0]} but reach {name}, so "
-                "their order is unclear; number them without gaps, or delete the header"
+                f"{columns.path}: line 1: the numbers in names of pixels skip {min(gaps)} but "
+                f"reach {numbers[-1]}, so their order is unclear; number them without gaps, or "
+                "delete the header"
             )
-    extents = [len(set(numbers)) for numbers in zip(*found, strict=True)]
-    is_grid = len(extents) == 2 and min(extents) > 1 and math.prod(extents) == len(found)
-    ordered = [column for _, column in sorted(zip(found, columns, strict=True))]
-    return ordered, (extents[0], extents[1]) if is_grid else (side, side)
+    columns.pixels = [column for _, column in sorted(zip(found, pixels, strict=True))]
+    height, width = len(axes[0]), len(axes[-1])
+    if min(height, width) > 1 and height * width == len(pixels):
+        columns.shape = height, width

@@ -9,11 +9,11 @@ from autoencoder.base.errors import UserError, listed
 from autoencoder.data.names import is_visible
 from autoencoder.data.user import arrays, pairs, parquet, places, tables
 from autoencoder.data.user.account import Account
-from autoencoder.data.user.batches import LITTER, Content
+from autoencoder.data.user.batches import LITTER, Source
 from autoencoder.data.user.formats import PICTURES, identify, is_company, is_unpacked, refuse_files
 
 # The readers of files, by the kinds of `identify`. Pictures are read by directory.
-READERS: dict[str, Callable[[Path], list[Content]]] = {
+READERS: dict[str, Callable[[Path], list[Source]]] = {
     "table": tables.describe,
     "parquet": parquet.describe,
     **{kind: partial(arrays.describe, kind=kind) for kind in ("npy", "npz", "idx")},
@@ -35,8 +35,8 @@ def find_sources(account: Account, name_labels: bool = False) -> None:
     kinds = {} if pictures else _identify(files)
     pictures = pictures or [file for file, kind in kinds.items() if kind == "picture"]
     if not pictures:
-        contents = [x for file, kind in kinds.items() for x in READERS[kind](Path(file))]
-        pairs.add_sources(account, contents)
+        sources = [x for file, kind in kinds.items() for x in READERS[kind](Path(file))]
+        pairs.add_sources(account, sources)
         return
     folders: places.Folders = {}
     for file in pictures:

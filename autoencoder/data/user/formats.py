@@ -140,6 +140,9 @@ _COMPANY = re.compile(
 )
 
 
+UPRIGHT = ", turned upright, because EMNIST's files are transposed"
+
+
 def is_company(path: Path) -> bool:
     """Tell whether a file next to data is about it: a README, a licence, a mapping, a marker."""
     suffix = path.suffix.lower()

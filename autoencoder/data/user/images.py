@@ -147,7 +147,7 @@ class UserImages:
         tidy = [decide.tidy_label(name) for name in names.tolist()]
         for number, name in enumerate(tidy):
             if table.label_fault(name) and name not in bad_labels:
-                bad_labels[name] = batch.place(int((rows == number).argmax())) + batch.label_cell
+                bad_labels[name] = batch.place(int((rows == number).argmax())) + batch.cell(None)
         return np.array(tidy)[rows]
 
     def _add(self, number: int, batch: Batch, labels: Texts, dark_ink: bool) -> None:

@@ -4,15 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user.batches import UNLABELLED, Content, rows_of
+from autoencoder.data.user.batches import UNLABELLED, Source, rows_of
 from autoencoder.data.user.columns import Columns, assign
 from autoencoder.data.user.rows import Frames, Rows
 
 
-def describe(path: Path) -> list[Content]:
+def describe(path: Path) -> list[Source]:
     """Find out what the columns of a Parquet file are: pictures or pixels, and labels."""
     try:
         # Here, because it takes memory that other formats do not need.
@@ -39,24 +37,15 @@ def _frames(file: Any, path: Path, columns: Columns) -> Frames:
     for rows in file.iter_batches(64 if columns.is_packed else rows_of(8 * len(columns.names))):
         frame = rows.to_pandas(ignore_metadata=True)
         frame.columns = range(len(frame.columns))
-        places = [f"{path}: row {row + number}" for number in range(len(frame))]
-        # From plain values: pandas makes arrays of arrays, and of numbers with blanks fractions.
-        if columns.is_packed:
-            cells = rows.column(columns.pixels[0]).to_pylist()
-            frame[columns.pixels[0]] = list(map(_pixels, cells, places))
-        if columns.label is not None:
-            cells = rows.column(columns.label).to_pylist()
-            frame[columns.label] = [_label(x, names, y) for x, y in zip(cells, places, strict=True)]
         frame.index += row
         row += len(frame)
+        # From plain values: pandas makes arrays of arrays, and of numbers with blanks fractions.
+        if columns.is_packed:
+            frame[columns.pixels[0]] = rows.column(columns.pixels[0]).to_pylist()
+        if columns.label is not None:
+            cells = zip(rows.column(columns.label).to_pylist(), frame.index, strict=True)
+            frame[columns.label] = [_label(x, names, f"{path}: row {y}") for x, y in cells]
         yield frame
-
-
-def _pixels(cell: Any, place: str) -> Any:
-    try:
-        return np.array(cell) if isinstance(cell, list) else cell
-    except ValueError as error:
-        raise UserError(f"{place}: lists of several lengths, expected those of an image") from error
 
 
 def _label(value: Any, names: list[str], place: str) -> str:

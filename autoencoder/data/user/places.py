@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data.user import pictures, tables
 from autoencoder.data.user.account import Account
-from autoencoder.data.user.batches import Content, Labels, Source
+from autoencoder.data.user.batches import Labels, Source
 from autoencoder.data.user.formats import PICTURES, identify, refuse_files
 from autoencoder.data.user.roles import (
     Split,
@@ -50,7 +50,7 @@ def read_labels(account: Account, files: list[Path], folders: Folders) -> Named:
                 f"{listed(unclear, 5)}: no such picture below it, or several; write the path of "
                 "each from there, with its suffix, or delete its line, or move the table"
             )
-        elif theirs and theirs.files is None and len(theirs.labels) == count:
+        elif theirs and theirs.ids is None and len(theirs.labels) == count:
             fault = "a label for each picture, but of which one? Add a column `path` with its path"
         else:
             if unclear is None:
@@ -61,7 +61,7 @@ def read_labels(account: Account, files: list[Path], folders: Folders) -> Named:
     return named
 
 
-def _describe_text(file: Path) -> Content | None:
+def _describe_text(file: Path) -> Source | None:
     """Describe a table; None of notes and other text that is none."""
     try:
         return tables.describe(file)[0]
@@ -77,12 +77,12 @@ def _name_pictures(file: Path, theirs: Labels, folders: Folders, named: Named) -
     Return the names that fit no picture or several; None if the labels are of something else, such
     as of classes. Refuse pictures with several labels.
     """
-    if theirs.files is None:
+    if theirs.ids is None:
         return None
     root, split = file.parent, split_of(file.name)
     names = [
         _composed(PureWindowsPath(name).as_posix().removeprefix("./"))
-        for name in theirs.files.tolist()
+        for name in theirs.ids.tolist()
     ]
     fitting: dict[str, list[str]] = {name: [] for name in names}
     for folder, images in folders.items():
@@ -157,7 +157,7 @@ def iter_sources(
             )
         rows = [(x, *named.get(x, (Path(x).name if name_labels else None, ""))) for x in files]
         batches = partial(pictures.iter_batches, rows, account.unreadable)
-        yield Source(str(directory), "pictures", split, batches, label)
+        yield Source(directory, "", "images", "pictures", "", batches, label=label, split=split)
     elif {"train", "test"} <= set(splits):
         known = {path for path, its_split in zip(inside, splits, strict=True) if its_split}
         others = [path.name for path in [*inside, *map(Path, flat)] if path not in known]

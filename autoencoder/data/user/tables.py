@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from autoencoder.base.errors import UserError, one_line
-from autoencoder.data.user.batches import MIN_SIDE, Content, is_square, rows_of
+from autoencoder.data.user.batches import MIN_SIDE, Source, is_square, rows_of
 from autoencoder.data.user.columns import assign, names_in
-from autoencoder.data.user.formats import is_emnist, open_stream
+from autoencoder.data.user.formats import open_stream
 from autoencoder.data.user.roles import stem
 from autoencoder.data.user.rows import Frames, Rows
 
@@ -22,7 +23,7 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces"}
 _SEPARATORS |= {"|": "bars", ":": "colons"}
 
 
-def describe(path: Path) -> list[Content]:
+def describe(path: Path) -> list[Source]:
     """Find out from its first lines what a table contains.
 
     Cells are separated by commas, semicolons, tabs, spaces, bars or colons, quoted or not. The
@@ -65,12 +66,8 @@ def describe(path: Path) -> list[Content]:
         "names": range(len(names)),
         "dtype": dict.fromkeys(set(range(len(names))) - set(plain), str),
     }
-    rows = Rows(
-        path, "line", columns, lambda: _frames(path, 1 + skipped, plain, options), separator
-    )
-    content = rows.describe(_SEPARATORS[separator])
-    content.is_transposed = is_emnist(path) and not any(names)
-    return [content]
+    frames = partial(_frames, path, 1 + skipped, plain, options)
+    return [Rows(path, "line", columns, frames, separator).describe(_SEPARATORS[separator])]
 
 
 def _frames(path: Path, line: int, pixels: list[int], options: dict[str, Any]) -> Frames:

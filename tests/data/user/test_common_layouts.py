@@ -147,7 +147,7 @@ def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
         ("0 " * 783, ": 783 pixels in it"),
         ("", ": 0 pixels in it"),
         ("0 " * 783 + "x253", ": could not convert string to float: 'x253', expected"),
-        ("0 " * 783 + "nan", " has a value nan"),
+        ("0 " * 783 + "nan", ", column pixels has a value nan"),
         ("0 " * 783 + "...", ": could not convert string to float: '...', expected"),
     ],
 )

@@ -307,7 +307,7 @@ def one_hot_table(path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "one-hot labels in a table": (one_hot_table, "y_train.csv: line 1 has 10 cells"),
+    "one-hot labels in a table": (one_hot_table, "of one-hot columns, save one"),
     "one-hot columns": (one_hot_columns, "of one-hot columns, save one column `label` instead"),
     "two archives": (two_archives, "unzip train.zip -d train`"),
     "two data sets": (two_data_sets, "are all images to train on; expected one of each split"),
@@ -325,7 +325,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unknown split": (unknown_split, "eval, train: classes or splits?"),
     "two columns next to the pixels": (
         lambda x: one_cell(x / "t.csv", category=LABELS, width=28),
-        "which column is the label is unclear; rename one of category, width `label`",
+        "line 1, columns category, width: it is unclear which one is the label",
     ),
     "objects": (
         lambda x: np.savez(x / "a.npz", x=IMAGES, y=LABELS.astype(object)),

@@ -88,17 +88,17 @@ def test_a_column_that_is_no_pixel_is_named(tmp_path: Path, place: int, name: st
     digits = frame([f"pixel{n}" for n in range(784)])
     digits.insert(place, name, "text")
     digits.to_csv(tmp_path / "t.csv", index=False)
-    assert f"t.csv: line 1: {name}: neither the label" in refused(tmp_path / "t.csv")
+    assert f"t.csv: line 1, column {name}: neither the label" in refused(tmp_path / "t.csv")
     digits.drop(columns="label").to_csv(tmp_path / "t.csv", index=False)
     if place == 400:  # else it may be the label
-        assert f"t.csv: line 1: {name}: neither the label" in refused(tmp_path / "t.csv")
+        assert f"t.csv: line 1, column {name}: neither the label" in refused(tmp_path / "t.csv")
 
 
 def test_a_name_that_does_not_count_on_is_refused(tmp_path: Path) -> None:
     names = [f"pixel{n}" for n in range(784)]
     names[500] = "pixel5000"
     frame(names).to_csv(tmp_path / "t.csv", index=False)
-    assert "skip 500 but reach pixel5000" in refused(tmp_path / "t.csv")
+    assert "skip 500 but reach 5000" in refused(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("order", ["by row", "by column", "sorted"])
@@ -119,7 +119,7 @@ def test_names_say_the_height_and_the_width(tmp_path: Path) -> None:
     images = np.arange(10 * 900).reshape(10, 20, 45) % 256
     names = [f"{row}x{column}" for row in range(20) for column in range(45)]
     pd.DataFrame(images.reshape(10, 900), columns=names).to_csv(tmp_path / "t.csv", index=False)
-    batch = next(tables.describe(tmp_path / "t.csv")[0].images(None))
+    batch = next(tables.describe(tmp_path / "t.csv")[0].batches())
     assert (batch.values == images).all()
 
 
@@ -134,7 +134,7 @@ def test_large_numbers_in_names_need_no_memory(tmp_path: Path) -> None:
     names = [f"p{n}" for n in range(784)]
     names[500] = f"p{10**15}"
     frame(names).to_csv(tmp_path / "t.csv", index=False)
-    assert f"skip 500 but reach p{10**15}" in refused(tmp_path / "t.csv")
+    assert f"skip 500 but reach {10**15}" in refused(tmp_path / "t.csv")
 
 
 def test_training_and_test_tables_may_have_other_orders(tmp_path: Path) -> None:
@@ -419,6 +419,14 @@ def test_splits_of_which_some_are_unknown_are_refused(
     write(["1", "2", "5"] * 20)
     assert ": the splits '1', '2', '5', expected train, validation or test, so they" in warned(
         tmp_path
+    )
+
+
+def test_two_columns_of_splits_are_refused(tmp_path: Path) -> None:
+    digits = frame([f"p{n}" for n in range(784)]).drop(columns="label")
+    digits.assign(split="train", fold="test").to_csv(tmp_path / "t.csv", index=False)
+    assert "t.csv: line 1, columns split, fold: each may be the split" in refused(
+        tmp_path / "t.csv"
     )
 
 

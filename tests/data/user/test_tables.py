@@ -81,7 +81,15 @@ def test_a_last_column_that_looks_like_labels_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "header", [False, ["label", *NAMES], ["V1"] * 65, ["c", *range(64)], range(65)]
+    "header",
+    [
+        False,
+        ["label", *NAMES],
+        ["label", *(f"Unnamed: {n}" for n in range(64))],
+        ["V1"] * 65,
+        ["c", *range(64)],
+        range(65),
+    ],
 )
 def test_a_first_label_needs_no_name(tmp_path: Path, header: bool | list[str]) -> None:
     frame().to_csv(tmp_path / "t.csv", index=False, header=header)
@@ -156,7 +164,7 @@ def test_flattened_alpha_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_label_of_pictures_without_header_is_to_be_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a.png,27,26,5\nb.png,30,9,5\n")
     message = refusal(lambda: list(iter_images(tmp_path / "t.csv")))
-    assert message.endswith("; name it `label` in a header line, or delete them")
+    assert "line 1, columns 2, 3, 4: it is unclear which one is the label; name the" in message
 
 
 def test_an_index_without_header(tmp_path: Path) -> None:
@@ -167,6 +175,15 @@ def test_an_index_without_header(tmp_path: Path) -> None:
     assert "does not count up" in refusal(lambda: list(iter_images(path)))
     frame()[NAMES].to_csv(path, header=False)  # 65 cells: the index would be the label
     assert "none occurs twice" in refusal(lambda: read_user_data(path, 0.2))
+
+
+def test_names_of_files_without_header_are_dropped(tmp_path: Path) -> None:
+    digits = frame()
+    digits.insert(0, "file", [f"{n * 7}.png" for n in range(60)])
+    digits.to_csv(tmp_path / "t.csv", index=False, header=False)
+    check(tmp_path / "t.csv")
+    digits.drop(columns="label").to_csv(tmp_path / "t.csv", index=False, header=False)
+    check(tmp_path / "t.csv", ["unlabelled"] * 60)
 
 
 def test_an_image_that_pandas_took_for_a_header_is_lost_and_reported(
@@ -372,7 +389,7 @@ FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     (
         "gap",
         lambda r: ["c," + ",".join(map(str, range(1000, 216, -1))).replace("999", "1001"), *r[1:]],
-        "line 1: the names of the pixels skip 999",
+        "line 1: the numbers in names of pixels skip 999 but reach 1001",
     ),
     ("wide", lambda r: ["x" * 200_000, *r], "line 1 cannot be read (field larger than"),
     ("newlines", lambda r: [""] * 10**6, "all lines are blank"),
@@ -424,7 +441,7 @@ def test_a_later_chunk_of_other_values_is_read_once(
     digits.loc[30, "pixel64"] = other
     digits.to_csv(tmp_path / "t.csv", index=False)
     found = tables.describe(tmp_path / "t.csv")[0]
-    rows = [(batch.place(0), batch.values) for batch in found.images(None)]
+    rows = [(batch.place(0), batch.values) for batch in found.batches()]
     assert [place.rpartition(" ")[2] for place, _ in rows] == [
         "2",
         "16",
