@@ -6,21 +6,30 @@ import re
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from autoencoder.base.errors import UserError, one_line
 from autoencoder.data.user.batches import MIN_SIDE, Source, is_square, rows_of
-from autoencoder.data.user.columns import assign, names_in
+from autoencoder.data.user.columns import Columns, assign, names_in
 from autoencoder.data.user.formats import open_stream
 from autoencoder.data.user.roles import stem
 from autoencoder.data.user.rows import Frames, Rows
 
 _MAX_LINE = 1 << 20  # characters of a first line
+_SKIPPED = re.compile(r'#.*|"?sep=."?\s*|\s+', re.DOTALL)  # lines above the first one
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces"}
 _SEPARATORS |= {"|": "bars", ":": "colons"}
+_FORMAT = {
+    "header": None,
+    "index_col": False,
+    "na_filter": False,
+    "skip_blank_lines": False,
+    "skipinitialspace": True,
+    "encoding_errors": "replace",
+}
 
 
 def describe(path: Path) -> list[Source]:
@@ -33,56 +42,57 @@ def describe(path: Path) -> list[Source]:
         is_utf16 = stream.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")
         encoding = "utf-16" if is_utf16 else "utf-8-sig"
         text = io.TextIOWrapper(stream, encoding, errors="replace")
-        comment, line, skipped = "", text.readline(_MAX_LINE), 0
-        while line.startswith("#") or re.fullmatch(r'"?sep=."?\s*|\s+', line):
-            comment, line = line.removeprefix("#"), text.readline(_MAX_LINE)
-            skipped += 1
-        next_line = text.readline(_MAX_LINE)
-        while next_line.isspace():
-            next_line = text.readline(_MAX_LINE)
+        lines = iter(lambda: text.readline(_MAX_LINE), "")
+        comment = ""
+        for number, line in enumerate(lines, 1):
+            if not _SKIPPED.fullmatch(line):
+                start = number
+                break
+            comment = line.removeprefix("#")
+        else:
+            raise UserError(f"{path}: all lines are blank, expected a header or an image")
+        next_line = next((x for x in lines if not x.isspace()), "")
     if _MAX_LINE in (len(line), len(next_line)):
         raise UserError(f"{path}: line 1 has over {_MAX_LINE} characters, not a table")
-    if not line.strip():
-        raise UserError(f"{path}: all lines are blank, expected a header or an image")
     separator = _separator(line)
     first, second, commented = (_cells(path, x, separator) for x in (line, next_line, comment))
     is_short = len(first) != len(second) and not _is_wide(line)
     if (is_short or not any(first[1:])) and _is_wide(next_line):
-        raise UserError(
-            f"{path}: line {1 + skipped} is no header of the columns below it; remove it"
-        )
+        raise UserError(f"{path}: line {start} is no header of the columns below it; remove it")
     names = names_in(path, first)
     row = first if names is None else second
-    skipped += names is not None
+    start += names is not None
     if names is None:  # numpy.savetxt writes them into a comment
         names = commented if len(commented) == len(first) else [""] * len(first)
     if len(row) == len(names) + 1:  # the row names of R, or a separator at the end
         names = ["", *names] if row[-1] else [*names, ""]
     columns = assign(path, names, [*row, *names[len(row) :]], stem(path))
-    plain = [] if columns.is_packed else columns.pixels
-    options = {
-        "sep": separator,
-        "encoding": encoding,
-        "names": range(len(names)),
-        "dtype": dict.fromkeys(set(range(len(names))) - set(plain), str),
-    }
-    frames = partial(_frames, path, 1 + skipped, plain, options)
+    frames = partial(_frames, path, start, columns, sep=separator, encoding=encoding)
     return [Rows(path, "line", columns, frames, separator).describe(_SEPARATORS[separator])]
 
 
-def _frames(path: Path, line: int, pixels: list[int], options: dict[str, Any]) -> Frames:
+def _frames(path: Path, line: int, columns: Columns, **dialect: str) -> Frames:
     """Parse rows with pandas from a line on, pixels as bytes up to a chunk with other values."""
-    width = len(options["names"])
-    texts = options["dtype"]
-    failure: Exception | None = None
-    for kind, size in ((np.uint8, 4 * width), (None, 8 * width)):
-        dtypes = texts | dict.fromkeys(pixels if kind else (), kind)
+    width = len(columns.names)
+    numbers = 1 << 10 if columns.is_packed else width  # in each line, roughly
+    pixels = [] if columns.is_packed else columns.pixels
+    texts = dict.fromkeys(set(range(width)) - set(pixels), str)
+    for dtypes, size in ((texts | dict.fromkeys(pixels, np.uint8), 4), (texts, 8)):
+        options: Any = {"names": range(width), "dtype": dtypes, **_FORMAT, **dialect}
+        start = line
         try:
-            for frame in _parse(path, line, rows_of(size), {**options, "dtype": dtypes}):
-                if len(frame):
-                    yield frame
-                    line = frame.index[-1] + 1
-                del frame
+            with open_stream(path) as file, warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                for frame in pd.read_csv(
+                    file, skiprows=start - 1, chunksize=rows_of(size * numbers), **options
+                ):
+                    frame.index += start
+                    if all(dtype.kind not in "iuf" for dtype in frame.dtypes):  # of a blank row
+                        frame = frame[(frame != "").any(axis=1)]
+                    if len(frame):
+                        yield frame
+                        line = frame.index[-1] + 1
+                    del frame
             return
         except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
             failure = error
@@ -90,28 +100,6 @@ def _frames(path: Path, line: int, pixels: list[int], options: dict[str, Any]) -
     raise UserError(
         f"{path}: cannot be read as a table ({reason:.200}), expected {width} cells in each line"
     ) from failure
-
-
-def _parse(path: Path, line: int, size: int, options: dict[str, Any]) -> Frames:
-    with open_stream(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        for frame in pd.read_csv(
-            file,
-            header=None,
-            skiprows=line - 1,
-            na_filter=False,
-            skip_blank_lines=False,
-            skipinitialspace=True,
-            encoding_errors="replace",
-            chunksize=size,
-            index_col=False,
-            **cast(Any, options),
-        ):
-            frame.index += line
-            if all(dtype.kind not in "iuf" for dtype in frame.dtypes):  # as where a row is blank
-                frame = frame[(frame != "").any(axis=1)]
-            yield frame
-            del frame
 
 
 def _separator(line: str) -> str:
