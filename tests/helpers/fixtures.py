@@ -1,5 +1,6 @@
 """Fixtures: the small data set, projects before and after a run, a browser; and guards."""
 
+import atexit
 import gc
 import os
 import shutil
@@ -180,6 +181,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Then, pytest-xdist's other processes have the files without any.
     """
     startup.end_imports()
+    atexit.register(gc.unfreeze)  # Triton complains at the end of what was not collected
     counts: Counter[Path] = Counter()
     for item in items:
         if {"fresh", "browser"} & set(getattr(item, "fixturenames", ())):
@@ -188,11 +190,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             counts[item.path] += not marks & {"slow", "soak"}
     first = max(counts, key=counts.__getitem__, default=None)
     items.sort(key=lambda item: (item.path != first, item.path in counts, -counts[item.path]))
-
-
-def pytest_unconfigure() -> None:
-    """Undo `end_imports`: Triton complains at the end of what was not collected."""
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
