@@ -335,15 +335,6 @@ def test_each_data_set_is_fetched_from_a_mirror(
         fetch(dataset, root)
 
 
-@pytest.mark.parametrize("name", DATASETS)
-def test_torchvision_knows_where_each_data_set_is(name: str) -> None:
-    addresses = sources.torchvision_urls(DATASETS[name])
-    assert addresses
-    for address in addresses:
-        assert address.startswith(("http://", "https://"))
-        assert not address.endswith(tuple(DATASETS[name].digests))
-
-
 def test_another_data_set_takes_the_place_of_the_first(
     dataset: Dataset,
     root: Path,

@@ -12,6 +12,15 @@ from pathlib import Path
 import matplotlib.font_manager  # noqa: F401  starts fc-list, at its first import on a machine
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+from torch import Tensor
+
+from autoencoder.base import startup
+from autoencoder.base.files import file_digest
+from autoencoder.data.datasets import DATASETS
+from autoencoder.network.step import can_compute
 from helpers.digits import Digits, draw_digits, publish
 from helpers.networks import network
 from helpers.pages import Opener
@@ -22,14 +31,6 @@ from helpers.project import (
     remove_user_data,
     small_params,
 )
-from hypothesis import HealthCheck, settings
-from playwright.sync_api import Browser, sync_playwright
-from torch import Tensor
-
-from autoencoder.base import startup
-from autoencoder.base.files import file_digest
-from autoencoder.data.datasets import DATASETS
-from autoencoder.network.step import can_compute
 
 # The same examples in every run, however slow the machine.
 settings.register_profile(
@@ -75,6 +76,19 @@ def mirror(
     """A directory with the small data set, in files named like MNIST's."""
     directory = tmp_path_factory.mktemp("mirror")
     publish(DATASETS["mnist"], directory, train_digits, test_digits)
+    return directory
+
+
+@pytest.fixture
+def classes(tmp_path: Path, test_digits: Digits) -> Path:
+    """A directory of 30 digits in a directory for each class, in several formats."""
+    directory = tmp_path / "digits"
+    for row, (label, pixels) in enumerate(zip(*test_digits, strict=True)):
+        if row < 30:
+            inside = ["T-shirt"] if label == 9 else ["1", "more"] if row == 11 else [str(label)]
+            path = directory.joinpath(*inside, f"{30 - row}.{['png', 'BMP', 'tiff'][row // 10]}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
     return directory
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from helpers.project import ROOT, Project, copy_checkout, remove_user_data, small_params
-from torchvision.datasets import MNIST
 
 from autoencoder.base.files import file_digest
 from autoencoder.data import table
@@ -36,6 +35,8 @@ def test_files_have_their_published_digests(raw: Path) -> None:
 
 @pytest.mark.parametrize(("name", "rows"), [("train", 60_000), ("test", 10_000)])
 def test_tables_are_what_torchvision_reads(real: Project, raw: Path, name: str, rows: int) -> None:
+    from torchvision.datasets import MNIST
+
     theirs = MNIST(str(raw), train=name == "train")
     labels, images = table.read(real.root / f"data/{name}.csv")
     assert images.shape == (rows, 784)

@@ -10,7 +10,6 @@ from urllib.request import Request, urlopen
 import pytest
 from helpers.project import ROOT, Project
 from helpers.server import files_of, serving
-from moto.server import ThreadedMotoServer
 
 from autoencoder.base.files import file_digest
 
@@ -33,6 +32,8 @@ def directory(tmp_path: Path) -> AddRemote:
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[AddRemote]:
     """A remote that is a bucket, of a server on loopback."""
+    from moto.server import ThreadedMotoServer
+
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()

@@ -15,9 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
-from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms import Compose, Grayscale, Resize
 
 from autoencoder.data import table
 from autoencoder.data.user.formats import PICTURES
@@ -46,33 +43,6 @@ def image(path: Path) -> Pixels:
     return images.reshape(28, 28)
 
 
-@pytest.fixture
-def classes(tmp_path: Path, test_digits: Digits) -> Path:
-    """A directory of 30 digits in a directory for each class, in several formats."""
-    directory = tmp_path / "digits"
-    for row, (label, pixels) in enumerate(zip(*test_digits, strict=True)):
-        if row < 30:
-            inside = ["T-shirt"] if label == 9 else ["1", "more"] if row == 11 else [str(label)]
-            path = directory.joinpath(*inside, f"{30 - row}.{['png', 'BMP', 'tiff'][row // 10]}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    return directory
-
-
-def test_classes_are_what_torchvision_finds_and_converts(
-    classes: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("autoencoder.data.user.batches.BATCH_BYTES", 7 * 784)
-    dataset = ImageFolder(classes, transform=Compose([Grayscale(), Resize((28, 28))]))
-    assert len(dataset) == 30
-    assert max(len(labels) for labels, _ in iter_images(classes)) <= 7
-    labels, images = read(classes)
-    for label, pixels, (theirs, number) in zip(labels, images, dataset, strict=True):
-        assert label == dataset.classes[number]
-        assert (pixels.reshape(28, 28) == np.asarray(theirs)).all()
-    assert labels[-1] == "T-shirt"
-
-
 @pytest.mark.parametrize("name", ["{:03}.png", "{:03}"])
 def test_pictures_are_known_by_their_first_bytes(
     tmp_path: Path, test_digits: Digits, name: str
@@ -82,10 +52,6 @@ def test_pictures_are_known_by_their_first_bytes(
     labels, images = read(tmp_path)
     assert list(labels) == [name.format(row) for row in range(100)]
     assert (images == test_digits[1].reshape(-1, 784)).all()
-
-
-def test_suffixes_are_those_of_torchvision() -> None:
-    assert set(PICTURES) >= set(IMG_EXTENSIONS)
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "pgm", "png", "ppm", "tif", "tiff", "webp"])
