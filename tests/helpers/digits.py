@@ -33,12 +33,23 @@ def draw_digits(count: int, seed: int) -> Digits:
     return labels, images
 
 
+def draw_small_digits(count: int, seed: int) -> Digits:
+    """Labels (count,) and images (count, 8, 8), for tables: pandas takes its time for a column."""
+    labels, images = draw_digits(count, seed)
+    return labels, images[:, 2:26:3, 2:26:3]
+
+
 def resized(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """The images in another size, (n, side, side), as they are resized when they are read."""
     size = (side, side)
     return np.stack(
         [np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BILINEAR)) for x in images]
     )
+
+
+def as_read(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images (n, height, width) as they are read, (n, 784)."""
+    return resized(images, table.SIDE).reshape(-1, table.PIXELS)
 
 
 def named(digits: Digits) -> table.Chunk:

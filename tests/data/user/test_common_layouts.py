@@ -14,9 +14,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.digits import concatenate, draw_digits, named, write_pictures
+from helpers.digits import (
+    as_read,
+    concatenate,
+    draw_digits,
+    draw_small_digits,
+    named,
+    resized,
+    write_pictures,
+)
 from helpers.errors import refusal
-from helpers.reading import check, check_split, read_split, refused, write_images
+from helpers.reading import check, check_split, read_split, refused, write_images, write_table
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,13 +34,10 @@ from autoencoder.data.user.images import iter_images, read_user_data
 DIGITS = draw_digits(60, seed=3)
 OTHERS = draw_digits(40, seed=11)
 LABELS, IMAGES = named(DIGITS)
-TEXT = pd.DataFrame(np.c_[DIGITS[0], IMAGES]).to_csv(index=False, header=False)
-HEADER = "label," + ",".join(f"p{n}" for n in range(784)) + "\n"
-
-
-def grown(images: NDArray[Any], side: int) -> NDArray[np.uint8]:
-    """The digits in another square size."""
-    return np.stack([np.asarray(Image.fromarray(x).resize((side, side))) for x in images])
+SMALL = draw_small_digits(60, seed=3)
+PIXELS = SMALL[1].reshape(60, 64)
+TEXT = pd.DataFrame(np.c_[SMALL[0], PIXELS]).to_csv(index=False, header=False)
+HEADER = "label," + ",".join(f"p{n}" for n in range(64)) + "\n"
 
 
 # ---- Tables ----
@@ -49,10 +54,6 @@ DIALECTS: dict[str, Callable[[], str]] = {
     "comments": lambda: "# digits\n# drawn by hand\n" + HEADER + TEXT,
     "one comment": lambda: "#made in 2024, by me\n" + TEXT,
     "a header as a comment, of numpy": lambda: "# " + HEADER + TEXT,
-    "an image in one cell": lambda: "".join(
-        f'{label},"{" ".join(map(str, image))}"\n'
-        for label, image in zip(LABELS, IMAGES.tolist(), strict=True)
-    ),
     "row names of R": lambda: (
         HEADER + "".join(f"{n},{line}\n" for n, line in enumerate(TEXT.splitlines(), 1))
     ),
@@ -68,16 +69,18 @@ DIALECTS: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_dialects(tmp_path: Path, dialect: str) -> None:
     (tmp_path / "t.csv").write_text(DIALECTS[dialect]())
-    check(tmp_path / "t.csv", DIGITS)
+    check(tmp_path / "t.csv", SMALL)
 
 
 @pytest.mark.parametrize("separator", [";", "\t", " "])
 @pytest.mark.parametrize("header", [True, False])
 def test_decimal_commas(tmp_path: Path, separator: str, header: bool) -> None:
-    digits = pd.DataFrame(IMAGES / 255, columns=[f"p{n}" for n in range(784)])
+    digits = pd.DataFrame(PIXELS / 255).add_prefix("p")
     digits.insert(0, "label", LABELS)
     digits.to_csv(tmp_path / "t.csv", index=False, header=header, sep=separator, decimal=",")
-    check(tmp_path / "t.csv", DIGITS)
+    labels, images = concatenate(iter_images(tmp_path / "t.csv"))
+    assert (labels == LABELS).all()
+    assert np.abs(images.astype(int) - as_read(SMALL[1])).max() <= 1  # resized, then rounded
 
 
 @pytest.mark.parametrize(
@@ -90,35 +93,32 @@ def test_decimal_commas(tmp_path: Path, separator: str, header: bool) -> None:
         (16, True, False),
         (20, False, True),
         (32, False, False),
-        (64, True, True),
     ],
 )
 def test_other_square_sizes(tmp_path: Path, side: int, has_labels: bool, header: bool) -> None:
-    images = grown(DIGITS[1], side).reshape(60, -1)
+    images = resized(DIGITS[1], side).reshape(60, -1)
     digits = pd.DataFrame(images, columns=[f"x{n}" for n in range(side * side)])
     if has_labels:
         digits.insert(0, "label", LABELS)
     digits.to_csv(tmp_path / "t.csv", index=False, header=header)
     labels, found = concatenate(iter_images(tmp_path / "t.csv"))
     assert (labels == (LABELS if has_labels else "unlabelled")).all()
-    squares = map(Image.fromarray, images.reshape(60, side, side))
-    expected = [np.asarray(x.resize((28, 28), Image.Resampling.BILINEAR)) for x in squares]
-    assert (found.reshape(60, 28, 28) == expected).all()
+    assert (found == as_read(images.reshape(60, side, side))).all()
 
 
 def test_a_last_label_without_header_is_said(tmp_path: Path) -> None:
-    for side in (28, 8, 16):
-        images = grown(DIGITS[1], side).reshape(60, -1)
+    for side in (8, 16):
+        images = resized(DIGITS[1], side).reshape(60, -1)
         pd.DataFrame(np.c_[images, DIGITS[0]]).to_csv(tmp_path / "t.csv", index=False, header=False)
         assert "or the last one; if it is the last one, name it with" in refused(tmp_path / "t.csv")
-    photos = np.random.default_rng(0).integers(0, 256, (300, 784))
+    photos = np.random.default_rng(0).integers(0, 256, (300, 64))
     rows = np.c_[photos, np.arange(300) % 10]
     pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False, header=False)
     assert "or the last one" in refused(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(
-    "form", ["fer", "list", "NumPy", "PyTorch", "no other column", "label last"]
+    "form", ["fer", "list", "NumPy", "PyTorch", "no other column", "label last", "no header"]
 )
 def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
     cells = [" ".join(map(str, row)) for row in IMAGES]
@@ -134,7 +134,10 @@ def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
         del columns["emotion"]
     if form == "label last":
         columns = {"image": cells, "class": LABELS}
-    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False)
+    if form == "no header":
+        columns = {"label": LABELS, "pixels": cells}
+    header = form != "no header"
+    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False, header=header)
     labels = np.full(60, "unlabelled") if form == "no other column" else LABELS
     check(tmp_path / "t.csv", (labels, DIGITS[1]))
     train, test = read_split(tmp_path / "t.csv", 0.5)
@@ -157,8 +160,9 @@ def test_a_cell_that_is_no_image_is_named(tmp_path: Path, cell: str, message: st
     assert refused(tmp_path / "t.csv").startswith(f"{tmp_path}/t.csv: line 61{message}")
 
 
-@pytest.mark.parametrize("maximum", [1.0000001, 1.0019, 0.99999])
-@pytest.mark.parametrize("form", ["csv", "npy"])
+@pytest.mark.parametrize(
+    ("maximum", "form"), [(1.0000001, "npy"), (1.0019, "npy"), (1.0019, "csv"), (0.99999, "npy")]
+)
 def test_a_maximum_near_1_is_white(tmp_path: Path, maximum: float, form: str) -> None:
     values = IMAGES / 255 * maximum
     if form == "csv":
@@ -203,7 +207,7 @@ def zipped(name: str, content: bytes, *others: str) -> bytes:
     return buffer.getvalue()
 
 
-ARCHIVE = npz(images=DIGITS[1], labels=DIGITS[0])
+ARCHIVE = npz(images=SMALL[1], labels=SMALL[0])
 
 
 @pytest.mark.parametrize(
@@ -223,7 +227,7 @@ ARCHIVE = npz(images=DIGITS[1], labels=DIGITS[0])
 )
 def test_files_are_read_by_their_first_bytes(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    check(tmp_path / name, DIGITS)
+    check(tmp_path / name, SMALL)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
@@ -367,7 +371,7 @@ def test_one_file_for_each_class(tmp_path: Path, form: str) -> None:
     for row, name in enumerate(("cat", "the eiffel tower", "sea turtle")):
         path = tmp_path / form.format(name)
         path.parent.mkdir(exist_ok=True)
-        images = IMAGES[row::3]
+        images = PIXELS[row::3]
         if path.suffix == ".npy":
             np.save(path, images)
         else:
@@ -378,13 +382,13 @@ def test_one_file_for_each_class(tmp_path: Path, form: str) -> None:
         "the eiffel tower",
         "sea turtle",
     }
-    assert sorted(map(bytes, images)) == sorted(map(bytes, IMAGES))
+    assert sorted(map(bytes, images)) == sorted(map(bytes, as_read(SMALL[1])))
 
 
 def test_parts_with_numbers_are_one_table(tmp_path: Path) -> None:
     for number, rows in {"1": slice(0, 20), "2": slice(20, 40), "10": slice(40, 60)}.items():
-        table.write(tmp_path / f"data_{number}.csv", [(LABELS[rows], IMAGES[rows])])
-    check(tmp_path, DIGITS)
+        write_table(tmp_path / f"data_{number}.csv", (LABELS[rows], PIXELS[rows]))
+    check(tmp_path, SMALL)
 
 
 # ---- Labels ----
@@ -410,8 +414,7 @@ def test_all_bad_names_are_in_one_message(tmp_path: Path) -> None:
     message = refused(tmp_path / "mine")
     assert all(f"{name!r}" in message for name in ("a,b", "=1", 'c"d'))
     assert "fine" not in message
-    digits = pd.DataFrame(IMAGES).assign(label=np.array(["a,b", "=1", "fine"] * 20))
-    digits.to_csv(tmp_path / "t.csv", index=False)
+    write_table(tmp_path / "t.csv", (np.array(["a,b", "=1", "fine"] * 20), PIXELS))
     message = refused(tmp_path / "t.csv")
     assert "t.csv: line 2, column label: 'a,b'" in message
     assert "t.csv: line 3, column label: '=1'" in message
@@ -488,11 +491,12 @@ def test_labels_in_a_file_of_their_own(tmp_path: Path, form: str) -> None:
 
 
 def test_tables_of_pixels_and_labels(tmp_path: Path) -> None:
-    for name, digits in (("train", DIGITS), ("test", OTHERS)):
-        labels, images = named(digits)
-        pd.DataFrame(images).to_csv(tmp_path / f"{name}_x.csv", index=False, header=False)
+    others = draw_small_digits(40, seed=11)
+    for name, (labels, images) in (("train", SMALL), ("test", others)):
+        pixels = pd.DataFrame(images.reshape(-1, 64))
+        pixels.to_csv(tmp_path / f"{name}_x.csv", index=False, header=False)
         pd.DataFrame({"label": labels}).to_csv(tmp_path / f"{name}_y.csv", index=False)
-    check_split(tmp_path, DIGITS, OTHERS)
+    check_split(tmp_path, SMALL, others)
 
 
 # ---- Pictures ----
@@ -581,8 +585,8 @@ def test_documents_next_to_data_are_skipped_and_named(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     if kind == "table":
-        table.write(tmp_path / "train.csv", [(LABELS, IMAGES)])
-        table.write(tmp_path / "test.csv", [named(OTHERS)])
+        write_table(tmp_path / "train.csv", SMALL)
+        write_table(tmp_path / "test.csv", draw_small_digits(40, seed=11))
     elif kind == "pictures":
         write_pictures(tmp_path, DIGITS)
     else:
