@@ -33,10 +33,14 @@ def draw_digits(count: int, seed: int) -> Digits:
     return labels, images
 
 
-def draw_small_digits(count: int, seed: int) -> Digits:
-    """Labels (count,) and images (count, 8, 8), for tables: pandas takes its time for a column."""
+def draw_small_digits(count: int, seed: int, side: int = 8) -> Digits:
+    """Labels (count,) and images (count, side, side) for tables, whose columns take pandas time.
+
+    The side is 8 or 12.
+    """
     labels, images = draw_digits(count, seed)
-    return labels, images[:, 2:26:3, 2:26:3]
+    some = slice(2, 26, 24 // side)
+    return labels, images[:, some, some]
 
 
 def resized(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

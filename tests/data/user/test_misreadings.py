@@ -9,25 +9,39 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.digits import concatenate, draw_digits, named, write_pictures
-from helpers.reading import check, check_split, read_split, refused, write_images
+from helpers.digits import (
+    Digits,
+    as_read,
+    concatenate,
+    draw_digits,
+    draw_small_digits,
+    named,
+    write_pictures,
+)
+from helpers.reading import check, check_split, read_split, refused, write_images, write_table
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoencoder.data import idx, table
+from autoencoder.data import idx
 from autoencoder.data.user import tables
 from autoencoder.data.user.images import iter_images, read_user_data
 
 DIGITS = draw_digits(60, seed=3)
 OTHERS = draw_digits(40, seed=11)
 LABELS, IMAGES = named(DIGITS)
-GRID = [divmod(number, 28) for number in range(784)]
+# Large enough for numbers of rows and columns to differ in their digits.
+SIDE = 12
+SMALL = draw_small_digits(60, seed=3, side=SIDE)
+SMALL_OTHERS = draw_small_digits(40, seed=11, side=SIDE)
+GRID = [divmod(number, SIDE) for number in range(SIDE**2)]
+NAMES = [f"pixel{number}" for number in range(SIDE**2)]
 
 
-def frame(names: list[str], images: NDArray[np.uint8] = IMAGES) -> pd.DataFrame:
-    digits = pd.DataFrame(images, columns=names)
-    digits.insert(0, "label", named(DIGITS)[0][: len(images)])
-    return digits
+def frame(names: list[str], digits: Digits = SMALL) -> pd.DataFrame:
+    labels, images = digits
+    pixels = pd.DataFrame(images.reshape(len(images), -1), columns=names)
+    pixels.insert(0, "label", labels)
+    return pixels
 
 
 @pytest.fixture
@@ -78,34 +92,35 @@ def test_columns_are_ordered_by_their_names(tmp_path: Path, name: str, order: st
         "shuffled": np.random.default_rng(0).permutation(names).tolist(),
     }[order]
     digits[["label", *columns]].to_csv(tmp_path / "t.csv", index=False)
-    check(tmp_path / "t.csv", DIGITS)
+    check(tmp_path / "t.csv", SMALL)
 
 
 @pytest.mark.parametrize(
-    ("place", "name"), [(1, "writer"), (400, "Age (years)"), (785, "source_file")]
+    ("place", "name"), [(1, "writer"), (100, "Age (years)"), (145, "source_file")]
 )
 def test_a_column_that_is_no_pixel_is_named(tmp_path: Path, place: int, name: str) -> None:
-    digits = frame([f"pixel{n}" for n in range(784)])
+    digits = frame(NAMES)
     digits.insert(place, name, "text")
     digits.to_csv(tmp_path / "t.csv", index=False)
     assert f"t.csv: line 1, column {name}: neither the label" in refused(tmp_path / "t.csv")
     digits.drop(columns="label").to_csv(tmp_path / "t.csv", index=False)
-    if place == 400:  # else it may be the label
+    if place == 100:  # else it may be the label
         assert f"t.csv: line 1, column {name}: neither the label" in refused(tmp_path / "t.csv")
 
 
-def test_a_name_that_does_not_count_on_is_refused(tmp_path: Path) -> None:
-    names = [f"pixel{n}" for n in range(784)]
-    names[500] = "pixel5000"
+@pytest.mark.parametrize("number", [5000, 10**15])  # the latter needs no memory
+def test_a_name_that_does_not_count_on_is_refused(tmp_path: Path, number: int) -> None:
+    names = NAMES.copy()
+    names[100] = f"pixel{number}"
     frame(names).to_csv(tmp_path / "t.csv", index=False)
-    assert "skip 500 but reach 5000" in refused(tmp_path / "t.csv")
+    assert f"skip 100 but reach {number}" in refused(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("order", ["by row", "by column", "sorted"])
 def test_names_of_a_spreadsheet(tmp_path: Path, order: str) -> None:
     letters = [*string.ascii_uppercase, "AA", "AB"]
-    names = [f"{letters[column]}{row + 1}" for row, column in GRID]
-    digits = frame(names)
+    names = [f"{letter}{row}" for row in range(1, 29) for letter in letters]
+    digits = frame(names, DIGITS)
     columns = {
         "by row": names,
         "by column": np.reshape(names, (28, 28)).T.reshape(-1).tolist(),
@@ -124,25 +139,17 @@ def test_names_say_the_height_and_the_width(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["p{}", "pixel{}", "pixel_{}", "Pix {}"])
-def test_785_pixels_without_a_label_are_refused(tmp_path: Path, name: str) -> None:
-    digits = frame([name.format(n) for n in range(1, 785)])
+def test_a_pixel_in_place_of_a_label_is_refused(tmp_path: Path, name: str) -> None:
+    digits = frame([name.format(n) for n in range(1, 145)])
     digits.rename(columns={"label": name.format(0)}).to_csv(tmp_path / "t.csv", index=False)
-    assert "785 names of pixels" in refused(tmp_path / "t.csv")
-
-
-def test_large_numbers_in_names_need_no_memory(tmp_path: Path) -> None:
-    names = [f"p{n}" for n in range(784)]
-    names[500] = f"p{10**15}"
-    frame(names).to_csv(tmp_path / "t.csv", index=False)
-    assert f"skip 500 but reach {10**15}" in refused(tmp_path / "t.csv")
+    assert "145 names of pixels" in refused(tmp_path / "t.csv")
 
 
 def test_training_and_test_tables_may_have_other_orders(tmp_path: Path) -> None:
-    names = [f"pixel{n}" for n in range(784)]
-    frame(names).to_csv(tmp_path / "train.csv", index=False)
-    others = pd.DataFrame(named(OTHERS)[1], columns=names)[sorted(names)]
-    others.assign(label=named(OTHERS)[0]).to_csv(tmp_path / "test.csv", index=False)
-    check_split(tmp_path, DIGITS, OTHERS)
+    frame(NAMES).to_csv(tmp_path / "train.csv", index=False)
+    others = frame(NAMES, SMALL_OTHERS)
+    others[[*sorted(NAMES), "label"]].to_csv(tmp_path / "test.csv", index=False)
+    check_split(tmp_path, SMALL, SMALL_OTHERS)
 
 
 # ---- The same images twice ----
@@ -159,8 +166,8 @@ def test_training_and_test_tables_may_have_other_orders(tmp_path: Path) -> None:
     ],
 )
 def test_a_copy_of_a_table_is_refused(tmp_path: Path, name: str) -> None:
-    table.write(tmp_path / "train.csv", [named(DIGITS)])
-    table.write(tmp_path / "test.csv", [named(OTHERS)])
+    write_table(tmp_path / "train.csv", SMALL)
+    write_table(tmp_path / "test.csv", SMALL_OTHERS)
     shutil.copy(tmp_path / "train.csv", tmp_path / name)
     message = refused(tmp_path)
     assert "probably the same data as" in message
@@ -169,8 +176,8 @@ def test_a_copy_of_a_table_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_other_formats_and_parts_of_the_same_data_are_refused(tmp_path: Path) -> None:
-    labels, images = DIGITS
-    table.write(tmp_path / "mine_train.csv", [named(DIGITS)])
+    labels, images = SMALL
+    write_table(tmp_path / "mine_train.csv", SMALL)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx.encode(images))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx.encode(labels))
     message = refused(tmp_path)
@@ -178,8 +185,8 @@ def test_other_formats_and_parts_of_the_same_data_are_refused(tmp_path: Path) ->
     assert "train-images-idx3-ubyte" in message
     for path in tmp_path.iterdir():
         path.unlink()
-    table.write(tmp_path / "part1.csv", [named(DIGITS)])
-    table.write(tmp_path / "part2.csv", [(LABELS[20:50], IMAGES[20:50])])
+    write_table(tmp_path / "part1.csv", SMALL)
+    write_table(tmp_path / "part2.csv", (labels[20:50], images[20:50]))
     message = refused(tmp_path)
     assert message.startswith(f"{tmp_path}: {tmp_path}/part2.csv: probably the same data")
     assert "part1.csv" in message
@@ -221,11 +228,9 @@ def test_copies_of_pictures_are_counted_and_named(
 
 @pytest.mark.parametrize(("maximum", "part"), [(1, "test"), (9, "train"), (16, "test")])
 def test_a_table_of_another_range_is_refused(tmp_path: Path, maximum: int, part: str) -> None:
-    for name, digits in (("train", DIGITS), ("test", OTHERS)):
-        labels, images = named(digits)
-        if name == part:
-            images = (images.astype(int) * maximum // 255).astype(np.uint8)
-        table.write(tmp_path / f"{name}.csv", [(labels, images)])
+    for name, (labels, images) in (("train", SMALL), ("test", SMALL_OTHERS)):
+        scale = maximum if name == part else 255
+        write_table(tmp_path / f"{name}.csv", (labels, images.astype(int) * scale // 255))
     message = refused(tmp_path)
     assert message.startswith(f"{tmp_path}/{part}.csv: line 2: ")
     assert f"values up to {maximum}, others up to 255" in message
@@ -257,13 +262,13 @@ def test_opposite_inks_are_reported_with_their_names_and_auto_exchanges_them(
     write_pictures(tmp_path / "a/train", DIGITS)
     write_pictures(tmp_path / "a/test", (OTHERS[0], 255 - OTHERS[1]))
     assert "/a/test/digit 0 (digit 0)" in warned(tmp_path / "a")
-    table.write(tmp_path / "train.csv", [(LABELS, 255 - IMAGES)])
-    table.write(tmp_path / "test.csv", [named(OTHERS)])
+    write_table(tmp_path / "train.csv", (SMALL[0], 255 - SMALL[1]))
+    write_table(tmp_path / "test.csv", SMALL_OTHERS)
     shutil.move(tmp_path / "a", tmp_path.parent / "a")
     assert "the opposite of the others" in warned(tmp_path)
     train, test = map(concatenate, read_user_data(tmp_path, 0.2, "auto"))
-    assert (train[1] == IMAGES).all()
-    assert (test[1] == named(OTHERS)[1]).all()
+    assert (train[1] == 255 - as_read(255 - SMALL[1])).all()
+    assert (test[1] == as_read(SMALL_OTHERS[1])).all()
 
 
 @pytest.mark.parametrize(
@@ -306,11 +311,11 @@ def test_darker_parts_are_reported(
 def test_unlabelled_test_images_and_other_classes_are_reported(
     tmp_path: Path, warned: Callable[[Path], str]
 ) -> None:
-    table.write(tmp_path / "train.csv", [named(DIGITS)])
-    pd.DataFrame(named(OTHERS)[1]).to_csv(tmp_path / "test.csv", index=False)
+    write_table(tmp_path / "train.csv", SMALL)
+    frame(NAMES, SMALL_OTHERS)[NAMES].to_csv(tmp_path / "test.csv", index=False)
     (tmp_path / "sample_submission.csv").write_text("ImageId,Label\n1,0\n")
     assert "none in common" in warned(tmp_path)
-    table.write(tmp_path / "test.csv", [(np.full(40, "11"), named(OTHERS)[1])])
+    write_table(tmp_path / "test.csv", (np.full(40, "11"), SMALL_OTHERS[1]))
     assert "testing the class 11: none in common" in warned(tmp_path)
 
 
@@ -321,24 +326,21 @@ def test_classes_that_differ_in_case_are_reported(
     tmp_path: Path, warned: Callable[[Path], str], one: str, other: str
 ) -> None:
     labels = np.array([one, other, "x"] * 20)
-    table.write(tmp_path / "t.csv", [(labels, IMAGES)])
+    write_table(tmp_path / "t.csv", (labels, SMALL[1]))
     assert f"{one} and {other}" in warned(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(("one", "two"), [("é", "e\u0301"), ("ü", "u\u0308"), ("が", "か\u3099")])
 def test_characters_are_composed(tmp_path: Path, one: str, two: str) -> None:
     labels = np.array([one, two, "x"] * 20)
-    digits = frame([f"p{n}" for n in range(784)]).assign(label=labels)
-    digits.to_csv(tmp_path / "t.csv", index=False)
+    write_table(tmp_path / "t.csv", (labels, SMALL[1]))
     assert set(concatenate(iter_images(tmp_path / "t.csv"))[0]) == {one, "x"}
 
 
 @pytest.mark.parametrize("text", ["{:.18e}", "{:.0E}", "{:.1f}", "{:+.2e}", "{:.3g}"])
 def test_integral_numbers_are_integers(tmp_path: Path, text: str) -> None:
-    labels = [text.format(float(label)) for label in LABELS]
-    digits = frame([f"p{n}" for n in range(784)]).assign(label=labels)
-    digits.loc[0, "label"] = "0"
-    digits.to_csv(tmp_path / "t.csv", index=False)
+    labels = ["0", *(text.format(float(label)) for label in LABELS[1:])]
+    write_table(tmp_path / "t.csv", (np.array(labels), SMALL[1]))
     assert (concatenate(iter_images(tmp_path / "t.csv"))[0] == LABELS).all()
 
 
@@ -346,7 +348,7 @@ def test_integral_numbers_are_integers(tmp_path: Path, text: str) -> None:
     "codes", [["0E01", "0E02", "0E10"], ["5E02", "4E00", "9F8D"], ["1e5", "2e3", "1E05"]]
 )
 def test_code_points_are_no_numbers(tmp_path: Path, codes: list[str]) -> None:
-    table.write(tmp_path / "t.csv", [(np.array(codes * 20), IMAGES)])
+    write_table(tmp_path / "t.csv", (np.array(codes * 20), SMALL[1]))
     assert set(concatenate(iter_images(tmp_path / "t.csv"))[0]) == set(codes)
 
 
@@ -408,7 +410,7 @@ def test_splits_of_which_some_are_unknown_are_refused(
     tmp_path: Path, warned: Callable[[Path], str], known: str, other: str, form: str
 ) -> None:
     def write(splits: list[str]) -> None:
-        digits = frame([f"p{n}" for n in range(784)])
+        digits = frame(NAMES)
         if form == "pictures":
             write_images(tmp_path, DIGITS[1])
             digits = digits[["label"]].assign(id=range(60))
@@ -478,17 +480,17 @@ def test_litter_is_skipped(tmp_path: Path, place: str, caplog: pytest.LogCapture
 def test_emnist_is_turned_upright(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    turned = DIGITS[1].transpose(0, 2, 1)
+    turned = SMALL[1].transpose(0, 2, 1)
     (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx.encode(turned))
     (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(idx.encode(DIGITS[0]))
     (tmp_path / f"{name}-mapping.txt").write_text("0 48\n1 49\n")
-    assert (concatenate(iter_images(tmp_path))[1] == IMAGES).all()
+    assert (concatenate(iter_images(tmp_path))[1] == as_read(SMALL[1])).all()
     with caplog.at_level(logging.INFO):
         read_user_data(tmp_path, 0.2)
     assert "turned upright" in caplog.text
-    rows = np.c_[DIGITS[0], turned.reshape(-1, 784)]
+    rows = np.c_[LABELS.astype(int), turned.reshape(60, -1)]
     np.savetxt(tmp_path / f"{name}.csv", rows, fmt="%d", delimiter=",")
-    assert (concatenate(iter_images(tmp_path / f"{name}.csv"))[1] == IMAGES).all()
+    assert (concatenate(iter_images(tmp_path / f"{name}.csv"))[1] == as_read(SMALL[1])).all()
 
 
 @pytest.mark.parametrize("form", ["IDX", "npz of MATLAB", "npz", "CSV", "CSV with a header"])
@@ -499,17 +501,17 @@ def test_only_published_formats_of_emnist_are_transposed(
     path = tmp_path / place
     path.parent.mkdir()
     is_turned = form in ("IDX", "npz of MATLAB", "CSV")
-    images = DIGITS[1].transpose(0, 2, 1) if is_turned else DIGITS[1]
+    images = SMALL[1].transpose(0, 2, 1) if is_turned else SMALL[1]
     if form == "IDX":
         path.write_bytes(idx.encode(images))
     elif form.startswith("npz"):
         prefix = "dataset_train_" if is_turned else ""
-        np.savez(path, **{f"{prefix}images": images.reshape(-1, 784)})  # type: ignore[arg-type]
+        np.savez(path, **{f"{prefix}images": images.reshape(60, -1)})  # type: ignore[arg-type]
         path = path.with_suffix(".npz")
     else:
-        header = False if is_turned else [f"p{n}" for n in range(784)]
-        pd.DataFrame(images.reshape(-1, 784)).to_csv(path, index=False, header=header)
-    assert (concatenate(iter_images(path))[1] == IMAGES).all()
+        header = False if is_turned else NAMES
+        pd.DataFrame(images.reshape(60, -1)).to_csv(path, index=False, header=header)
+    assert (concatenate(iter_images(path))[1] == as_read(SMALL[1])).all()
 
 
 # ---- Transparency ----
