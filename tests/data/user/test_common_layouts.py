@@ -1,6 +1,7 @@
 """Data as it is published and exported: read, or refused with a command that makes it readable."""
 
 import bz2
+import csv
 import gzip
 import io
 import logging
@@ -118,7 +119,8 @@ def test_a_last_label_without_header_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["fer", "list", "NumPy", "PyTorch", "no other column", "label last", "no header"]
+    "form",
+    ["fer", "list", "NumPy", "PyTorch", "no other column", "label last", "no header", "quotes"],
 )
 def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
     cells = [" ".join(map(str, row)) for row in IMAGES]
@@ -134,10 +136,12 @@ def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
         del columns["emotion"]
     if form == "label last":
         columns = {"image": cells, "class": LABELS}
-    if form == "no header":
+    options: dict[str, Any] = {}
+    if form in ("no header", "quotes"):
         columns = {"label": LABELS, "pixels": cells}
-    header = form != "no header"
-    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False, header=header)
+        quoting = csv.QUOTE_ALL if form == "quotes" else csv.QUOTE_MINIMAL
+        options = {"header": False, "quoting": quoting}
+    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False, **options)
     labels = np.full(60, "unlabelled") if form == "no other column" else LABELS
     check(tmp_path / "t.csv", (labels, DIGITS[1]))
     train, test = read_split(tmp_path / "t.csv", 0.5)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.digits import concatenate, draw_digits, named, write_pictures
+from helpers.digits import as_read, concatenate, draw_digits, draw_small_digits, write_pictures
 from helpers.errors import refusal
 from PIL import Image
 
@@ -17,9 +17,10 @@ from autoencoder.data import idx
 from autoencoder.data.user.fit import Fit
 from autoencoder.data.user.images import iter_images, read_user_data
 
-DIGITS = draw_digits(60, seed=3)
-OTHERS = draw_digits(40, seed=11)
-LABELS, IMAGES = named(DIGITS)
+DIGITS = draw_small_digits(60, seed=3)
+OTHERS = draw_small_digits(40, seed=11)
+LABELS, IMAGES = DIGITS[0].astype(str), DIGITS[1].reshape(60, 64)
+AS_READ = [image.tobytes() for image in as_read(DIGITS[1])]
 PIXELS = pd.DataFrame(IMAGES)  # its columns are numbers
 LABELLED = PIXELS.assign(label=LABELS)
 
@@ -132,12 +133,6 @@ def directories_of_years(path: Path) -> None:
     )
 
 
-def one_cell_without_quotes(path: Path) -> None:
-    cells = (" ".join(map(str, image)) for image in IMAGES.tolist())
-    rows = (f"{label},{cell}\n" for label, cell in zip(LABELS, cells, strict=True))
-    (path / "t.csv").write_text("".join(rows))
-
-
 def names_of_macos(path: Path) -> None:
     for part in range(2):
         write_pictures_named(path / f"{part}", "e\u0301{}.png")
@@ -166,16 +161,16 @@ def with_a_lookup(path: Path) -> None:
 
 
 READ: dict[str, Callable[[Path], object]] = {
-    "pandas, with its index": lambda x: LABELLED[["label", *range(784)]].to_csv(x / "t.csv"),
+    "pandas, with its index": lambda x: LABELLED[["label", *range(64)]].to_csv(x / "t.csv"),
     "pandas, label last, with its index": lambda x: LABELLED.to_csv(x / "t.csv"),
     "pandas, with a split": lambda x: LABELLED.assign(split="")[
-        ["split", "label", *range(784)]
+        ["split", "label", *range(64)]
     ].to_csv(x / "t.csv", index=False),
     "Windows line ends, written twice": lambda x: (x / "t.csv").write_bytes(
         LABELLED.to_csv(index=False, lineterminator="\r\r\n").encode()
     ),
     "blank rows of a spreadsheet": lambda x: (x / "t.csv").write_text(
-        LABELLED.to_csv(index=False).replace("\n", "\n" + "," * 784 + "\n", 9)
+        LABELLED.to_csv(index=False).replace("\n", "\n" + "," * 64 + "\n", 9)
     ),
     "class directories of tables": class_directories_of_tables,
     "class directories of batches": lambda x: save_by_class(x, "{label}/batch_{batch}.npy"),
@@ -190,7 +185,6 @@ READ: dict[str, Callable[[Path], object]] = {
     "Unicode names of macOS": composed_names,
     "names of macOS in the table as well": names_of_macos,
     "Parquet in partitions of two columns": directories_of_years,
-    "one cell without quotes": one_cell_without_quotes,
     "file names in the last column": with_file_names_last,
     "numbered directories": numbered_directories,
     "a marker of Spark": with_a_marker,
@@ -209,8 +203,7 @@ def read(path: Path) -> dict[bytes, str]:
 @pytest.mark.parametrize("layout", READ)
 def test_exports_are_read(tmp_path: Path, layout: str) -> None:
     READ[layout](tmp_path)
-    expected = zip((image.tobytes() for image in IMAGES), LABELS.tolist(), strict=True)
-    assert read(tmp_path) == dict(expected)
+    assert read(tmp_path) == dict(zip(AS_READ, LABELS.tolist(), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -225,8 +218,8 @@ def test_exports_are_read(tmp_path: Path, layout: str) -> None:
 )
 def test_pictures_are_read_in_company(tmp_path: Path, layout: Callable[[Path], object]) -> None:
     layout(tmp_path)
-    expected = zip((x.tobytes() for x in IMAGES), np.char.add("digit ", LABELS), strict=True)
-    assert read(tmp_path) == dict(expected)
+    labels = np.char.add("digit ", LABELS)
+    assert read(tmp_path) == dict(zip(AS_READ, labels, strict=True))
 
 
 def test_images_in_a_directory_of_that_name_have_no_class(tmp_path: Path) -> None:
@@ -236,7 +229,7 @@ def test_images_in_a_directory_of_that_name_have_no_class(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("fit", ["stretch", "pad", "mnist"])
 def test_black_and_white_keep_their_grey_when_they_are_resized(tmp_path: Path, fit: Fit) -> None:
-    large = np.array(DIGITS[1] > 99).repeat(2, 1).repeat(2, 2)
+    large = np.array(draw_digits(60, seed=3)[1] > 99).repeat(2, 1).repeat(2, 2)
     np.savez(tmp_path / "a.npz", x_train=large, x_test=large[:40].astype(np.uint8))
     expected = concatenate(iter_images(tmp_path, fit=fit))[1].astype(int)
     assert expected.max() > 250
