@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.digits import concatenate, draw_digits, named
+from helpers.digits import concatenate, draw_digits, draw_small_digits, named
 from helpers.reading import check_split, read_split, refused
 
 from autoencoder.data import idx
@@ -50,7 +50,8 @@ def test_labels_are_joined_by_their_ids(tmp_path: Path, first: int, form: str) -
     if form == "array":
         np.save(tmp_path / "images.npy", DIGITS[1])
     else:
-        frame = pd.DataFrame(IMAGES, columns=[f"pixel{n}" for n in range(784)])
+        pixels = draw_small_digits(60, seed=3)[1].reshape(60, 64)
+        frame = pd.DataFrame(pixels).add_prefix("pixel")
         if form == "table":
             ids = np.random.default_rng(0).permutation(1000)[:60]
             frame.insert(0, "id", ids)
