@@ -72,9 +72,9 @@ def write_pictures(directory: Path, digits: Digits) -> None:
 
 def as_written(digits: Digits) -> table.Chunk:
     """The labels and images of `write_pictures`, in the order of the directories."""
-    labels, images = named(digits)
+    labels, images = digits
     order = np.argsort(labels, kind="stable")
-    return table.Chunk(np.char.add("digit ", labels[order]), images[order])
+    return table.Chunk(np.char.add("digit ", labels[order].astype(str)), as_read(images[order]))
 
 
 def concatenate(chunks: Iterable[table.Chunk]) -> table.Chunk:

@@ -5,8 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.digits import Digits, as_written, concatenate, draw_digits, named, write_pictures
+from helpers.digits import (
+    Digits,
+    as_read,
+    as_written,
+    concatenate,
+    draw_digits,
+    draw_small_digits,
+    named,
+    write_pictures,
+)
 from helpers.errors import refusal
+from helpers.reading import write_table
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -75,7 +85,7 @@ def test_user_pictures_are_split(tmp_path: Path) -> None:
 
 
 DIGITS = {
-    name: draw_digits(count, seed=count)
+    name: draw_small_digits(count, seed=count)
     for name, count in (("train", 30), ("val", 20), ("test", 10))
 }
 
@@ -138,7 +148,7 @@ def test_a_flat_directory_has_no_labels_but_file_names_in_tools(tmp_path: Path) 
     assert set(train[0]) | set(test[0]) == {"unlabelled"}
     labels, images = concatenate(iter_images(tmp_path))
     assert labels.tolist() == [f"{row}.png" for row in range(10)]
-    assert (images == named(DIGITS["test"])[1]).all()
+    assert (images == as_read(DIGITS["test"][1])).all()
     (tmp_path / "0.png").rename(tmp_path / "0,5.png")
     assert len(concatenate(read_user_data(tmp_path, 0.2)[0])[0]) == 8
     assert "'0,5.png' cannot be a label" in refusal(lambda: list(iter_images(tmp_path)))
@@ -150,7 +160,10 @@ def test_tables_of_splits(tmp_path: Path) -> None:
         ("b-valid.csv", "val"),
         ("mnist.test.csv", "test"),
     ):
-        table.write(tmp_path / name, [as_written(DIGITS[part])])
+        labels, images = DIGITS[part]
+        order = np.argsort(labels, kind="stable")
+        names = np.char.add("digit ", labels[order].astype(str))
+        write_table(tmp_path / name, (names, images[order]))
     check_split(tmp_path, ["train", "val"])
     (tmp_path / "mnist.test.csv").rename(tmp_path / "other.csv")
     assert "other.csv" in refusal(lambda: read_user_data(tmp_path, 0.2))
@@ -199,13 +212,13 @@ def test_errors_name_the_original(tmp_path: Path) -> None:
 def test_constant_images_are_counted_and_refused_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    labels, images = named(DIGITS["train"])
+    labels, images = DIGITS["train"]
     images = images.copy()
     images[:3] = 7
-    table.write(tmp_path / "some.csv", [(labels, images)])
+    write_table(tmp_path / "some.csv", (labels, images))
     list(iter_images(tmp_path / "some.csv"))
     assert "3 of 30 images are constant" in caplog.text
-    table.write(tmp_path / "all.csv", [(labels, images * 0 + 200)])
+    write_table(tmp_path / "all.csv", (labels, images * 0 + 200))
     assert "all pixels are equal" in refusal(lambda: read_user_data(tmp_path / "all.csv", 0.5))
     # Tools may encode and score them.
     assert len(concatenate(iter_images(tmp_path / "all.csv"))[0]) == 30
@@ -214,16 +227,17 @@ def test_constant_images_are_counted_and_refused_alone(
 def test_black_on_white_is_reported_and_inverted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    labels, images = as_written(DIGITS["train"])
-    table.write(tmp_path / "t.csv", [(labels, 255 - images)])
+    labels, images = DIGITS["train"]
+    write_table(tmp_path / "t.csv", (labels, 255 - images))
     read_user_data(tmp_path / "t.csv", 0.5)
     assert "`invert: true`" in caplog.text
     caplog.clear()
     train, test = (concatenate(part) for part in read_user_data(tmp_path / "t.csv", 0.5, True))
-    in_test = draw_test_rows(labels, 0.5)
-    assert (train[1] == images[~in_test]).all()
-    assert (test[1] == images[in_test]).all()
-    assert (concatenate(iter_images(tmp_path / "t.csv", invert=True))[1] == images).all()
+    inverted = 255 - as_read(255 - images)
+    in_test = draw_test_rows(labels.astype(str), 0.5)
+    assert (train[1] == inverted[~in_test]).all()
+    assert (test[1] == inverted[in_test]).all()
+    assert (concatenate(iter_images(tmp_path / "t.csv", invert=True))[1] == inverted).all()
     assert caplog.text == ""
 
 
