@@ -10,16 +10,16 @@ from autoencoder.network.training_network import TrainingNetwork
 
 
 def network(
-    images: Tensor, z_size: int = 32, activation: Activation = "sigmoid"
+    images: Tensor, z_size: int = 32, activation: Activation = "sigmoid", **values: Any
 ) -> TrainingNetwork:
     """A network with initial weights for the images."""
-    return build_network(images, parameters(z_size=z_size, activation=activation))
+    return build_network(images, parameters(z_size=z_size, activation=activation, **values))
 
 
 def parameters(**values: Any) -> Params:
     """Parameters for a `Trainer` on a few images."""
     usual: dict[str, Any] = {
-        "hidden_sizes": (512, 256),
+        "hidden_sizes": (64, 32),
         "z_size": 8,
         "activation": "sigmoid",
         "seed": 0,

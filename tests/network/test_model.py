@@ -124,14 +124,14 @@ def test_the_file_is_an_ordinary_network(
 ) -> None:
     """Loaded without this project's code, it computes the same."""
     path = tmp_path / "m.safetensors"
-    network(images, 32, activation).save(path, {})
+    network(images, 8, activation).save(path, {})
     f = ACTIVATIONS[activation]
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         encoder=nn.Sequential(
-            nn.Linear(784, 512), f(), nn.Linear(512, 256), f(), nn.Linear(256, 32), nn.Sigmoid()
+            nn.Linear(784, 64), f(), nn.Linear(64, 32), f(), nn.Linear(32, 8), nn.Sigmoid()
         ),
         decoder=nn.Sequential(
-            nn.Linear(32, 256), f(), nn.Linear(256, 512), f(), nn.Linear(512, 784), nn.Sigmoid()
+            nn.Linear(8, 32), f(), nn.Linear(32, 64), f(), nn.Linear(64, 784), nn.Sigmoid()
         ),
     )
     ordinary = nn.Sequential(layers)
@@ -281,12 +281,12 @@ def test_a_file_without_architecture_is_refused(saved: Path) -> None:
 
 
 def test_weights_of_another_precision_become_float32(saved: Path) -> None:
-    resave(saved, {"encoder.0.bias": torch.full((512,), 0.1, dtype=torch.float64)})
+    resave(saved, {"encoder.0.bias": torch.full((64,), 0.1, dtype=torch.float64)})
     bias = Autoencoder.load(saved).state_dict()["encoder.0.bias"]
-    assert torch.equal(bias, torch.full((512,), 0.1))
+    assert torch.equal(bias, torch.full((64,), 0.1))
 
 
 def test_weights_that_are_not_finite_are_refused(saved: Path) -> None:
-    resave(saved, {"encoder.0.bias": torch.full((512,), torch.nan)})
+    resave(saved, {"encoder.0.bias": torch.full((64,), torch.nan)})
     with pytest.raises(UserError, match=r"encoder.0.bias contains values that are not finite"):
         Autoencoder.load(saved)

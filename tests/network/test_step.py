@@ -25,7 +25,8 @@ pytestmark = pytest.mark.usefixtures("only_linear_layers")
 def check_steps(images: Tensor, activation: Activation, batch_size: int, noise: float) -> None:
     """Hold some steps against those of autograd, on the device of the images."""
     device = images.device
-    written = network(images.cpu(), 9, activation).to(device)
+    hidden_sizes = (64, 32) if device.type == "cpu" else (512, 256)
+    written = network(images.cpu(), 9, activation, hidden_sizes=hidden_sizes).to(device)
     plain = copy.deepcopy(written)
     mine, theirs = (AdamW(flatten(model), weight_decay=0.02) for model in (written, plain))
     step = Step(written, mine, images, batch_size, noise)
@@ -48,8 +49,7 @@ def check_steps(images: Tensor, activation: Activation, batch_size: int, noise: 
 
 
 @pytest.mark.parametrize("activation", get_args(Activation))
-@pytest.mark.parametrize("batch_size", [1, 20, 64])
-@pytest.mark.parametrize("noise", [0, 0.5])
+@pytest.mark.parametrize(("batch_size", "noise"), [(1, 0.5), (20, 0), (64, 0.5)])
 def test_steps_are_those_of_autograd(
     images: Tensor, activation: Activation, batch_size: int, noise: float
 ) -> None:

@@ -54,12 +54,12 @@ def test_layers_that_the_manual_step_does_not_know_are_trained_by_autograd(
     params = parameters()
     network = build_network(parts[0], params)
     assert type(Trainer(network, *parts, params).train_step) is Step
-    norm = nn.LayerNorm(512)
+    norm = nn.LayerNorm(64)
     network.encoder.insert(1, norm)
     adapted = Trainer(network, *parts, params)
     assert type(adapted.train_step) is AutogradStep
     adapted.run_epoch()
-    assert not torch.equal(norm.weight, torch.ones(512))
+    assert not torch.equal(norm.weight, torch.ones(64))
 
 
 def test_learning_rate_rises_to_the_peak_and_falls_to_zero() -> None:
@@ -83,8 +83,9 @@ def test_the_schedule_spans_all_epochs(parts: tuple[Tensor, Tensor]) -> None:
 def test_an_epoch_is_plain_adamw_on_the_mean_bce(parts: tuple[Tensor, Tensor]) -> None:
     """The loop matches the plainest way to write it, up to rounding."""
     training, validation = parts
-    plain = build_network(training, parameters())
-    (epoch,) = finish(trainer(parts, epochs=1)).history
+    values = {"epochs": 1, "hidden_sizes": (512, 256)}
+    plain = build_network(training, parameters(**values))
+    (epoch,) = finish(trainer(parts, **values)).history
 
     batches = len(training) // 20
     optimizer = torch.optim.AdamW(plain.parameters(), betas=BETAS, eps=EPS / 784, weight_decay=0.01)
@@ -141,7 +142,7 @@ def test_a_denoiser_undoes_noise_that_other_models_keep(parts: tuple[Tensor, Ten
     x = to_unit_range(parts[1])
     bce = {}
     for noise in (0, 0.5):
-        model = finish(trainer(parts, noise=noise, epochs=10)).network
+        model = finish(trainer(parts, noise=noise, epochs=10, learning_rate=0.02)).network
         seen = add_noise(x, 0.5, torch.Generator().manual_seed(0))
         with torch.no_grad():
             bce[noise] = F.binary_cross_entropy_with_logits(model(seen), x).item()
@@ -150,7 +151,7 @@ def test_a_denoiser_undoes_noise_that_other_models_keep(parts: tuple[Tensor, Ten
 
 def test_the_loss_falls(parts: tuple[Tensor, Tensor]) -> None:
     before = per_image_losses(trainer(parts).network, parts[1])[0].mean().item()
-    history = finish(trainer(parts, epochs=5)).history
+    history = finish(trainer(parts, epochs=5, learning_rate=0.02)).history
     assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5]
     assert history[-1].validation < 0.7 * before
 

@@ -70,7 +70,7 @@ def relabelled(names: list[str]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
 def test_the_page_has_the_layers_of_the_network() -> None:
     model = network(torch.from_numpy(IMAGES), z_size=5).plain()
     layers = affine_layers(model)
-    sizes = [784, 512, 256, 5, 256, 512, 784]
+    sizes = [784, 64, 32, 5, 32, 64, 784]
     assert [(layer["inputs"], layer["outputs"]) for layer in layers] == [*pairwise(sizes)]
 
 
