@@ -1,32 +1,14 @@
 """The benchmark of steps: the limit it compares with."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from helpers.networks import network, parameters
+from helpers.recorder import products
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from autoencoder.network.numerics import configure_numerics
 from autoencoder.network.step import Step
 from autoencoder.network.trainer import Trainer
 from benchmarks.steps import product_actions, step_products
-
-Shapes = tuple[Sequence[int], Sequence[int]]
-
-
-class RecordProducts(TorchDispatchMode):
-    """Record the shapes of the matrices that are multiplied."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.shapes: list[Shapes] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm):
-            self.shapes.append((args[-2].shape, args[-1].shape))
-        return func(*args, **(kwargs or {}))
 
 
 def small_step(images: Tensor) -> Step:
@@ -37,19 +19,18 @@ def small_step(images: Tensor) -> Step:
 
 def test_limit_has_the_products_of_a_step(images: Tensor) -> None:
     step = small_step(images)
-    with RecordProducts() as record:
-        step(torch.arange(16), 0.0)
-    assert record.shapes == [(a.shape, b.shape) for a, b, _ in step_products(step)]
+    shapes = [shapes[-2:] for shapes in products(lambda: step(torch.arange(16), 0.0))]
+    assert shapes == [[a.shape, b.shape] for a, b, _ in step_products(step)]
 
 
 def test_every_library_computes_the_products(images: Tensor) -> None:
     step = small_step(images)
     step(torch.arange(16), 0.0)
-    products = step_products(step)
-    actions = product_actions(products, configure_numerics())
+    limit = step_products(step)
+    actions = product_actions(limit, configure_numerics())
     assert len(actions) >= 2
     # A product may be a factor of another, so each is computed alone.
-    for product in products:
+    for product in limit:
         a, b, result = product
         expected = a.double() @ b.double()
         for compute in product_actions([product], configure_numerics()).values():

@@ -1,8 +1,9 @@
 """PyTorch's operations, recorded while they run."""
 
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Size, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -24,6 +25,11 @@ class Recorder(TorchDispatchMode):
         self.operations.append((func, args, kwargs or {}, result))
         return result
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Do without torch.compile, whose import takes a second."""
+        return False
+
     def replay(self) -> None:
         for func, args, kwargs, recorded in self.operations:
             result = func(*args, **kwargs)
@@ -33,3 +39,15 @@ class Recorder(TorchDispatchMode):
                 and result is not recorded
             ):
                 recorded.copy_(result)  # new memory then, which later operations know
+
+
+def products(work: Callable[[], object]) -> list[list[Size]]:
+    """The shapes of the matrices in each product that a function computes, perhaps with a bias."""
+    recorder = Recorder()
+    with recorder:
+        work()
+    return [
+        [argument.shape for argument in arguments]
+        for func, arguments, *_ in recorder.operations
+        if func._schema.name in ("aten::mm", "aten::addmm")
+    ]

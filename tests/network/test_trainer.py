@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that PyTorch's own documentation gives it
 from helpers.networks import parameters
-from helpers.recorder import Recorder
+from helpers.recorder import products
 from torch import Tensor, nn
 
 from autoencoder.base.errors import UserError
@@ -175,18 +175,6 @@ def test_early_stopping_brings_the_best_weights_back(
     assert not torch.equal(weights(model), after_epoch[-1])
     bce = per_image_losses(model, parts[1])[0].mean().item()
     assert bce == pytest.approx(losses[best], rel=1e-6)
-
-
-def products(work: Callable[[], object]) -> list[tuple[torch.Size, ...]]:
-    """The shapes of the matrix products that a function computes."""
-    recorder = Recorder()
-    with recorder:
-        work()
-    return [
-        tuple(arg.shape for arg in args)
-        for func, args, *_ in recorder.operations
-        if func._schema.name in ("aten::mm", "aten::addmm")
-    ]
 
 
 @pytest.mark.parametrize("world", [SINGLE, World(1, 3)])
