@@ -57,12 +57,11 @@ def test_every_code_has_a_shape_that_can_be_looked_at(z_size: int) -> None:
     assert height <= width / 2 <= 3 * height
 
 
-@pytest.mark.parametrize("z_size", [1, 31, 32])
-@pytest.mark.parametrize("noise", [0, 0.5])
+@pytest.mark.parametrize(("z_size", "noise"), [(1, 0), (31, 0.5), (32, 0)])
 def test_rows_of_originals_codes_reconstructions_and_differences(
     test_digits: Digits, z_size: int, noise: float
 ) -> None:
-    labels, images = named((test_digits[0][:10], test_digits[1][:10]))
+    labels, images = named((test_digits[0][:4], test_digits[1][:4]))
     model = Autoencoder((512, 256), z_size, "sigmoid").eval()
     figure = draw_reconstructions(model, labels, images, noise)
 
@@ -92,9 +91,9 @@ def test_rows_of_originals_codes_reconstructions_and_differences(
             drawn = np.ma.filled(image.get_array(), np.nan).ravel()  # type: ignore[arg-type]
             assert np.allclose(drawn, value.ravel(), atol=1e-6, equal_nan=True)
     below = [f"{loss:.3f}" for loss in bce]
-    for axis, texts in ((rows[0], [str(digit) for digit in range(10)]), (rows[-1], below)):
+    for axis, texts in ((rows[0], list("0123")), (rows[-1], below)):
         assert [label.get_text() for label in axis.get_xticklabels()] == texts
-        assert axis.get_xticks().tolist() == [column + 0.5 for column in range(10)]
+        assert axis.get_xticks().tolist() == [0.5, 1.5, 2.5, 3.5]
     bars = [
         [label.get_text() for label in bar.yaxis.get_ticklabels()]
         for axis in rows

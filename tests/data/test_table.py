@@ -48,7 +48,7 @@ def test_classes_are_counted(tmp_path: Path) -> None:
     assert table.describe_classes(classes) == "3 classes: 9: 2, 10: 1, b: 1"
 
 
-@pytest.mark.parametrize("count", [1, 4096, 4097])
+@pytest.mark.parametrize("count", [1, 515, 516])  # 3 rows, and as many as are written at a time
 def test_round_trip(tmp_path: Path, count: int) -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(

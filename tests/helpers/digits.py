@@ -94,7 +94,7 @@ def publish(dataset: Dataset, directory: Path, train: Digits, test: Digits) -> D
         ):
             content = idx.encode(array)
             if name.endswith(".gz"):
-                content = gzip.compress(content, mtime=0)
+                content = gzip.compress(content, 1, mtime=0)
             file, _, member = name.partition("/")
             if member:
                 if file not in archives:
