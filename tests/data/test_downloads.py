@@ -217,8 +217,8 @@ class FaultyHandler(QuietHandler):
     ("address", "reason"),
     [
         ("{base}cut", "ClientPayloadError"),
-        ("{base}hangs", "no data for 1 s"),
-        ("{base}drips", "no data for 1 s, or too little"),
+        ("{base}hangs", r"no data for 0\.2 s"),
+        ("{base}drips", r"no data for 0\.2 s, or too little"),
         ("{base}loops", "TooManyRedirects"),
         ("{base}gibberish", "BadStatusLine|ClientResponseError"),
         ("http://127.0.0.1:1", "ClientConnectorError"),
@@ -238,7 +238,7 @@ def test_a_faulty_server_or_address_is_a_failure_that_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if "hangs" in address or "drips" in address:
-        monkeypatch.setattr(sources, "TIMEOUT_S", 1)
+        monkeypatch.setattr(sources, "TIMEOUT_S", 0.2)
     with serving(FaultyHandler) as base:
         fetchers = [
             ("the bad one", from_mirror(address.format(base=base))),
