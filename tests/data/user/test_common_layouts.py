@@ -436,10 +436,11 @@ def test_all_bad_names_are_in_one_message(tmp_path: Path) -> None:
     ],
 )
 def test_pictures_with_a_table_of_labels(tmp_path: Path, key: str, place: str, header: str) -> None:
+    few = DIGITS[0][:20], DIGITS[1][:20]
     folder = tmp_path / ("mine" if place == "in" else "mine/pictures")
     folder.mkdir(parents=True)
     lines = [header]
-    for row, (label, pixels) in enumerate(zip(*DIGITS, strict=True)):
+    for row, (label, pixels) in enumerate(zip(*few, strict=True)):
         path = folder / f"v2-{row:05}.png"
         Image.fromarray(pixels).save(path)
         relative = str(path.relative_to(tmp_path / "mine"))
@@ -452,7 +453,7 @@ def test_pictures_with_a_table_of_labels(tmp_path: Path, key: str, place: str, h
         lines.append(f"{cells[key]}{';' if ';' in header else ','}{label}")
     (tmp_path / "mine/hasy-data-labels.csv").write_text("\n".join(lines[:1] + lines[:0:-1]))
     (tmp_path / "mine/README.txt").write_text("about")
-    check(tmp_path / "mine", DIGITS)
+    check(tmp_path / "mine", few)
     (folder / "extra.png").write_bytes((folder / "v2-00000.png").read_bytes())
     assert "extra.png: no label in the table" in refused(tmp_path / "mine")
 

@@ -29,6 +29,7 @@ from autoencoder.data.user.images import iter_images, read_user_data
 DIGITS = draw_digits(60, seed=3)
 OTHERS = draw_digits(40, seed=11)
 LABELS, IMAGES = named(DIGITS)
+FEW = DIGITS[0][:20], DIGITS[1][:20]
 # Large enough for numbers of rows and columns to differ in their digits.
 SIDE = 12
 SMALL = draw_small_digits(60, seed=3, side=SIDE)
@@ -238,7 +239,7 @@ def test_a_table_of_another_range_is_refused(tmp_path: Path, maximum: int, part:
 
 @pytest.mark.parametrize("kind", ["mask", "palette", "dim"])
 def test_a_class_of_masks_is_refused(tmp_path: Path, kind: str) -> None:
-    write_pictures(tmp_path / "mine", DIGITS)
+    write_pictures(tmp_path / "mine", FEW)
     for path in (tmp_path / "mine/digit 4").iterdir():
         values = np.asarray(Image.open(path)) // {"mask": 255, "palette": 64, "dim": 16}[kind]
         Image.fromarray(values).save(path)
@@ -248,19 +249,19 @@ def test_a_class_of_masks_is_refused(tmp_path: Path, kind: str) -> None:
 
 
 def test_8_bits_in_16_bit_files_among_others_are_refused(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "mine", DIGITS)
+    write_pictures(tmp_path / "mine", FEW)
     paths = sorted((tmp_path / "mine/digit 4").iterdir())
     for path in paths[:2]:
         Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16)).save(path)
     message = refused(tmp_path / "mine")
-    assert message.startswith(f"{paths[0]}: 2 of 60 images have values up to 1, others up to 255")
+    assert message.startswith(f"{paths[0]}: 2 of 20 images have values up to 1, others up to 255")
 
 
 def test_opposite_inks_are_reported_with_their_names_and_auto_exchanges_them(
     tmp_path: Path, warned: Callable[[Path], str]
 ) -> None:
-    write_pictures(tmp_path / "a/train", DIGITS)
-    write_pictures(tmp_path / "a/test", (OTHERS[0], 255 - OTHERS[1]))
+    write_pictures(tmp_path / "a/train", FEW)
+    write_pictures(tmp_path / "a/test", (OTHERS[0][:20], 255 - OTHERS[1][:20]))
     assert "/a/test/digit 0 (digit 0)" in warned(tmp_path / "a")
     write_table(tmp_path / "train.csv", (SMALL[0], 255 - SMALL[1]))
     write_table(tmp_path / "test.csv", SMALL_OTHERS)
@@ -294,8 +295,8 @@ def test_inks_that_are_mixed_in_classes_are_reported(
 def test_darker_parts_are_reported(
     tmp_path: Path, warned: Callable[[Path], str], divisor: int, part: str
 ) -> None:
-    write_pictures(tmp_path / "train", DIGITS)
-    write_pictures(tmp_path / "test", OTHERS)
+    write_pictures(tmp_path / "train", FEW)
+    write_pictures(tmp_path / "test", (OTHERS[0][:20], OTHERS[1][:20]))
     assert "so they are dark" not in warned(tmp_path)
     for path in tmp_path.rglob("*.png"):
         if part in path.parts:
@@ -461,14 +462,14 @@ LITTER = [
 
 @pytest.mark.parametrize("place", ["", "digit 3"])
 def test_litter_is_skipped(tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture) -> None:
-    write_pictures(tmp_path / "mine", DIGITS)
+    write_pictures(tmp_path / "mine", FEW)
     for name in LITTER:
         path = tmp_path / "mine" / place / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(OTHERS[1][3]).save(path, "PNG")
     with caplog.at_level(logging.INFO):
         train, test = read_split(tmp_path / "mine")
-    assert len(train[0]) + len(test[0]) == 60
+    assert len(train[0]) + len(test[0]) == 20
     assert {label[:6] for label in train[0]} == {"digit "}
     assert f"skipped: {len(LITTER)} hidden or of a file manager or editor" in caplog.text
 
