@@ -29,13 +29,10 @@ def narrow(tmp_path: Path, test_digits: Digits, monkeypatch: pytest.MonkeyPatch)
     columns = ["label", *(f"{row + 1}x{column + 1}" for row in range(4) for column in range(4))]
     dtypes = dict.fromkeys(columns[1:], np.uint8) | {"label": str}
     csv_format = table._CSV_FORMAT | {"names": columns, "dtype": dtypes}
-    for name, value in (
-        ("COLUMNS", columns),
-        ("PIXELS", 16),
-        ("_MIN_ROW", 34),
-        ("_CSV_FORMAT", csv_format),
-    ):
-        monkeypatch.setattr(table, name, value)
+    monkeypatch.setattr(table, "COLUMNS", columns)
+    monkeypatch.setattr(table, "PIXELS", 16)
+    monkeypatch.setattr(table, "_MIN_ROW", 34)
+    monkeypatch.setattr(table, "_CSV_FORMAT", csv_format)
     labels, images = test_digits
     middle = images[:, 12:16, 12:16].reshape(-1, 16)
     table.write(tmp_path / "digits.csv", [table.Chunk(labels.astype(str), middle)])
