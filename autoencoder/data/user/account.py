@@ -3,6 +3,8 @@
 import bisect
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +14,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import listed
+from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
 from autoencoder.data.user.batches import Batch, Place, Source, Texts
 from autoencoder.data.user.fit import border
 from autoencoder.data.user.roles import split_of
+
+
+class Faults(dict[Path, str]):
+    """What is wrong with files, collected to be refused all at once."""
+
+    @contextmanager
+    def noted(self, path: Path) -> Iterator[None]:
+        """Note a UserError of the block as the fault of a file."""
+        try:
+            yield
+        except UserError as error:
+            self[path] = str(error).removeprefix(f"{path}: ")
+
+    def refuse(self) -> None:
+        """Refuse the files, if there are any; those whose faults differ in names only, once."""
+        groups: dict[str, list[Path]] = {}
+        for path, fault in self.items():
+            groups.setdefault(fault.replace(f"{path.stem}.", "."), []).append(path)
+        if self:
+            raise UserError(
+                listed([f"{listed(x)}: {self[x[0]]}" for x in groups.values()], separator="; ")
+            )
 
 
 @dataclass
@@ -27,7 +51,7 @@ class Account:
     sources: list[Source] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     rivals: str = ""  # why sources may not be used together
-    unreadable: dict[str, str] = field(default_factory=dict)  # pictures, and why
+    unreadable: Faults = field(default_factory=Faults)
     warnings: list[str] = field(default_factory=list)
     white: float = 255  # where the format does not define it
     border: float = 0  # mean grey value, 0..255, after an exchange of black and white

@@ -8,9 +8,9 @@ from pathlib import Path
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data.names import is_visible
 from autoencoder.data.user import arrays, pairs, parquet, places, tables
-from autoencoder.data.user.account import Account
+from autoencoder.data.user.account import Account, Faults
 from autoencoder.data.user.batches import LITTER, Source
-from autoencoder.data.user.formats import PICTURES, identify, is_company, is_unpacked, refuse_files
+from autoencoder.data.user.formats import PICTURES, identify, is_company, is_unpacked
 
 # The readers of files, by the kinds of `identify`. Pictures are read by directory.
 READERS: dict[str, Callable[[Path], list[Source]]] = {
@@ -50,17 +50,14 @@ def find_sources(account: Account, name_labels: bool = False) -> None:
 def _identify(files: list[str]) -> dict[str, str]:
     """Return the kind of each file; refuse those that cannot be read, all at once."""
     kinds: dict[str, str] = {}
-    faults: list[tuple[Path, str]] = []
+    faults = Faults()
     for path in map(Path, files):
-        try:
+        with faults.noted(path):
             kinds[str(path)] = identify(path)
-        except UserError as error:
-            faults.append((path, str(error)))
-        else:
             if kinds[str(path)] == "unknown":
                 hint = "expected a table, arrays or pictures; write it as CSV or with numpy.savez"
-                faults.append((path, f"of no known format, {hint}"))
-    refuse_files(faults)
+                raise UserError(f"of no known format, {hint}")
+    faults.refuse()
     return kinds
 
 

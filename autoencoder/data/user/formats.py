@@ -15,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from autoencoder.base.errors import UserError, listed
+from autoencoder.base.errors import UserError
 from autoencoder.base.files import named_errors
 from autoencoder.data.names import is_visible
 from autoencoder.data.user.roles import role_of, split_of, words
@@ -190,18 +190,6 @@ def identify(path: Path) -> str:
         raise UserError(f"{path}: an empty file; replace it by a complete copy, or remove it")
     is_binary = b"\0" in start and start[:2] not in (b"\xff\xfe", b"\xfe\xff")
     return "unknown" if is_binary else "table"
-
-
-def refuse_files(faults: list[tuple[Path, str]]) -> None:
-    """Refuse files with their faults, if there are any; those that differ in names only, once."""
-    kinds: dict[str, list[tuple[Path, str]]] = {}
-    for path, fault in faults:
-        fault = fault.removeprefix(f"{path}: ")
-        kinds.setdefault(fault.replace(f"{path.stem}.", "."), []).append((path, fault))
-    if faults:
-        raise UserError(
-            "; ".join(f"{listed([path for path, _ in x])}: {x[0][1]}" for x in kinds.values())
-        )
 
 
 def explanation(path: Path) -> str | None:

@@ -19,7 +19,6 @@ from autoencoder.data.user.account import Account
 from autoencoder.data.user.batches import UNLABELLED, Batch, Texts
 from autoencoder.data.user.find import find_sources
 from autoencoder.data.user.fit import Fit, fit_images, has_alpha, is_ink_dark, to_grey
-from autoencoder.data.user.pictures import refuse_unreadable
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +134,7 @@ class UserImages:
                     self._add(number, batch, labels, bool(is_dark))
                     progress.update(len(labels))
                     del batch
-        refuse_unreadable(self.account.unreadable)
+        self.account.unreadable.refuse()
         _refuse_labels(bad_labels)
 
     def _labels(self, batch: Batch, of_all: str | None, bad_labels: dict[str, str]) -> Texts:

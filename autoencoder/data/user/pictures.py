@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-from autoencoder.base.errors import UserError, listed, one_line
+from autoencoder.base.errors import UserError, one_line
 from autoencoder.base.files import named_errors
+from autoencoder.data.user.account import Faults
 from autoencoder.data.user.batches import Batch, Item, group
 from autoencoder.data.user.formats import PICTURES, explanation
 
@@ -23,29 +24,20 @@ _MODES = {"1": "L", "La": "LA"}  # others become RGB
 _MANY_PIXELS = 1 << 24  # of a JPEG that is decoded at a smaller scale
 
 
-def iter_batches(rows: list[Row], unreadable: dict[str, str]) -> Iterator[Batch]:
+def iter_batches(rows: list[Row], unreadable: Faults) -> Iterator[Batch]:
     """Read pictures; note those that cannot be read, to be reported together."""
 
     def items() -> Iterator[Item]:
         for name, label, split in rows:
             path = Path(name)
-            try:
+            with unreadable.noted(path):
                 if path.is_fifo():  # it would be waited for without end
                     raise UserError(f"{path}: a pipe, expected a picture; remove it")
                 with path.open("rb") as file:  # by its name, Pillow would map it into memory
-                    yield (*read_picture(file, path), name, label, split)
-            except UserError as error:
-                unreadable[name] = str(error)
+                    image = read_picture(file, path)
+                yield (*image, name, label, split)
 
     return group(items())
-
-
-def refuse_unreadable(unreadable: dict[str, str]) -> None:
-    """Refuse pictures that cannot be read, if there are any."""
-    if unreadable:
-        names, faults = list(unreadable), list(unreadable.values())
-        several = f"{listed(names)}: cannot be read as pictures; fix or remove them; the first: "
-        raise UserError(several * (len(names) > 1) + faults[0])
 
 
 def read_picture(file: Any, path: Path) -> tuple[NDArray[Any], float]:

@@ -8,9 +8,9 @@ from pathlib import Path, PureWindowsPath
 
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data.user import pictures, tables
-from autoencoder.data.user.account import Account
+from autoencoder.data.user.account import Account, Faults
 from autoencoder.data.user.batches import Labels, Source
-from autoencoder.data.user.formats import PICTURES, identify, refuse_files
+from autoencoder.data.user.formats import PICTURES, identify
 from autoencoder.data.user.roles import (
     Split,
     is_numbered_split,
@@ -27,38 +27,40 @@ Named = dict[str, tuple[str, str]]  # label and split of pictures by a table
 def read_labels(account: Account, files: list[Path], folders: Folders) -> Named:
     """Read tables that label pictures; refuse what may be data, and note what else there is."""
     named: Named = {}
-    faults: list[tuple[Path, str]] = []
-    count = sum(map(len, folders.values()))
+    faults = Faults()
     for file in files:
-        try:
-            kind = identify(file)
-            content = _describe_text(file) if kind == "table" else None
-            theirs = content.labels() if content and content.role == "labels" else None
-            unclear = _name_pictures(file, theirs, folders, named) if theirs else None
-        except UserError as error:
-            faults.append((file, str(error)))
-            continue
-        if kind == "picture":
-            fault = f"a picture without its suffix, one of {' '.join(PICTURES)}; rename it"
-        elif kind not in ("table", "unknown") or (content and content.role == "images"):
-            fault = (
-                "a table of images, or an array, next to pictures; move one of them away, or write "
-                "labels as a table with the columns path and label"
-            )
-        elif unclear:
-            fault = (
-                f"{listed(unclear, 5)}: no such picture below it, or several; write the path of "
-                "each from there, with its suffix, or delete its line, or move the table"
-            )
-        elif theirs and theirs.ids is None and len(theirs.labels) == count:
-            fault = "a label for each picture, but of which one? Add a column `path` with its path"
-        else:
-            if unclear is None:
+        with faults.noted(file):
+            if not _label_pictures(file, folders, named):
                 account.skipped.append(f"{file.name}: neither a picture nor labels of pictures")
-            continue
-        faults.append((file, fault))
-    refuse_files(faults)
+    faults.refuse()
     return named
+
+
+def _label_pictures(file: Path, folders: Folders, named: Named) -> bool:
+    """Label pictures by a table; tell whether the file is one."""
+    kind = identify(file)
+    if kind == "picture":
+        raise UserError(f"a picture without its suffix, one of {' '.join(PICTURES)}; rename it")
+    content = _describe_text(file) if kind == "table" else None
+    if kind not in ("table", "unknown") or (content and content.role == "images"):
+        raise UserError(
+            "a table of images, or an array, next to pictures; move one of them away, or write "
+            "labels as a table with the columns path and label"
+        )
+    if not content or content.role != "labels":
+        return False
+    labels = content.labels()
+    if labels.ids is None and len(labels.labels) == sum(map(len, folders.values())):
+        raise UserError(
+            "a label for each picture, but of which one? Add a column `path` with its path"
+        )
+    unclear = _name_pictures(file, labels, folders, named)
+    if unclear:
+        raise UserError(
+            f"{listed(unclear, 5)}: no such picture below it, or several; write the path of "
+            "each from there, with its suffix, or delete its line, or move the table"
+        )
+    return unclear is not None
 
 
 def _describe_text(file: Path) -> Source | None:

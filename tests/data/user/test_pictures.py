@@ -325,14 +325,15 @@ def test_all_unreadable_files_are_listed_at_once(classes: Path) -> None:
         (classes / f"2/bad{number:02}.png").write_text("hello")
     message = refusal(lambda: read(classes))
     listed = [f"{classes}/2/bad{number:02}.png" for number in range(20)]
-    assert message.startswith(", ".join(listed) + " and 2 more: cannot be read as pictures")
+    assert message.startswith(", ".join(listed) + " and 2 more: cannot be read as a picture (")
     assert message.isprintable()
     os.mkfifo(classes / "T-shirt/pipe.png")
     for path in classes.glob("2/bad*"):
         path.unlink()
     (classes / "1/bad.png").write_text("hello")
     message = refusal(lambda: read(classes))
-    assert message.startswith(f"{classes}/1/bad.png, {classes}/T-shirt/pipe.png: cannot be read")
+    assert message.startswith(f"{classes}/1/bad.png: cannot be read as a picture (")
+    assert message.endswith(f"; {classes}/T-shirt/pipe.png: a pipe, expected a picture; remove it")
 
 
 def test_what_is_not_there_or_may_not_be_read_is_named(tmp_path: Path, digit: Pixels) -> None:
