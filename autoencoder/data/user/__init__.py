@@ -27,7 +27,7 @@
 | how an image becomes 28x28 | `fit.fit_images` |
 | which value is white, and what would be almost black | `decide.find_white`, `decide.check_dark` |
 | which images are inverted | `decide.inversion` |
-| how labels are written, and which are refused | `decide.tidy_label`, `data.table.label_fault` |
+| how labels are written, and which are refused | `account.tidy_label`, `data.table.label_fault` |
 | which labels are suspicious | `decide.check_labels` |
 | which images are constant, or there twice | `decide.check_constant`, `decide.check_copies` |
 | which words of a column name a split | `decide.check_splits` |

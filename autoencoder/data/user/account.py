@@ -2,7 +2,9 @@
 
 import bisect
 import hashlib
-from collections import Counter
+import re
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +18,22 @@ from numpy.typing import NDArray
 
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
-from autoencoder.data.user.batches import Batch, Place, Source, Texts
+from autoencoder.data.user.batches import UNLABELLED, Batch, Cell, Place, Source, Texts
 from autoencoder.data.user.fit import border
 from autoencoder.data.user.roles import split_of
+
+_FRACTION = re.compile(r"[+-]?\d+(\.0*|(\.\d*)?e[+-]\d\d+)", re.ASCII | re.IGNORECASE)
+
+
+def tidy_label(text: str) -> str:
+    """Write a label in one way: Unicode's NFC, and integral fractions as integers.
+
+    Numbers as Python and NumPy write them: 5.0, 5E+00; not 007, nor code points such as 0E01.
+    """
+    text = unicodedata.normalize("NFC", text)
+    if _FRACTION.fullmatch(text) and (number := float(text)).is_integer() and abs(number) < 2**53:
+        return str(int(number))
+    return text
 
 
 class Faults(dict[Path, str]):
@@ -56,13 +71,13 @@ class Account:
     white: float = 255  # where the format does not define it
     border: float = 0  # mean grey value, 0..255, after an exchange of black and white
     ink: str = ""
-    split_names: dict[int, set[str]] = field(default_factory=dict)  # of images, by source
-    _columns: dict[str, list[Any]] = field(default_factory=dict)
-    _names: dict[str, list[str]] = field(default_factory=dict)  # categories of columns
-    _places: list[tuple[int, Place, Place]] = field(default_factory=list)  # from which row on
+    _columns: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    # The number of each text in columns of text.
+    _texts: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    _places: list[tuple[int, Place, Cell]] = field(default_factory=list)  # from a row on
     _count: int = 0
 
-    def add(self, number: int, batch: Batch, values: NDArray[Any], labels: Texts) -> None:
+    def add(self, number: int, batch: Batch, values: NDArray[Any]) -> None:
         """Note the facts of a batch of a source, given its grey values (n, height, width).
 
         They are in 0..255 if the format defines white.
@@ -70,10 +85,8 @@ class Account:
         count, height, width = values.shape
         flat = values.reshape(count, -1)
         source = self.sources[number]
-        splits = np.full(count, source.split or "")
-        if batch.splits is not None and not source.split:
-            splits = np.array([split_of(name) or "" for name in batch.splits.tolist()])
-            self.split_names.setdefault(number, set()).update(batch.splits.tolist())
+        labels = batch.labels if source.label is None else None
+        splits = None if source.split else batch.splits
         digests = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in flat]
         facts = {
             "minimum": flat.min(1).astype(np.float32),
@@ -87,32 +100,32 @@ class Account:
             "height": np.int32(height),
             "width": np.int32(width),
             "source": np.int32(number),
-            "label": self._codes("label", labels),
+            "label": self._numbers("label", labels, source.label or UNLABELLED),
+            "split_name": self._numbers("split_name", splits, source.split or ""),
             "digest": np.frombuffer(b"".join(digests), np.int64),
-            # Training holds out its own validation images.
-            "split": self._codes("split", np.where(splits == "validation", "train", splits)),
         }
         for name, fact in facts.items():
-            self._columns.setdefault(name, []).append(np.broadcast_to(fact, count))
+            self._columns[name].append(np.broadcast_to(fact, count))
         self._places.append((self._count, batch.place, batch.cell))
         self._count += count
 
-    def _codes(self, name: str, texts: Texts) -> NDArray[np.int32]:
-        """Return numbers for the texts of a column, which take less memory as categories."""
-        known = self._names.setdefault(name, [])
-        names, rows = np.unique(texts, return_inverse=True)
-        known += [x for x in names.tolist() if x not in known]
-        return np.array([known.index(x) for x in names.tolist()], np.int32)[rows]
+    def _numbers(self, column: str, texts: Texts | None, of_all: str) -> NDArray[np.int32]:
+        """Return numbers for the texts of a column, or the one of all; they take less memory."""
+        known = self._texts[column]
+        names, rows = np.unique([of_all] if texts is None else texts, return_inverse=True)
+        numbers = [known.setdefault(tidy_label(name), len(known)) for name in names.tolist()]
+        return np.array(numbers, np.int32)[rows]
 
     @cached_property
     def facts(self) -> pd.DataFrame:
         """A row for each image, once all are added."""
         parts = self._columns
         columns: dict[str, Any] = {name: np.concatenate(parts.pop(name)) for name in [*parts]}
-        for name in ("label", "split"):
-            names = pd.Index(self._names[name], dtype=object)
-            columns[name] = pd.Categorical.from_codes(columns[name], names)
-        return pd.DataFrame(columns)
+        for name, texts in self._texts.items():
+            columns[name] = pd.Categorical.from_codes(columns[name], pd.Index(texts, dtype=object))
+        facts = pd.DataFrame(columns)
+        facts["split"] = facts["split_name"].map(_purpose).astype("category")
+        return facts
 
     @property
     def labels(self) -> Texts:
@@ -120,10 +133,19 @@ class Account:
         column = self.facts["label"].cat
         return np.array(column.categories, str)[column.codes]
 
-    def place(self, row: int, pixel: int | None = None) -> str:
-        """Return where an image or a pixel of it is, such as the line of a file."""
-        start, place, cell = self._places[bisect.bisect(self._places, row, key=lambda x: x[0]) - 1]
-        return place(row - start) + ("" if pixel is None else cell(pixel))
+    def place(self, row: int) -> str:
+        """Return where an image is, such as the line of a file."""
+        start, place, _ = self._places[bisect.bisect(self._places, row, key=lambda x: x[0]) - 1]
+        return place(row - start)
+
+    def cell(self, row: int, pixel: int | None) -> str:
+        """Return where a pixel of an image is, or its label, such as the column of a table."""
+        _, _, cell = self._places[bisect.bisect(self._places, row, key=lambda x: x[0]) - 1]
+        return self.place(row) + cell(pixel)
+
+    def warn(self, text: str, row: int | None = None) -> None:
+        """Add a warning about the data, or about an image."""
+        self.warnings.append(f"{self.root if row is None else self.place(row)}: {text}")
 
     def lines(self, in_test: NDArray[np.bool_], is_drawn: bool) -> list[str]:
         """Describe what was read and decided."""
@@ -148,3 +170,9 @@ class Account:
         if self.skipped:
             lines.append(f"skipped: {listed(self.skipped)}")
         return lines
+
+
+def _purpose(split_name: str) -> str:
+    """Return the split of a name. Training holds out its own validation images."""
+    split = split_of(split_name)
+    return "train" if split == "validation" else split or ""

@@ -1,7 +1,5 @@
 """Decide: white, ink, labels, copies and split, each in one function, from the account."""
 
-import re
-import unicodedata
 from itertools import groupby
 from typing import Any, Literal
 
@@ -25,18 +23,6 @@ MIDDLE = 128  # a maximum below this is not white; a mean border of at least thi
 _DARK = 17  # a maximum below this is almost black: that of classes or masks
 _NEAR_ONE = 255.5 / 255  # fractions up to this are rounded to white
 _MAX_DISTINCT_ROWS = 20
-_FRACTION = re.compile(r"[+-]?\d+(\.0*|(\.\d*)?e[+-]\d\d+)", re.ASCII | re.IGNORECASE)
-
-
-def tidy_label(text: str) -> str:
-    """Write a label in one way: Unicode's NFC, and integral fractions as integers.
-
-    Numbers as Python and NumPy write them: 5.0, 5E+00; not 007, nor code points such as 0E01.
-    """
-    text = unicodedata.normalize("NFC", text)
-    if _FRACTION.fullmatch(text) and (number := float(text)).is_integer() and abs(number) < 2**53:
-        return str(int(number))
-    return text
 
 
 def find_white(account: Account) -> None:
@@ -46,16 +32,15 @@ def find_white(account: Account) -> None:
     """
     facts = account.facts
     unscaled = facts[~facts["has_white"]]
-    sources = unscaled.groupby("source").agg({"maximum": "max", "fractions": "any"})
-    is_small = sources["maximum"] <= _NEAR_ONE
-    fractional = is_small & sources["fractions"]
-    is_unclear = sources["fractions"] & ~is_small & (sources["maximum"] < MIDDLE)
-    unclear = facts["source"].isin(sources.index[is_unclear])
-    is_binary = not unscaled.empty and unscaled["maximum"].max() == 1
-    account.white = 1 if fractional.any() or is_binary else 255
+    of_source = unscaled.groupby("source")
+    largest, has_fractions = of_source["maximum"].max(), of_source["fractions"].any()
+    is_small = largest <= _NEAR_ONE
+    fractional = is_small & has_fractions
+    unclear = largest.index[has_fractions & ~is_small & (largest < MIDDLE)]
+    account.white = 1 if fractional.any() or unscaled["maximum"].max() == 1 else 255
     minimum, maximum = float(facts["minimum"].min()), float(facts["maximum"].max())
     for kind, cell, wrong in (
-        ("maximum", "highest", ~(facts["maximum"] < 255.5) | unclear),
+        ("maximum", "highest", ~(facts["maximum"] < 255.5) | facts["source"].isin(unclear)),
         ("minimum", "lowest", ~(facts["minimum"] > -0.5 / 255 * account.white)),
     ):
         if wrong.any():
@@ -63,16 +48,15 @@ def find_white(account: Account) -> None:
             is_number = np.isfinite(facts[kind][row])
             how = _how_to_scale(minimum, maximum) if is_number else "replace or remove it"
             raise UserError(
-                f"{account.place(row, int(facts[cell][row]))} has a value {facts[kind][row]:.6g}, "
+                f"{account.cell(row, int(facts[cell][row]))} has a value {facts[kind][row]:.6g}, "
                 f"the maximum of all is {maximum:.6g}; expected grey values 0..255, or fractions "
                 f"0..1; {how}"
             )
     if fractional.any() and not is_small.all():
-        small, large = (int(sources.index[int(x.argmax())]) for x in (fractional, ~is_small))
+        small, large = (account.sources[int(x.index[x][0])].name for x in (fractional, ~is_small))
         raise UserError(
-            f"{account.sources[small].name}: some images have fractions in 0..1, others "
-            f"values up to {maximum:g} ({account.sources[large].name}), expected the same "
-            "range in all; scale them to 0..255"
+            f"{small}: some images have fractions in 0..1, others values up to {maximum:g} "
+            f"({large}), expected the same range in all; scale them to 0..255"
         )
     facts["scale"] = np.where(facts["has_white"], 1, 255 / account.white)
 
@@ -81,32 +65,33 @@ def check_dark(account: Account, by_class: bool) -> None:
     """Refuse sources or classes that are almost black next to others; warn of darker images."""
     facts = account.facts
     maximum = float(facts["maximum"].max())
-    scaled = facts["maximum"] * facts["scale"]
+    brightest = facts["maximum"] * facts["scale"]
     least = np.where(facts["has_white"], _DARK, MIDDLE)
-    is_dark = (scaled < least) & (facts["maximum"] > 0)
-    if is_dark.any() and (scaled < least).all():
+    is_shown = facts["maximum"] > 0
+    if is_shown.any() and (brightest < least).all():
         hint = "divide the pixels by it, but not the labels"
         raise UserError(
             f"{account.root}: the maximum of all pixels is {maximum:.4g}, expected {account.white} "
             f"(white); {'brighten the pictures' if facts['has_white'].all() else hint}"
         )
-    kinds = [facts["source"], facts["has_white"], facts["bits"]]
-    of_source = scaled.groupby(kinds).transform("max")
-    of_class = scaled.groupby([facts["source"], facts["label"]], observed=True).transform("max")
-    is_too_dark = is_dark & ((of_source < least) | (by_class & (of_class < _DARK)))
-    is_darker = is_dark & (scaled < _DARK)
-    for part in ("split", "label") if by_class and scaled.max() > 2 * MIDDLE - 2 else ():
-        of_part = scaled.groupby(facts[part], observed=True).transform("max")
-        is_darker |= (of_part < MIDDLE) & (facts["maximum"] > 0)
-    for is_refused, rows in ((True, is_too_dark), (False, is_darker)):
+
+    def in_parts(*keys: str) -> "pd.Series[float]":
+        return brightest.groupby([facts[key] for key in keys], observed=True).transform("max")
+
+    is_black = in_parts("source", "has_white", "bits") < least
+    is_dark = brightest < _DARK
+    if by_class:
+        is_black |= in_parts("source", "label") < _DARK
+    if by_class and brightest.max() > 2 * MIDDLE - 2:
+        is_dark |= (in_parts("split") < MIDDLE) | (in_parts("label") < MIDDLE)
+    for rows, what in ((is_black & is_shown, "almost black"), (is_dark & is_shown, "dark")):
         if rows.any():
-            row = int(rows.to_numpy().argmax())
+            place, of_rows = account.place(int(rows.argmax())), facts["maximum"][rows].max()
             message = (
-                f"{account.place(row)}: {rows.sum()} of {len(facts)} images have values up to "
-                f"{facts['maximum'][rows].max():.4g}, others up to {maximum:g}, so they are "
-                f"{'almost black' if is_refused else 'dark'}; save them in the same range"
+                f"{place}: {rows.sum()} of {len(facts)} images have values up to {of_rows:.4g}, "
+                f"others up to {maximum:g}, so they are {what}; save them in the same range"
             )
-            if is_refused:
+            if what == "almost black":
                 raise UserError(message)
             account.warnings.append(message)
 
@@ -129,41 +114,42 @@ def inversion(account: Account, invert: Literal[True, False, "auto"]) -> Flags:
     parts with the opposite ink of the others.
     """
     facts = account.facts
-    parts = facts.groupby(["split", "source", "label"], observed=True).ngroup()
-    border = (facts["border"] * facts["scale"]).groupby(parts).transform("mean").to_numpy()
-    is_bright = border >= MIDDLE
-    flags = is_bright if invert == "auto" else np.full(len(facts), invert)
-    account.border = float(np.where(flags, 255 - border, border).mean())
-    of_each = (facts["border"] * facts["scale"]).to_numpy()
-    shares = [pd.Series(x).groupby(parts).transform("mean") for x in (of_each >= 224, of_each < 32)]
-    if mixed := _part_names(account, ((shares[0] > 0.1) & (shares[1] > 0.1)).to_numpy()):
-        account.warnings.append(
-            f"{account.root}: {listed(mixed)}: some images are black on white, others white on "
-            "black, in each of these; exchange black and white of some"
+    each = pd.DataFrame({"border": facts["border"] * facts["scale"]})
+    each["is_bright"], each["is_dark"] = each["border"] >= 224, each["border"] < 32
+    keys = [facts["split"], facts["source"], facts["label"]]
+    groups = each.groupby(keys, observed=True, sort=False)
+    parts = groups.mean()
+
+    def names(chosen: "pd.Series[bool]") -> list[str]:
+        """Name the source, and the class if there is one, of parts."""
+        found = dict.fromkeys((source, label) for _, source, label in parts.index[chosen])
+        return [
+            account.sources[source].name + (f" ({label})" if label != UNLABELLED else "")
+            for source, label in found
+        ]
+
+    if mixed := names((parts["is_bright"] > 0.1) & (parts["is_dark"] > 0.1)):
+        account.warn(
+            f"{listed(mixed)}: some images are black on white, others white on black, in each of "
+            "these; exchange black and white of some"
         )
-    bright, dark = (_part_names(account, rows) for rows in (border >= 160, border < 96))
+    border = groups["border"].transform("mean").to_numpy()
+    flags = border >= MIDDLE if invert == "auto" else np.full(len(facts), invert)
+    account.border = float(np.where(flags, 255 - border, border).mean())
     if invert == "auto":
-        where = listed(_part_names(account, flags)) or "no part"
+        where = listed(names(parts["border"] >= MIDDLE)) or "no part"
         account.ink = f"white on black; exchanged, because of bright borders, in {where}"
         return flags
     account.ink = ink_of(account.border) + ", exchanged" * invert
+    bright, dark = names(parts["border"] >= 160), names(parts["border"] < 96)
     if bright and dark:
         few = min(bright, dark, key=len)
         ink = "black on white" if few is bright else "white on black"
-        account.warnings.append(
-            f"{account.root}: {listed(few)}: {ink}, the opposite of the others; set `invert: auto` "
-            "to decide by the border of each"
+        account.warn(
+            f"{listed(few)}: {ink}, the opposite of the others; set `invert: auto` to decide by "
+            "the border of each"
         )
     return flags
-
-
-def _part_names(account: Account, rows: Flags) -> list[str]:
-    """Return the names of the parts that have images among `rows`."""
-    parts = account.facts[rows][["source", "label"]].drop_duplicates()
-    return [
-        account.sources[source].name + (f" ({label})" if label != UNLABELLED else "")
-        for source, label in parts.itertuples(index=False)
-    ]
 
 
 def ink_of(border: float) -> str:
@@ -174,17 +160,15 @@ def ink_of(border: float) -> str:
 def check_constant(account: Account, to_learn: bool) -> None:
     """Warn of images whose pixels are all equal; refuse to learn from these alone."""
     facts = account.facts
-    constant = (facts["minimum"] == facts["maximum"]).to_numpy()
+    constant = facts["minimum"] == facts["maximum"]
     if constant.all() and to_learn:
         raise UserError(
             f"{account.root}: in each of the {len(facts)} images, all pixels are equal; nothing "
             "can be learned from them"
         )
     if constant.any():
-        first = account.place(int(constant.argmax()))
-        account.warnings.append(
-            f"{first}: {constant.sum()} of {len(facts)} images are constant, this one first"
-        )
+        count, first = f"{constant.sum()} of {len(facts)}", int(constant.argmax())
+        account.warn(f"{count} images are constant, this one first", first)
 
 
 def check_labels(account: Account, in_test: Flags) -> None:
@@ -199,26 +183,21 @@ def check_labels(account: Account, in_test: Flags) -> None:
     by_case = groupby(sorted(names, key=lambda name: (name.casefold(), name)), str.casefold)
     if twins := [same for _, group in by_case if len(same := list(group)) > 1]:
         pairs = listed([" and ".join(same) for same in twins])
-        account.warnings.append(
-            f"{account.root}: classes that differ in case only: {pairs}; rename them if they are "
-            "the same"
-        )
+        account.warn(f"classes that differ in case only: {pairs}; rename them if they are the same")
     skipped = [x for x in account.skipped if not x.endswith(LITTER)]
     if len(names) == 1 and skipped:
-        account.warnings.append(
-            f"{account.root}: all images are of one class, {names[0]}; if labels are in what was "
-            f"skipped, write them as a table with the columns path and label: {listed(skipped, 3)}"
+        account.warn(
+            f"all images are of one class, {names[0]}; if labels are in what was skipped, write "
+            f"them as a table with the columns path and label: {listed(skipped, 3)}"
         )
     train, test = (set(labels[rows].unique()) for rows in (~in_test, in_test))
     if not train & test:
-        account.warnings.append(
-            f"{account.root}: training has {_classes(train)}, testing {_classes(test)}: none in "
-            "common, so the probe's accuracy means nothing"
+        account.warn(
+            f"training has {_classes(train)}, testing {_classes(test)}: none in common, so the "
+            "probe's accuracy means nothing"
         )
     elif test - train:
-        account.warnings.append(
-            f"{account.root}: of the test images alone: {_classes(test - train)}"
-        )
+        account.warn(f"of the test images alone: {_classes(test - train)}")
 
 
 def _classes(names: set[str]) -> str:
@@ -227,12 +206,14 @@ def _classes(names: set[str]) -> str:
 
 def check_splits(account: Account) -> None:
     """Refuse columns of splits of which only some are known; warn if none is."""
-    for number, names in account.split_names.items():
+    found = account.facts[["source", "split_name"]].drop_duplicates()
+    for number, source in enumerate(account.sources):
+        names = found["split_name"][found["source"] == number].tolist()
         unknown = sorted(name for name in names if not split_of(name))
-        if not unknown or names == {""}:
+        if unknown in ([], [""] * len(names)):
             continue
         message = (
-            f"{account.sources[number].name}: the splits {listed(list(map(repr, unknown)))}, "
+            f"{source.name}: the splits {listed(list(map(repr, unknown)))}, "
             "expected train, validation or test"
         )
         if len(unknown) < len(names):
@@ -243,17 +224,15 @@ def check_splits(account: Account) -> None:
 def check_copies(account: Account, in_test: Flags) -> None:
     """Refuse sources and splits that others contain; warn of other equal images."""
     facts = account.facts
-    is_shown = facts["minimum"] < facts["maximum"]  # blank images are alike
-    ordered = np.sort(facts["digest"].to_numpy())  # takes less memory than a hash table
-    is_copied = facts["digest"].isin(ordered[1:][ordered[1:] == ordered[:-1]]) & is_shown
-    groups = {"source": facts["source"]}
-    if set(facts["split"].unique()) >= {"train", "test"}:
-        groups["split"] = pd.Series(in_test)
-    for key, numbers in groups.items():
-        images = pd.DataFrame({"digest": facts["digest"], key: numbers})[is_copied]
-        shared = images.drop_duplicates()
-        alone = numbers[is_shown & ~is_copied].value_counts()
-        sizes = shared[key].value_counts().add(alone, fill_value=0).astype(int)
+    digests, is_shown = facts["digest"], facts["minimum"] < facts["maximum"]  # blanks are alike
+    images = pd.DataFrame({"digest": digests, "source": facts["source"], "split": in_test})
+    parts = {"source": [source.name for source in account.sources]}
+    if {"train", "test"} <= set(facts["split"].unique()):
+        parts["split"] = ["the train images", "the test images"]
+    for key, names in parts.items():
+        unique = images[is_shown].drop_duplicates(["digest", key])
+        sizes: dict[Any, int] = unique[key].value_counts().to_dict()
+        shared = unique[unique["digest"].duplicated(keep=False)]
         pairs = shared.merge(shared, on="digest").value_counts([f"{key}_x", f"{key}_y"])
         counts: dict[Any, int] = pairs.to_dict()
         holders: dict[Any, list[Any]] = {}
@@ -262,23 +241,20 @@ def check_copies(account: Account, in_test: Flags) -> None:
                 holders.setdefault(one, []).append(other)
         if holders:
             copied = sorted(holders, key=lambda one: -len(holders[one]))
-            names = ["the train images", "the test images"]
-            if key == "source":
-                names = [source.name for source in account.sources]
             raise UserError(
                 f"{account.root}: {listed([names[x] for x in copied])}: probably the same data "
                 f"as {listed([names[x] for x in holders[copied[0]]])}: all its "
                 f"{sizes[copied[0]]} different images are there, too; move one of them out of it"
             )
-    digests, is_test = facts["digest"][is_copied], in_test[is_copied]
-    copies = digests[digests.duplicated()]
-    if len(copies):
-        last = copies.index[0]
-        first = digests.index[digests == copies[last]][0]
-        across = int(digests[is_test].isin(digests[~is_test]).sum())
-        account.warnings.append(
-            f"{account.place(last)}: the same image as {account.place(first)}; {len(copies)} "
-            f"images are copies of others, {across} test images are among the training images"
+    is_copy = digests.duplicated() & is_shown
+    if is_copy.any():
+        copy = int(is_copy.argmax())
+        original = account.place(int((digests == digests[copy]).argmax()))
+        across = digests[in_test & is_shown].isin(digests[~in_test]).sum()
+        account.warn(
+            f"the same image as {original}; {is_copy.sum()} images are copies of others, {across} "
+            "test images are among the training images",
+            copy,
         )
 
 

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from autoencoder.base.errors import UserError, listed
 from autoencoder.data import table
 from autoencoder.data.user import decide
 from autoencoder.data.user.account import Account
-from autoencoder.data.user.batches import UNLABELLED, Batch, Texts
+from autoencoder.data.user.batches import Batch
 from autoencoder.data.user.find import find_sources
 from autoencoder.data.user.fit import Fit, fit_images, has_alpha, is_ink_dark, to_grey
 
@@ -48,19 +48,16 @@ def iter_images(
 
     Yields labels, a str array (n,), and images, a uint8 array (n, 784), 0 black to 255 white.
     """
-    with tempfile.TemporaryFile() as file:
-        images = UserImages(path, file, invert, fit, to_learn=False)
-        for warning in images.account.warnings:
-            log.warning("%s", warning)
-        border = images.account.border
-        if fit != "mnist" and decide.ink_of(border) != decide.ink_of(usual_border):
-            log.warning(
-                "%s: the ink is %s, the opposite of what the model was trained on; %s --invert",
-                path.name,
-                decide.ink_of(border),
-                "remove" if invert else "add",
-            )
-        yield from images.chunks()
+    images = UserImages(path, invert, fit, to_learn=False)
+    ink = decide.ink_of(images.account.border)
+    if fit != "mnist" and ink != decide.ink_of(usual_border):
+        images.account.warnings.append(
+            f"{path.name}: the ink is {ink}, the opposite of what the model was trained on; "
+            f"{'remove' if invert else 'add'} --invert"
+        )
+    for warning in images.account.warnings:
+        log.warning("%s", warning)
+    yield from images.chunks()
 
 
 def read_user_data(
@@ -83,16 +80,14 @@ def read_user_data(
     def original(text: object) -> str:
         return str(text).replace(str(path), str(shown_as or path))
 
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when both iterators are gone
     try:
-        images = UserImages(path, file, invert, fit)
+        images = UserImages(path, invert, fit)
         in_test = images.split(test_fraction)
     except UserError as error:
         raise UserError(original(error)) from error
     except OSError as error:
-        if error.filename is None:
-            raise
-        raise OSError(error.errno, error.strerror, original(error.filename)) from error
+        error.filename = error.filename and original(error.filename)
+        raise
     for log_line, lines in ((log.info, images.lines), (log.warning, images.account.warnings)):
         for line in lines:
             log_line("%s", original(line))
@@ -102,10 +97,9 @@ def read_user_data(
 class UserImages:
     """Images in a temporary file, with the account of them and what was decided."""
 
-    def __init__(
-        self, path: Path, file: IO[bytes], invert: Invert, fit: Fit, to_learn: bool = True
-    ) -> None:
-        self._file, self._fit, self._invert = file, fit, invert
+    def __init__(self, path: Path, invert: Invert, fit: Fit, to_learn: bool = True) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the last iterator
+        self._fit, self._invert = fit, invert
         # Whether ink is dark, for `mnist`, which finds it before it is known which one it is.
         self._inks = [False, True] if fit == "mnist" and invert == "auto" else [invert is True]
         self.account = account = Account(path)
@@ -122,7 +116,6 @@ class UserImages:
         """Read all sources; refuse unreadable pictures, or bad labels, all at once."""
         sources = self.account.sources
         _refuse_labels({x.label: x.name for x in sources if x.label and table.label_fault(x.label)})
-        bad_labels: dict[str, str] = {}
         is_dark: bool | None = None  # whether ink on transparent canvases is
         with tqdm(unit=" images", disable=not sys.stderr.isatty()) as progress:
             for number, source in enumerate(sources):
@@ -130,26 +123,16 @@ class UserImages:
                     if is_dark is None and has_alpha(batch.values):
                         all_values = (x.values for s in sources[number:] for x in s.batches())
                         is_dark = is_ink_dark(all_values)
-                    labels = self._labels(batch, source.label, bad_labels)
-                    self._add(number, batch, labels, bool(is_dark))
-                    progress.update(len(labels))
+                    self._add(number, batch, bool(is_dark))
+                    progress.update(len(batch.values))
                     del batch
         self.account.unreadable.refuse()
-        _refuse_labels(bad_labels)
+        labels = self.account.facts["label"]
+        is_bad = labels.map(table.label_fault).notna() & ~labels.duplicated()
+        rows = np.flatnonzero(is_bad).tolist()
+        _refuse_labels({labels[row]: self.account.cell(row, None) for row in rows})
 
-    def _labels(self, batch: Batch, of_all: str | None, bad_labels: dict[str, str]) -> Texts:
-        """Return the labels of a batch; note those that cannot be labels, with a place of each."""
-        labels = batch.labels
-        if of_all is not None or labels is None:
-            labels = np.full(len(batch.values), of_all or UNLABELLED)
-        names, rows = np.unique(labels, return_inverse=True)
-        tidy = [decide.tidy_label(name) for name in names.tolist()]
-        for number, name in enumerate(tidy):
-            if table.label_fault(name) and name not in bad_labels:
-                bad_labels[name] = batch.place(int((rows == number).argmax())) + batch.cell(None)
-        return np.array(tidy)[rows]
-
-    def _add(self, number: int, batch: Batch, labels: Texts, dark_ink: bool) -> None:
+    def _add(self, number: int, batch: Batch, dark_ink: bool) -> None:
         """Account for a batch and store it as 28x28."""
         values = to_grey(batch.values, dark_ink) if batch.values.ndim == 4 else batch.values
         if batch.white is not None and values.dtype != np.uint8:
@@ -161,7 +144,7 @@ class UserImages:
                 values = values.astype(np.float64)
         if batch.white is None and values.dtype == np.uint8 and values.max() <= 1:
             values = values.astype(np.float32)  # perhaps black and white, with grey when resized
-        self.account.add(number, batch, values, labels)
+        self.account.add(number, batch, values)
         fitted = np.stack([fit_images(values, self._fit, is_dark) for is_dark in self._inks])
         np.save(self._file, fitted if fitted.dtype == np.uint8 else fitted.astype(np.float32))
 
@@ -171,42 +154,41 @@ class UserImages:
         decide.check_splits(account)
         splits = account.facts["split"]
         is_drawn = not {"train", "test"} <= set(splits.unique())
+        in_test = (splits == "test").to_numpy()
         if is_drawn:
             in_test = decide.draw_test_rows(account.labels, test_fraction)
-        else:
-            in_test = (splits == "test").to_numpy()
         decide.check_copies(account, in_test)
         if account.rivals:
             raise UserError(account.rivals)
         decide.check_labels(account, in_test)
         if account.border >= decide.MIDDLE and self._fit != "mnist":
-            account.warnings.append(
-                f"{account.root}: mostly bright borders, as with black ink on white, expected "
-                f"white on black; set `invert: {str(not self._invert).lower()}` in params.yaml to "
-                "exchange them"
+            account.warn(
+                "mostly bright borders, as with black ink on white, expected white on black; set "
+                f"`invert: {str(not self._invert).lower()}` in params.yaml to exchange them"
             )
         self.lines = account.lines(in_test, is_drawn)
         return in_test
 
     def chunks(self, keep: NDArray[np.bool_] | None = None) -> Iterator[table.Chunk]:
         """Yield labels and images, all or some."""
-        labels, white = self.account.labels, self.account.white
+        labels = self.account.labels
+        if keep is None:
+            keep = np.full(len(labels), True)
         row = offset = 0
         while row < len(labels):
             self._file.seek(offset)
             versions = np.load(self._file)
             offset = self._file.tell()
             plain, inverted = versions[0], versions[-1]
+            if plain.dtype != np.uint8:
+                plain = np.rint(plain * (255 / self.account.white)).clip(0, 255).astype(np.uint8)
             if self._fit != "mnist":
-                if plain.dtype != np.uint8:
-                    plain = np.rint(plain * (255 / white)).clip(0, 255).astype(np.uint8)
                 inverted = 255 - plain
             rows = slice(row, row + len(plain))
             row = rows.stop
             images = np.where(self._inverted[rows, None], inverted, plain)
-            chosen = slice(None) if keep is None else keep[rows]
-            if len(labels[rows][chosen]):
-                yield table.Chunk(labels[rows][chosen], images[chosen])
+            if keep[rows].any():
+                yield table.Chunk(labels[rows][keep[rows]], images[keep[rows]])
 
 
 def _refuse_labels(places: dict[str, str]) -> None:
