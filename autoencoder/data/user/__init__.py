@@ -18,8 +18,8 @@
 | which split a file, array or directory is | `roles.split_of`, `roles.splits_of_directories` |
 | which arrays are images and which are labels, by name | `roles.role_of` |
 | which images and labels belong together | `pairs.add_sources` |
-| what the class of a picture is | `places.iter_sources`, `places.read_labels` |
-| whether directories are classes or splits | `places._check_classes` |
+| what the class of a picture is | `places.add_sources`, `places._name_pictures` |
+| whether directories are classes or splits | `places._unwrapped`, `places._classes` |
 | whether a first line is a header, and what columns are | `columns.names_in`, `columns.assign` |
 | in which order pixels are | `columns._order_pixels` |
 | which axis counts images, and which one channels | `arrays._image_axes` |

@@ -43,8 +43,7 @@ def find_sources(account: Account, name_labels: bool = False) -> None:
         folders.setdefault(Path(file).parent if path.is_dir() else path, []).append(file)
     known = set(pictures)
     others = [Path(file) for file in files if file not in known]
-    named = places.read_labels(account, others, folders)
-    account.sources += places.iter_sources(account, path, folders, named, name_labels and not named)
+    places.add_sources(account, folders, others, name_labels)
 
 
 def _identify(files: list[str]) -> dict[str, str]:
