@@ -9,7 +9,7 @@ import shlex
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -25,21 +25,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# Pictures by suffix, with Pillow's formats for them. Pillow's other formats are never tried: some
-# of them start programs.
-PICTURES = {
-    suffix: name
-    for name, suffixes in {
-        "BMP": ".bmp",
-        "JPEG": ".jpg .jpeg .jpe .jfif",
-        "PNG": ".png",
-        "WEBP": ".webp",
-        "PPM": ".pbm .pgm .pnm .ppm",
-        "TIFF": ".tif .tiff",
-        "JPEG2000": ".jp2 .j2k .jpx",
-    }.items()
-    for suffix in suffixes.split()
-}
+_SUFFIXES = ".bmp .jpg .jpeg .jpe .jfif .png .webp .pbm .pgm .pnm .ppm .tif .tiff .jp2 .j2k .jpx"
+PICTURES = _SUFFIXES.split()
 
 _ZIP = b"PK\3\4"
 _COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
@@ -58,9 +45,8 @@ _DAMAGES = (
     UnicodeDecodeError,  # of names in zip archives
 )
 
-# First bytes of the formats with a reader. Those of a zip archive are replaced by `_NAMES` and a
-# line for each of its files.
-_NAMES = "\0zip\n"
+# First bytes of the formats with a reader. Those of a zip archive are replaced by "\0zip" and the
+# names of its files, each on a line.
 _READABLE = {
     "npy": rb"\x93NUMPY",
     "npz": rb"\0zip\n.*\.npy\n",
@@ -80,11 +66,10 @@ _OTHERS: dict[tuple[str, bytes], str] = {
     # As in MATLAB's, the axes of arrays are in the opposite order.
     ("", rb"MATLAB 7\.3"): f"MATLAB 7.3; {_HDF5.replace('value[()]', 'value[()].T')}",
     (".h5 .hdf5", rb"\x89HDF"): f"HDF5; {_HDF5}",
-    (".mat", rb"MATLAB 5"): 'MATLAB; write it as .npz with `python -c "import numpy, scipy.io, '
-    "sys; flat = lambda x, name: [y for key in x for y in flat(x[key], name + '_' + key)] if "
-    "isinstance(x, dict) else [(name[1:], x)]; found = scipy.io.loadmat(sys.argv[1], "
-    "simplify_cells=True); numpy.savez(sys.argv[2], **{key: x for key, x in flat(found, '') if "
-    "key[0] != '_'})\" FILE NAME.npz` (`pip install scipy`)",
+    (".mat", rb"MATLAB 5"): 'MATLAB; write it as .npz with `python -c "import numpy, pandas, '
+    "scipy.io, sys; found = scipy.io.loadmat(sys.argv[1], simplify_cells=True); numpy.savez("
+    "sys.argv[2], **pandas.json_normalize(found, sep='_').iloc[0].filter(regex='^[^_]'))\" FILE "
+    "NAME.npz` (`pip install pandas scipy`)",
     (
         ".xlsx .xls .ods",
         rb"\xd0\xcf\x11\xe0|\0zip.*\n(xl/|\[Content_Types\]|content\.xml\n)",
@@ -166,25 +151,24 @@ def identify(path: Path) -> str:
 
     Of known formats without a reader, say what the file is, with a command that makes it readable.
     """
+    suffix = path.suffix.lower()
+    if suffix in PICTURES:
+        return "picture"
     if path.is_fifo():
         raise UserError(f"{path}: a pipe, expected a file; write it to a file first")
-    if path.suffix.lower() in PICTURES:
-        return "picture"
     with open_stream(path) as stream:
         is_packed = not isinstance(stream, BufferedReader)
         start = stream.read(512)
         if start.startswith(_ZIP):
-            names = zipfile.ZipFile(stream).namelist()
-            start = "\n".join([_NAMES, *names, ""]).encode()
-    is_raw = path.suffix.lower() in _RAW
-    for kind, pattern in () if is_raw else _READABLE.items():
+            start = "\n".join(["\0zip", *zipfile.ZipFile(stream).namelist(), ""]).encode()
+    for kind, pattern in () if suffix in _RAW else _READABLE.items():
         if re.match(pattern, start, re.DOTALL):
             if is_packed and kind in ("picture", "parquet"):
                 raise UserError(f"{path}: a compressed {kind} file; unpack it")
             return kind
-    if hint := _hint(path, start, path.suffixes):
-        raise UserError(f"{path}: {hint}")
-    if path.suffix.lower() == ".parquet":
+    if advice := advice_on(path, start, path.suffixes):
+        raise UserError(f"{path}: {advice}")
+    if suffix == ".parquet":
         return "parquet"
     if not start:
         raise UserError(f"{path}: an empty file; replace it by a complete copy, or remove it")
@@ -192,16 +176,7 @@ def identify(path: Path) -> str:
     return "unknown" if is_binary else "table"
 
 
-def explanation(path: Path) -> str | None:
-    """Explain a file that is something else than its suffix says: a web page, another format."""
-    start = b""
-    if path.is_file():
-        with path.open("rb") as file:
-            start = file.read(512)
-    return _hint(path, start, [path.suffix])
-
-
-def _hint(path: Path, start: bytes, suffixes: list[str]) -> str | None:
+def advice_on(path: Path, start: bytes, suffixes: Sequence[str] = ()) -> str | None:
     """Say what a file of `_OTHERS` is, by its first bytes or else suffixes, and what to do."""
     found = [hint for (_, magic), hint in _OTHERS.items() if re.match(magic, start, re.DOTALL)]
     for suffix in reversed(suffixes):
@@ -223,29 +198,25 @@ def advice(path: Path, hint: str) -> str:
 
 def is_unpacked(path: Path) -> bool:
     """Tell whether all that an archive or a .gz file contains lies next to it, too."""
-    suffix = path.suffix.lower()
-    copy = path.with_suffix("")
-    if suffix in (".7z", ".rar", ".tar", ".tgz") or copy.suffix == ".tar":
-        return _bare(path).is_dir()
+    suffix, folder = path.suffix.lower(), _bare(path)
+    if suffix in (".7z", ".rar", ".tar", ".tgz") or path.stem.endswith(".tar"):
+        return folder.is_dir()
     if suffix not in (".gz", ".zip") or not path.is_file():
         return False
     try:
-        if suffix == ".gz":
-            with path.open("rb") as file:
+        with path.open("rb") as file:
+            if suffix == ".zip":
+                members = zipfile.ZipFile(file).infolist()
+                sizes = {x.filename: x.file_size for x in members if _is_data(x.filename)}
+            else:
                 file.seek(-4, io.SEEK_END)  # the size of the content (RFC 1952)
-                return _has_size(copy, int.from_bytes(file.read(), "little"))
-        with zipfile.ZipFile(path) as archive:
-            members = [x for x in archive.infolist() if _is_data(x.filename)]
+                sizes = {path.stem: int.from_bytes(file.read(), "little")}
         return any(
-            all(_has_size(top / x.filename, x.file_size) for x in members)
-            for top in (path.parent, _bare(path))
+            all((top / x).is_file() and (top / x).stat().st_size == sizes[x] for x in sizes)
+            for top in (path.parent, folder)
         )
     except (*_DAMAGES, ValueError):
         return False
-
-
-def _has_size(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
 
 
 def _is_data(member: str) -> bool:
@@ -267,11 +238,8 @@ def open_stream(path: Path, member: str = "") -> Iterator[BufferedReader]:
     with named_errors(path), ExitStack() as stack:
         try:
             file: Any = stack.enter_context(path.open("rb"))
-            while inner := _unpacked(path, file):
+            while inner := _unpacked(path, file, member):
                 file = stack.enter_context(inner)
-            if member:
-                archive = stack.enter_context(zipfile.ZipFile(file))
-                file = stack.enter_context(_open_member(path, archive, member))
             yield file
         except _DAMAGES as error:
             if getattr(error, "errno", None):
@@ -280,23 +248,20 @@ def open_stream(path: Path, member: str = "") -> Iterator[BufferedReader]:
             raise UserError(f"{path}: {reason}") from error
 
 
-def _unpacked(path: Path, file: Any) -> Any:
-    """Open what a compressed file or a zip archive of one file contains; None if it is neither."""
+def _unpacked(path: Path, file: Any, member: str) -> Any:
+    """Open what a compressed file or a zip archive contains; None if it is neither, or several."""
     start = file.peek(6)
     for magic, decompress in _COMPRESSIONS.items():
         if start.startswith(magic):
             return decompress(file)
     if start.startswith(_ZIP):
         archive = zipfile.ZipFile(file)
-        names = list(filter(_is_data, archive.namelist()))
-        if len(names) == 1 and not names[0].endswith(".npy"):
-            return _open_member(path, archive, names[0])
+        names = archive.namelist()
+        data = [member] if member in names else list(filter(_is_data, names))
+        if data == [member] or (len(data) == 1 and not data[0].endswith(".npy")):
+            try:
+                return archive.open(data[0])
+            except RuntimeError as error:  # encrypted, or compressed by an unusual method
+                raise UserError(f"{path}: {error}; unpack it") from error
         file.seek(0)
     return None
-
-
-def _open_member(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
-    try:
-        return archive.open(name)
-    except RuntimeError as error:  # encrypted, or compressed by an unusual method
-        raise UserError(f"{path}: {error}; unpack it") from error

@@ -14,13 +14,13 @@ from autoencoder.base.errors import UserError, one_line
 from autoencoder.base.files import named_errors
 from autoencoder.data.user.account import Faults
 from autoencoder.data.user.batches import Batch, Item, group
-from autoencoder.data.user.formats import PICTURES, explanation
+from autoencoder.data.user.formats import advice_on
 
 # A file, its label and its split.
 Row = tuple[str, str | None, str]
 
-_FORMATS = sorted(set(PICTURES.values()))
-_MODES = {"1": "L", "La": "LA"}  # others become RGB
+# Pillow's other formats are never tried: some of them start programs.
+_FORMATS = ["BMP", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"]
 _MANY_PIXELS = 1 << 24  # of a JPEG that is decoded at a smaller scale
 
 
@@ -57,10 +57,12 @@ def read_picture(file: Any, path: Path) -> tuple[NDArray[Any], float]:
             reason = one_line(error)
             if isinstance(error, UnidentifiedImageError):
                 reason = f"none of {', '.join(_FORMATS)}, or damaged"
-            reason = explanation(path) or reason
+            if path.is_file():  # not a cell of a table
+                file.seek(0)
+                reason = advice_on(path, file.read(512)) or reason
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            reason = f"{str(error).split(',')[0]}: shrink it with `magick {path.name} -resize "
-            reason += f"2000x2000 small-{path.name}`"
+            command = f"magick {path.name} -resize 2000x2000 small-{path.name}"
+            reason = f"{str(error).split(',')[0]}: shrink it with `{command}`"
         except Exception as error:  # damaged files make Pillow raise almost anything
             reason = one_line(error) or type(error).__name__
     raise UserError(f"{path}: cannot be read as a picture ({reason:.200}); fix or remove it")
@@ -79,24 +81,22 @@ def _read(picture: Image.Image) -> tuple[NDArray[Any], float]:
         values = np.asarray(picture)
         return values * (values != picture.info.get("transparency", -1)), white
     if picture.has_transparency_data:
-        picture = picture.convert("LA" if picture.mode in ("L", "LA", "1") else "RGBA")
-        alpha = picture.getchannel("A").getextrema()
-        if alpha in ((0, 0), (255, 255)):
+        picture = picture.convert("LA" if picture.mode in ("1", "L", "LA", "La") else "RGBA")
+        if picture.getchannel("A").getextrema() in ((0, 0), (255, 255)):
             picture = picture.convert(picture.mode.removesuffix("A"))
     elif picture.mode not in ("L", "RGB"):
-        picture = picture.convert(_MODES.get(picture.mode, "RGB"))
+        picture = picture.convert("L" if picture.mode == "1" else "RGB")
     return np.asarray(picture), white
 
 
 def _white(picture: Image.Image) -> int:
     """Return 255 or 65535; other ranges have no defined white."""
-    if picture.mode.startswith("I;16"):
-        if isinstance(picture, TiffImageFile):
-            kind = [picture.tag_v2.get(tag) for tag in (BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION)]
-            if kind != [(16,), 1]:
-                raise ValueError("a TIFF of 12 bits, or one whose 0 is white")
-        return 65535
-    if picture.mode == "I" and picture.format == "PPM":
+    is_16_bit = picture.mode.startswith("I;16")
+    if is_16_bit and isinstance(picture, TiffImageFile):
+        kind = [picture.tag_v2.get(tag) for tag in (BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION)]
+        if kind != [(16,), 1]:
+            raise ValueError("a TIFF of 12 bits, or one whose 0 is white")
+    if is_16_bit or (picture.mode == "I" and picture.format == "PPM"):
         return 65535
     if picture.mode in ("I", "F"):
         raise ValueError("its grey values are not of 8 or 16 bits, so that white is not defined")
