@@ -43,18 +43,18 @@ def is_ink_dark(batches: Iterable[Values]) -> bool:
     """Tell of images with alpha whether what is opaque on transparent canvases is dark ink."""
     ink = weights = 0.0
     for image in itertools.chain.from_iterable(x for x in batches if has_alpha(x)):
-        grey, weight, opaque = _composite(image)
+        grey, weight, white = _layers(image)
         if weight.min() == 0:
-            ink += float((grey / opaque * weight).sum())
+            ink += float((grey / white * weight).sum())
             weights += float(weight.sum())
     return ink < _DARK / 255 * weights
 
 
-def _composite(image: Values) -> tuple[Values, Values, float]:
+def _layers(image: Values) -> tuple[Values, Values, float]:
     """Return grey values, how opaque they are, 0..1, and what white is."""
-    opaque = 255 if image.dtype == np.uint8 else max(1, float(image[..., -1].max()))
-    grey = to_grey(image[None, ..., :-1]).squeeze(0)
-    return grey, image[..., -1].astype(np.float64) / opaque, opaque
+    white = 255 if image.dtype == np.uint8 else max(1, float(image[..., -1].max()))
+    weight = image[..., -1].astype(np.float64) / white
+    return to_grey(image[None, ..., :-1])[0], weight, white
 
 
 def _flatten_alpha(image: Values, dark_ink: bool) -> Values:
@@ -63,19 +63,18 @@ def _flatten_alpha(image: Values, dark_ink: bool) -> Values:
     On a canvas with transparent parts, what is opaque is ink, and becomes white on black: ink of
     one colour is its alpha, dark ink is composited on white and inverted, other ink on black.
     """
-    grey, weight, opaque = _composite(image)
+    grey, weight, white = _layers(image)
     if not weight.any() or weight.min() == 1:
         return grey
-    flat = np.rint(grey * weight) if opaque == 255 else grey * weight
+    flat = np.rint(grey * weight) if white == 255 else grey * weight
     if weight.min() == 0:
         # Browsers store colours multiplied by alpha, so those of faint pixels are rounded coarsely.
-        colours = image[..., :-1]
-        ink = colours[np.unravel_index(weight.argmax(), weight.shape)].astype(np.float64)
-        difference = np.abs(colours - ink) * weight[..., None]
-        if difference.max() <= opaque / 128:
+        colours = image[..., :-1].astype(np.float64)
+        ink = colours[np.unravel_index(weight.argmax(), weight.shape)]
+        if (np.abs(colours - ink) * weight[..., None]).max() <= white / 128:
             return image[..., -1]
         if dark_ink:
-            flat = opaque * weight - flat
+            flat = white * weight - flat
     return flat.astype(image.dtype)
 
 
