@@ -137,11 +137,10 @@ class UserImages:
         values = to_grey(batch.values, dark_ink) if batch.values.ndim == 4 else batch.values
         if batch.white is not None and values.dtype != np.uint8:
             values = np.rint(values * (255 / batch.white)).astype(np.uint8)
-        elif values.dtype.kind != "f" and values.dtype != np.uint8:
-            if values.min() >= 0 and values.max() <= 255:
-                values = values.astype(np.uint8, order="C")  # of tables, pandas has columns
-            else:
-                values = values.astype(np.float64)
+        elif values.dtype.kind != "f":
+            is_byte = values.min() >= 0 and values.max() <= 255
+            # In rows, because pandas stores the columns of tables.
+            values = values.astype(np.uint8 if is_byte else np.float64, order="C", copy=False)
         if batch.white is None and values.dtype == np.uint8 and values.max() <= 1:
             values = values.astype(np.float32)  # perhaps black and white, with grey when resized
         self.account.add(number, batch, values)
