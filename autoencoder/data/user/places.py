@@ -3,7 +3,6 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path, PureWindowsPath
@@ -38,8 +37,9 @@ def add_sources(account: Account, folders: Folders, others: list[Path], name_lab
                 is_label = name_labels and not named
                 rows = [(x, *named.get(x, (Path(x).name if is_label else None, ""))) for x in files]
                 batches = partial(pictures.iter_batches, rows, account.unreadable)
-                source = Source(path, "", "images", "pictures", batches=batches)
-                account.sources.append(replace(source, label=label, split=its_split))
+                source = Source(path, path.name, "images", "pictures", batches=batches)
+                source.split, source.label = its_split, label
+                account.sources.append(source)
 
 
 def _inside(directory: Path, folders: Folders) -> dict[Path, Folders]:

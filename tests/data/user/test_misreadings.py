@@ -426,7 +426,7 @@ def test_splits_of_which_some_are_unknown_are_refused(
 
 
 def test_two_columns_of_splits_are_refused(tmp_path: Path) -> None:
-    digits = frame([f"p{n}" for n in range(784)]).drop(columns="label")
+    digits = frame(NAMES).drop(columns="label")
     digits.assign(split="train", fold="test").to_csv(tmp_path / "t.csv", index=False)
     assert "t.csv: line 1, columns split, fold: each may be the split" in refused(
         tmp_path / "t.csv"
