@@ -188,6 +188,8 @@ def advice(path: Path, hint: str) -> str:
     """Fill in the FILE and NAME of commands, and what to do with the file after them."""
     hint += ", then move FILE away" * ("NAME" in hint)
     name = _bare(path).name
+    if path.name in (name + suffix for suffix in re.findall(r"NAME([.\w]*)", hint)):
+        name += "-converted"  # nothing is written to FILE itself, whose suffix is wrong
     words = {"FILE": path.name, "-oNAME": f"-o{name}"}
 
     def quote(match: re.Match[str]) -> str:

@@ -255,7 +255,7 @@ def test_compressed_arrays(tmp_path: Path, compress: Callable[[bytes], bytes]) -
             "MATLAB; ",
         ),
         ("data.csv", b"MATLAB 5.0 MAT-file, Platform" + bytes(200), "data.csv data.npz`"),
-        ("a.npz", b"\x89HDF\r\n\x1a\n" + bytes(99), "a.npz a.npz`"),
+        ("a.npz", b"\x89HDF\r\n\x1a\n" + bytes(99), "a.npz a-converted.npz`"),
         ("a.csv", zipped("xl/workbook.xml", b"<xml/>", "[Content_Types].xml"), "a spreadsheet; "),
         ("a.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "a spreadsheet; "),
         ("a.csv", b"<!DOCTYPE html>\n<html>", "a web page"),
@@ -264,7 +264,7 @@ def test_compressed_arrays(tmp_path: Path, compress: Callable[[bytes], bytes]) -
         ("a.npy", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         ("a.png", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         ("a.jpg", b"<html><title>Sign in</title>", "a web page"),
-        ("a.png", b"\0\0\0\x20ftypheic", "magick a.png[0] a.png"),
+        ("a.png", b"\0\0\0\x20ftypheic", "`magick a.png[0] a-converted.png`, then move a.png away"),
         ("a.csv", b"% comment\n@RELATION digits\n", "ARFF; "),
         ("a.csv", b"PAR1" + bytes(50), "Parquet|damaged"),
         (

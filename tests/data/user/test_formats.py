@@ -101,6 +101,7 @@ TEXTS: dict[str, Callable[[pd.DataFrame], str]] = {
     "t.csv": lambda x: x.to_csv(header=False, index=False),
     "t.data": lambda x: x.to_csv(header=False, index=False, sep=" "),
     "t.json": lambda x: x.to_json(orient="records"),
+    "wrong suffix.csv": lambda x: x.to_json(orient="records"),
     "my t.jsonl": lambda x: x.to_json(orient="records", lines=True),
     "t.arff": arff,
 }
