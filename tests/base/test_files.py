@@ -125,11 +125,13 @@ def test_a_pipe_receives_the_content(tmp_path: Path) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("redirected", [True, False], ids=["file", "pipe"])
 def test_standard_output_receives_the_content(tmp_path: Path, redirected: bool) -> None:
+    stdout = tmp_path / "stdout"  # not the machine's own, which a mistake would replace
+    stdout.symlink_to("/dev/stdout")
     code = (
-        "from pathlib import Path; from autoencoder.base.files import atomic_write\n"
-        "with atomic_write(Path('/dev/stdout')) as partial: partial.write_text('whole')"
+        "import sys; from pathlib import Path; from autoencoder.base.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as partial: partial.write_text('whole')"
     )
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, str(stdout)]
     if redirected:
         (tmp_path / "out").write_text("before, ")
         with (tmp_path / "out").open("a") as out:
@@ -138,7 +140,7 @@ def test_standard_output_receives_the_content(tmp_path: Path, redirected: bool) 
     else:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout == "whole"
-    assert Path("/dev/stdout").is_symlink()
+    assert stdout.is_symlink()
 
 
 def test_a_socket_is_refused(tmp_path: Path) -> None:
