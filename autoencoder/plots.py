@@ -1,11 +1,10 @@
 """Figures of reconstructions and losses, and PNG files with reproducible bytes."""
 
-import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,7 +14,8 @@ import pandas as pd
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name used in PyTorch's documentation
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -90,7 +90,6 @@ class Row:
     height: float = 1
 
 
-@default_style()
 def draw_reconstructions(
     model: Autoencoder, labels: NDArray[np.str_], images: NDArray[np.uint8], noise: float = 0
 ) -> Figure:
@@ -111,14 +110,10 @@ def draw_reconstructions(
         height=2 * grid.shape[0] / grid.shape[1],
     )
     noisy = [Row("noisy", _squares(inputs))] if noise else []
-    rows = [original, *noisy, code, *compared]
-    figure = Figure(figsize=_size(rows, len(images), title_lines=1))
     titles = [_shorten(label) for label in labels.tolist()]
-    _draw_rows(figure, rows, titles, bce, heading="class", columns=len(images))
-    return figure
+    return _draw_bands([original, *noisy, code, *compared], "class", titles, bce, len(images))
 
 
-@default_style()
 def draw_worst(
     model: Autoencoder,
     labels: NDArray[np.str_],
@@ -135,16 +130,7 @@ def draw_worst(
         f"{number}\n{_shorten(label)}"
         for number, label in zip(numbers.tolist(), labels.tolist(), strict=True)
     ]
-    starts = range(0, len(images), WORST_ACROSS)
-    columns = min(len(images), WORST_ACROSS)
-    width, height = _size(rows, columns, title_lines=2)
-    figure = Figure(figsize=(width, height * len(starts)))
-    bands = figure.subfigures(len(starts), squeeze=False)[:, 0]
-    for band, start in zip(bands, starts, strict=True):
-        some = slice(start, start + WORST_ACROSS)
-        shown = [replace(row, tiles=row.tiles[some]) for row in rows]
-        _draw_rows(band, shown, titles[some], bce[some], heading="image\nclass", columns=columns)
-    return figure
+    return _draw_bands(rows, "image\nclass", titles, bce, min(len(images), WORST_ACROSS))
 
 
 def _reconstruct(
@@ -176,64 +162,59 @@ def _shorten(label: str) -> str:
     return label if len(label) <= 10 else f"{label[:9]}…"
 
 
-def _size(rows: Sequence[Row], columns: int, title_lines: int) -> tuple[float, float]:
-    """Compute the width and height in inches of what `_draw_rows` draws."""
-    heights = sum(row.height for row in rows) + GAP * (len(rows) - 1)
-    return LEFT + columns + RIGHT, heights + LINE * (title_lines + 2.5)
+@default_style()
+def _draw_bands(
+    rows: Sequence[Row], heading: str, titles: Sequence[str], bce: Sequence[float], columns: int
+) -> Figure:
+    """Draw rows below each other, `columns` tiles wide, and what does not fit in further bands.
 
-
-def _draw_rows(
-    figure: FigureBase,
-    rows: Sequence[Row],
-    titles: Sequence[str],
-    bce: Sequence[float],
-    *,
-    heading: str,
-    columns: int,
-) -> None:
-    """Draw rows below each other, with titles above and the BCE below; the size is that of `_size`.
-
-    `heading` says, line by line, what the titles are; `columns` is how many tiles have room.
+    Each tile's title is above the first row, its BCE below the last; `heading` says, line by line,
+    what the titles are.
     """
-    title_lines = len(heading.splitlines())
-    width, height = _size(rows, columns, title_lines)
+    starts = range(0, len(titles), columns)
     heights = [row.height for row in rows]
-    axes = figure.subplots(
-        len(rows),
-        gridspec_kw={
-            "left": LEFT / width,
-            "right": 1 - RIGHT / width,
-            "top": 1 - LINE * (title_lines + 0.75) / height,
-            "bottom": LINE * 1.75 / height,
-            "height_ratios": heights,
-            "hspace": GAP * len(rows) / sum(heights),
-        },
-    )
-    for axis, row in zip(axes, rows, strict=True):
-        _draw_row(axis, row, columns)
-        axis.set_ylabel(row.name, rotation=0, ha="right", va="center", labelpad=8)
-        if row.colours != "gray":
-            bar = axis.inset_axes((1 + 0.12 / columns, 0, 0.12 / columns, 1))
-            figure.colorbar(axis.images[-1], cax=bar, ticks=row.limits)
-    centres = np.arange(len(titles)) + 0.5
-    top, *_, bottom = axes
-    top.set_xticks(centres, titles)
-    top.xaxis.tick_top()
-    bottom.set_xticks(centres, [f"{loss:.3f}" for loss in bce])
+    above, below = LINE * (len(heading.splitlines()) + 0.75), LINE * 1.75
+    width = LEFT + columns + RIGHT
+    height = above + sum(heights) + GAP * (len(rows) - 1) + below
+    grid = {
+        "left": LEFT / width,
+        "right": 1 - RIGHT / width,
+        "top": 1 - above / height,
+        "bottom": below / height,
+        "height_ratios": heights,
+        "hspace": GAP * len(rows) / sum(heights),
+    }
     left = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right"}
-    top.annotate(heading, (0, 1), (-8, 3.5), va="bottom", **left)
-    bottom.annotate("BCE", (0, 0), (-8, -3.5), va="top", **left)
+    figure = Figure(figsize=(width, height * len(starts)))
+    bands = figure.subfigures(len(starts), squeeze=False)[:, 0]
+    for band, start in zip(bands, starts, strict=True):
+        shown = slice(start, start + columns)
+        axes = band.subplots(len(rows), gridspec_kw=grid)
+        for axis, row in zip(axes, rows, strict=True):
+            _draw_row(axis, row, row.tiles[shown], columns)
+        centres = np.arange(len(titles[shown])) + 0.5
+        top, *_, bottom = axes
+        top.set_xticks(centres, titles[shown])
+        top.xaxis.tick_top()
+        bottom.set_xticks(centres, [f"{loss:.3f}" for loss in bce[shown]])
+        top.annotate(heading, (0, 1), (-8, 3.5), va="bottom", **left)
+        bottom.annotate("BCE", (0, 0), (-8, -3.5), va="top", **left)
+    return figure
 
 
-def _draw_row(axis: Axes, row: Row, columns: int) -> None:
-    """Draw the tiles of a row, on one axis: one for each would take three times as long."""
-    for column, tile in enumerate(row.tiles):
+def _draw_row(axis: Axes, row: Row, tiles: NDArray[np.float32], columns: int) -> None:
+    """Draw some tiles of a row, on one axis: one for each would take three times as long."""
+    low, high = row.limits
+    for column, tile in enumerate(tiles):
         place = (column + 0.04, column + 0.96, 0.04, 0.96)
-        low, high = row.limits
         axis.imshow(tile, cmap=row.colours, vmin=low, vmax=high, extent=place, aspect="auto")
     axis.set(xlim=(0, columns), ylim=(0, 1), xticks=[], yticks=[])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
+    axis.set_ylabel(row.name, rotation=0, ha="right", va="center", labelpad=8)
+    if row.colours != "gray":
+        bar = axis.inset_axes((1 + 0.12 / columns, 0, 0.12 / columns, 1))
+        axis.figure.colorbar(axis.images[-1], cax=bar, ticks=row.limits)
 
 
 def frame_losses(axis: Axes, runs: Sequence[pd.DataFrame]) -> None:
@@ -243,9 +224,7 @@ def frame_losses(axis: Axes, runs: Sequence[pd.DataFrame]) -> None:
     gets a tick. What is on the axis already stays in view below the curves.
     """
     last = max(int(run["epoch"].iloc[-1]) for run in runs)
-    step = next(
-        n for e in itertools.count() for n in (10**e, 2 * 10**e, 5 * 10**e) if n * 8 >= last
-    )
+    step = int(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True).tick_values(0, last)[1])
     axis.set_xticks(sorted({1, *range(step, last - step // 2, step), last}))
     later = [run if len(run) == 1 else run.iloc[1:] for run in runs]
     top = max(run[["train", "validation"]].to_numpy().max() for run in later)
