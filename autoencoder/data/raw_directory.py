@@ -10,34 +10,37 @@ anything behind a link.
 import filecmp
 import logging
 import shutil
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from autoencoder.base.errors import UserError, listed
 from autoencoder.base.files import PARTIAL_PATTERN, atomic_write, file_digest, walk_files
-from autoencoder.data.datasets import is_published
+from autoencoder.data.datasets import has_digest, is_published
 from autoencoder.data.names import is_visible
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class RawDirectory:
     """A directory of copies, and `incoming`, that of the user's data; both may be missing."""
 
-    def __init__(self, path: Path, incoming: Path) -> None:
-        self.path = path
-        self.incoming = incoming
+    path: Path
+    incoming: Path
 
-    def prepare(self, expected: Collection[Path], changed: Collection[Path]) -> None:
-        """Check, before `changed` files are written, that `expected` ones can be all there are.
+    @contextmanager
+    def replacing(self, expected: Collection[Path], changed: Collection[Path]) -> Iterator[None]:
+        """Delete all but the expected files after the block, which writes those that `changed`.
 
-        Raises UserError if the directory contains other files whose content would be lost, or if a
-        file to write or delete is behind a link.
+        Raises UserError, before the block, if other files' content would be lost, or if a file to
+        write or delete is behind a link.
         """
-        obsolete = self._extra_files(expected)
+        files = {path for path in walk_files(self.path) if not path.match(PARTIAL_PATTERN)}
+        obsolete = sorted(files - set(expected))
         if unique := self._only_copies(obsolete):
             raise UserError(
                 f"{listed(unique)}: neither published nor in {self.incoming} or DVC's cache, so "
@@ -49,13 +52,11 @@ class RawDirectory:
                 f"{listed(linked)}: behind a link, so fetch will not change them; replace the "
                 "link by a directory, or put exactly the files of the data set there"
             )
-
-    def finish(self, expected: Collection[Path]) -> None:
-        """Delete what earlier data sets left there."""
-        if obsolete := self._extra_files(expected):
+        yield
+        if obsolete:
             log.info("%s: deleting %d files of an earlier data set", self.path, len(obsolete))
         for path in obsolete:
-            path.unlink()
+            path.unlink(missing_ok=True)
         if not self.path.is_symlink():
             for partial in self.path.rglob(PARTIAL_PATTERN):  # of a killed process
                 partial.unlink()
@@ -63,9 +64,9 @@ class RawDirectory:
                 with suppress(OSError):  # not an empty directory
                     path.rmdir()
 
-    def _extra_files(self, expected: Collection[Path]) -> list[Path]:
-        files = {path for path in walk_files(self.path) if not path.match(PARTIAL_PATTERN)}
-        return sorted(files - set(expected))
+    def _is_linked(self, path: Path) -> bool:
+        places = [path, *path.parents]
+        return any(place.is_symlink() for place in places if place.is_relative_to(self.path))
 
     def _only_copies(self, files: Collection[Path]) -> list[Path]:
         """Return those files whose content is not known to exist elsewhere."""
@@ -105,16 +106,7 @@ class RawDirectory:
             if not output.changed_checksum():
                 return set(digests.values())
         cache = repo.cache.local
-        return {
-            digest
-            for path, digest in digests.items()
-            if (copy := Path(cache.oid_to_path(digest))).is_file()
-            and filecmp.cmp(path, copy, shallow=False)
-        }
-
-    def _is_linked(self, path: Path) -> bool:
-        above = [place for place in path.parents if place.is_relative_to(self.path)]
-        return any(place.is_symlink() for place in [path, *above])
+        return {md5 for md5 in digests.values() if has_digest(Path(cache.oid_to_path(md5)), md5)}
 
 
 def copy_user_data(source: Path, raw: RawDirectory) -> None:
@@ -150,10 +142,9 @@ def copy_user_data(source: Path, raw: RawDirectory) -> None:
         for copy, path in copies.items()
         if not (copy.is_file() and filecmp.cmp(path, copy, shallow=False))
     ]
-    raw.prepare(copies, changed)
-    for copy in tqdm(changed, unit="file", disable=None):  # none without a terminal
-        with atomic_write(copy) as partial:
-            shutil.copyfile(copies[copy], partial)
-    raw.finish(copies)
+    with raw.replacing(copies, changed):
+        for copy in tqdm(changed, unit="file", disable=None):  # none without a terminal
+            with atomic_write(copy) as partial:
+                shutil.copyfile(copies[copy], partial)
     size = f", {len(copies)} files" if source.is_dir() else ""
     log.info("%s: a copy of %s%s", raw.path, source, size)

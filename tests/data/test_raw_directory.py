@@ -23,13 +23,11 @@ def fill(raw: Path, *names: str) -> None:
     for source in expected.values():
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(source.name)
-    directory = RawDirectory(raw, incoming)
     missing = [path for path in expected if not path.exists()]
-    directory.prepare(expected, missing)
-    for path in missing:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(expected[path], path)
-    directory.finish(expected)
+    with RawDirectory(raw, incoming).replacing(expected, missing):
+        for path in missing:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(expected[path], path)
 
 
 def found(directory: Path) -> list[str]:
@@ -43,6 +41,14 @@ def test_files_of_an_earlier_data_set_are_deleted(raw: Path) -> None:
     assert [path.name for path in raw.iterdir()] == ["KMNIST"]
     fill(raw, "MNIST/raw/images", "MNIST/raw/labels")
     assert found(raw) == ["MNIST/raw/images", "MNIST/raw/labels"]
+
+
+def test_nothing_is_deleted_if_the_new_files_are_not_written(raw: Path) -> None:
+    fill(raw, "MNIST/raw/images")
+    directory = RawDirectory(raw, raw.with_name("incoming"))
+    with pytest.raises(OSError, match="no network"), directory.replacing([], []):
+        raise OSError("no network")
+    assert found(raw) == ["MNIST/raw/images"]
 
 
 def test_one_line_says_how_many_files_are_deleted(
@@ -101,7 +107,7 @@ def test_a_link_to_the_file_itself_is_no_copy_of_it(raw: Path, linked: str) -> N
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(raw / Path(linked).relative_to("incoming"))
     with pytest.raises(UserError, match=r"raw/own\.csv"):
-        RawDirectory(raw, raw.with_name("incoming")).prepare([], [])
+        fill(raw)
 
 
 def test_of_many_files_some_are_listed(raw: Path) -> None:
@@ -109,7 +115,7 @@ def test_of_many_files_some_are_listed(raw: Path) -> None:
     for number in range(30):
         (raw / f"{number:02}").touch()
     with pytest.raises(UserError, match=r"raw/00, .*raw/19 and 10 more: neither published"):
-        RawDirectory(raw, raw.with_name("incoming")).prepare([], [])
+        fill(raw)
 
 
 def test_a_linked_directory_with_exactly_the_right_content_works(raw: Path) -> None:
