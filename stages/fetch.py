@@ -50,17 +50,16 @@ def main(paths: Paths, inputs: Inputs) -> None:
     """Download a published data set, or copy the user's."""
     params = inputs.params
     raw = RawDirectory(paths.raw, paths.incoming)
-    if params.dataset in DATASETS:
-        candidates = sources(params.dataset, params.mirror)
-        fetch_dataset(DATASETS[params.dataset], raw, candidates)
-        return
     user_data = Path(params.dataset)
-    if paths.incoming not in user_data.parents:
+    if dataset := DATASETS.get(params.dataset):
+        fetch_dataset(dataset, raw, sources(params.dataset, params.mirror))
+    elif paths.incoming in user_data.parents:
+        copy_user_data(user_data, raw)
+    else:
         raise UserError(
             f"params.yaml: dataset is {params.dataset!r}, expected {', '.join(DATASETS)}, or a "
             f"path below {paths.incoming}"
         )
-    copy_user_data(user_data, raw)
 
 
 if __name__ == "__main__":
