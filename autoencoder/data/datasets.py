@@ -59,27 +59,24 @@ class Dataset:
 _DIGITS = tuple(string.digits)
 
 
+def _files(prefix: str, suffix: str = "") -> Files:
+    """Name the files of a split as MNIST's are named."""
+    return Files(f"{prefix}-images-idx3-ubyte{suffix}", f"{prefix}-labels-idx1-ubyte{suffix}")
+
+
 def _like_mnist(
     folder: str, digests: tuple[str, str, str, str], classes: tuple[str, ...], suffix: str = ""
 ) -> Dataset:
     """Make a data set whose four files have the same names as MNIST's."""
-    train, test = (
-        Files(f"{prefix}-images-idx3-ubyte{suffix}", f"{prefix}-labels-idx1-ubyte{suffix}")
-        for prefix in ("train", "t10k")
-    )
-    names = (*train, *test)
-    return Dataset(folder, dict(zip(names, digests, strict=True)), train, test, classes)
+    train, test = _files("train", suffix), _files("t10k", suffix)
+    digest_of = dict(zip((*train, *test), digests, strict=True))
+    return Dataset(folder, digest_of, train, test, classes)
 
 
 def _emnist(split: str, classes: tuple[str, ...]) -> Dataset:
     """Make a split of EMNIST; one archive contains all splits."""
-    train, test = (
-        Files(
-            f"gzip.zip/gzip/emnist-{split}-{part}-images-idx3-ubyte.gz",
-            f"gzip.zip/gzip/emnist-{split}-{part}-labels-idx1-ubyte.gz",
-        )
-        for part in ("train", "test")
-    )
+    prefix = f"gzip.zip/gzip/emnist-{split}"
+    train, test = _files(f"{prefix}-train", ".gz"), _files(f"{prefix}-test", ".gz")
     digests = {"gzip.zip": "58c8d27c78d21e728a6bc7b3cc06412e"}
     return Dataset("EMNIST", digests, train, test, classes, transposed=True)
 

@@ -67,7 +67,7 @@ def fetch_dataset(
 def _download_missing(
     digests: Mapping[str, str], missing: Sequence[Path], sources: Iterable[tuple[str, Download]]
 ) -> None:
-    """Write files of one directory from the first source that has all with their digests."""
+    """Download the files of a directory from the first source that has all with their digests."""
     _trust_configured_certificates()
     names = [path.name for path in missing]
     disk_error = ""
