@@ -7,7 +7,7 @@ import math
 import re
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError, listed, one_line
+from autoencoder.base.errors import UserError, listed
 from autoencoder.base.files import atomic_write, named_errors
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ _JOINERS = "\u200c\u200d"  # invisible, but they change words of Persian and Hin
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
-# Python's parser of rows is slow, so it only looks for the fault once there is one.
 _PIXEL = re.compile(rb"0*(?:[0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])")
 _CSV_FORMAT: dict[str, Any] = {
     "header": None,
@@ -109,10 +108,20 @@ def read(path: Path) -> Chunk:
     # times its memory, and the system provides memory only when it is filled.
     images = np.empty((path.stat().st_size // _MIN_ROW, PIXELS), np.uint8)
     labels, count = [], 0
-    for chunk in _blocks(path):
-        labels.append(chunk.labels)
-        images[count : count + len(chunk.labels)] = chunk.images
-        count += len(chunk.labels)
+    with path.open("rb") as file, named_errors(path):
+        _check_header(path, file.readline(2 * len(",".join(COLUMNS))))
+        while block := file.read(_BLOCK):
+            if not block.endswith(b"\n"):
+                block += file.readline(_MAX_LINE)
+            try:
+                chunk = _parse(block)
+            except (ValueError, OverflowError):
+                chunk = _parse_strictly(path, block, count + 2)
+            labels.append(chunk.labels)
+            images[count : count + len(chunk.labels)] = chunk.images
+            count += len(chunk.labels)
+    if not labels:
+        raise _fault(f"{path}: no row below the header, expected at least one image")
     return Chunk(np.concatenate(labels), images[:count])
 
 
@@ -162,30 +171,19 @@ def _fault(message: str) -> UserError:
     return UserError(f"{message}; correct it, or let `dvc repro` write it again")
 
 
-def _blocks(path: Path) -> Iterator[Chunk]:
-    """Parse a table in blocks of whole lines; if one is unusual, look for the fault."""
-    header = _check_header(path)
-    checked = False
-    with path.open("rb") as file, named_errors(path):
-        file.seek(len(header))
-        while block := file.read(_BLOCK):
-            if not block.endswith(b"\n"):
-                block += file.readline(_MAX_LINE)
-            try:
-                labels, images, size = _parse(block)
-            except (ValueError, OverflowError, pd.errors.ParserError) as error:
-                _raise_fault(path, header)
-                reason = one_line(error)
-                raise _fault(f"{path}: cannot be read as a table ({reason:.200})") from error
-            # pandas also accepts 1.0, a missing last line end and others.
-            if size != len(block) and not checked:
-                _raise_fault(path, header)
-                checked = True
-            yield Chunk(labels, images)
+def _check_header(path: Path, line: bytes) -> None:
+    """Raise UserError if the first line, or the beginning of a long one, is not the header."""
+    cells = line.removeprefix(BOM_UTF8).rstrip(b"\r\n").decode("latin-1").split(",")
+    for number, (name, expected) in enumerate(zip_longest(cells, COLUMNS, fillvalue=""), start=1):
+        if name != expected:
+            raise _fault(
+                f"{path}: line 1, column {number} is {name[:40]!r}, expected {expected!r}: the "
+                f"header must be the {len(COLUMNS)} columns label,1x1,1x2,…,28x28"
+            )
 
 
-def _parse(block: bytes) -> tuple[NDArray[np.str_], NDArray[np.uint8], int]:
-    """Let pandas parse whole lines; also return how many bytes they have in the usual form."""
+def _parse(block: bytes) -> Chunk:
+    """Let pandas parse whole lines; raise ValueError if they are not as `write` writes them."""
     # pandas would make cells for the missing ones of short lines, gigabytes for a file of newlines.
     if block.count(b"\n") * _MIN_ROW > len(block):
         raise ValueError("a row has fewer cells than expected")
@@ -202,46 +200,33 @@ def _parse(block: bytes) -> tuple[NDArray[np.str_], NDArray[np.uint8], int]:
     # A comma or newline after each cell, and the digits of each pixel.
     size += len(COLUMNS) * len(images) + images.size
     size += np.count_nonzero(images > 9) + np.count_nonzero(images > 99)
-    return labels, images, size
+    # pandas also accepts 1.0, a missing last line end and others.
+    if size != len(block):
+        raise ValueError("a cell or line end is not in the usual form")
+    return Chunk(labels, images)
 
 
-def _check_header(path: Path) -> bytes:
-    """Check the header and return its bytes."""
-    with path.open("rb") as file, named_errors(path):
-        line = file.readline(2 * len(",".join(COLUMNS)))
-        has_rows = bool(file.read(1))
-    cells = line.removeprefix(BOM_UTF8).rstrip(b"\r\n").decode("latin-1").split(",")
-    for number, (name, expected) in enumerate(zip_longest(cells, COLUMNS, fillvalue=""), start=1):
-        if name != expected:
-            raise _fault(
-                f"{path}: line 1, column {number} is {name[:40]!r}, expected {expected!r}: the "
-                f"header must be the {len(COLUMNS)} columns label,1x1,1x2,…,28x28"
-            )
-    if not has_rows:
-        raise _fault(f"{path}: no row below the header, expected at least one image")
-    return line
-
-
-def _raise_fault(path: Path, header: bytes) -> None:
-    """Find the first fault of a table and raise it as a UserError; return if there is none."""
-    with path.open("rb") as file, named_errors(path):
-        file.seek(len(header))
-        lines = iter(lambda: file.readline(_MAX_LINE), b"")
-        for number, line in enumerate(lines, start=2):
-            place = f"{path}: line {number}"
-            if len(line) == _MAX_LINE:
-                raise _fault(f"{place} has over {_MAX_LINE} bytes, expected 785 cells")
-            if not line.endswith(b"\n"):
-                raise _fault(f"{place}: file is truncated (no final newline)")
-            label, *pixels = line.removesuffix(b"\n").removesuffix(b"\r").split(b",")
-            if 1 + len(pixels) != len(COLUMNS):
-                raise _fault(f"{place} has {1 + len(pixels)} cells, expected {len(COLUMNS)}")
-            for column, cell in zip(COLUMNS[1:], pixels, strict=True):
-                if not _PIXEL.fullmatch(cell):
-                    raise _fault(
-                        f"{place}, column {column}: {cell.decode('latin-1')[:40]!r}, "
-                        "expected an integer 0..255"
-                    )
-            name = label.decode(errors="replace")
-            if fault := label_fault(name):
-                raise _fault(f"{place}, column label: {name[:80]!r}: {fault}")
+def _parse_strictly(path: Path, block: bytes, first_line: int) -> Chunk:
+    """Parse whole lines cell by cell, which is slow; raise UserError at the first fault."""
+    labels, images = [], bytearray()
+    for number, line in enumerate(io.BytesIO(block), start=first_line):
+        place = f"{path}: line {number}"
+        if len(line) >= _MAX_LINE:
+            raise _fault(f"{place} has over {_MAX_LINE} bytes, expected 785 cells")
+        if not line.endswith(b"\n"):
+            raise _fault(f"{place}: file is truncated (no final newline)")
+        label, *pixels = line.removesuffix(b"\n").removesuffix(b"\r").split(b",")
+        if 1 + len(pixels) != len(COLUMNS):
+            raise _fault(f"{place} has {1 + len(pixels)} cells, expected {len(COLUMNS)}")
+        for column, cell in zip(COLUMNS[1:], pixels, strict=True):
+            if not _PIXEL.fullmatch(cell):
+                raise _fault(
+                    f"{place}, column {column}: {cell.decode('latin-1')[:40]!r}, "
+                    "expected an integer 0..255"
+                )
+        name = label.decode(errors="replace")
+        if fault := label_fault(name):
+            raise _fault(f"{place}, column label: {name[:80]!r}: {fault}")
+        labels.append(name)
+        images += bytes(map(int, pixels))
+    return Chunk(np.array(labels), np.frombuffer(images, np.uint8).reshape(-1, PIXELS))
