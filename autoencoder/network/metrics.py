@@ -1,7 +1,7 @@
 """Scores of a network, and the baselines to compare them with."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,9 @@ _NUMPY_BATCH = 5000
 # Added to the diagonal of the normal equations, relative to its mean, so that they can be solved
 # when codes depend on each other.
 _RIDGE = 1e-9
+
+# Maps images, uint8 (n, 784), to codes, float64 (n, size).
+Encoder = Callable[[Tensor], Tensor]
 
 
 class PCA(NamedTuple):
@@ -100,6 +103,7 @@ def pca_mse(pca: PCA, images: NDArray[np.uint8], size: int) -> float:
     return float(squares / images.size)
 
 
+@torch.no_grad()
 def probe_accuracies(model: Autoencoder, pca: PCA, train: Chunk, test: Chunk) -> dict[str, float]:
     """Compute the accuracy of a linear classifier on latent codes, and on PCA codes.
 
@@ -115,53 +119,37 @@ def probe_accuracies(model: Autoencoder, pca: PCA, train: Chunk, test: Chunk) ->
         return {}
     mean, components = map(torch.from_numpy, pca)
     kept = components[:, : model.z_size]
-
-    def latent(images: NDArray[np.uint8]) -> Iterator[Tensor]:
-        with torch.no_grad():
-            for batch in torch.from_numpy(images).split(_BATCH):
-                yield model.encode(to_unit_range(batch)).double()
-
-    def linear(images: NDArray[np.uint8]) -> Iterator[Tensor]:
+    encoders: dict[str, Encoder] = {
+        "probe_accuracy": lambda images: model.encode(to_unit_range(images)).double(),
         # By PyTorch: while NumPy and PyTorch take turns, their threads get in each other's way.
-        for batch in torch.from_numpy(images).split(_BATCH):
-            yield (batch.double() / 255 - mean) @ kept
-
-    return {
-        name: probe_accuracy(codes(train.images), train.labels, codes(test.images), test.labels)
-        for name, codes in (("probe_accuracy", latent), ("probe_accuracy_pca", linear))
+        "probe_accuracy_pca": lambda images: (images.double() / 255 - mean) @ kept,
     }
+    return {name: probe_accuracy(encode, train, test) for name, encode in encoders.items()}
 
 
-def probe_accuracy(
-    train: Iterable[Tensor],
-    train_labels: NDArray[np.str_],
-    test: Iterable[Tensor],
-    test_labels: NDArray[np.str_],
-) -> float:
-    """Fit a linear classifier to batches of codes, float64 (n, size); return its test accuracy.
+def probe_accuracy(encode: Encoder, train: Chunk, test: Chunk) -> float:
+    """Fit a linear classifier to the codes of training images; return its test accuracy.
 
     Least squares on one-hot labels, with an intercept; the class with the largest output is
     predicted (a linear probe: Alain and Bengio, "Understanding intermediate layers using linear
     classifier probes", 2016, there with cross-entropy).
     """
-    classes, numbers = np.unique(train_labels, return_inverse=True)
-    targets = torch.from_numpy(numbers)
+    classes, numbers = np.unique(train.labels, return_inverse=True)
+    targets = torch.from_numpy(numbers).split(_BATCH)
     gram = products = torch.zeros(())
-    start = 0
-    for codes in train:
-        rows = _with_intercept(codes)
-        one_hot = F.one_hot(targets[start : start + len(rows)], len(classes)).double()
+    for rows, target in zip(_rows(encode, train.images), targets, strict=True):
         gram = gram + rows.T @ rows
-        products = products + rows.T @ one_hot
-        start += len(rows)
+        products = products + rows.T @ F.one_hot(target, len(classes)).double()
     gram.diagonal().add_(_RIDGE * gram.trace() / len(gram))
     weights = torch.linalg.solve(gram, products)
-    predicted = torch.cat([(_with_intercept(codes) @ weights).argmax(1) for codes in test])
-    return float((classes[predicted.numpy()] == test_labels).mean())
+    predicted = torch.cat([(rows @ weights).argmax(1) for rows in _rows(encode, test.images)])
+    return float((classes[predicted.numpy()] == test.labels).mean())
 
 
-def _with_intercept(codes: Tensor) -> Tensor:
-    return F.pad(codes, (0, 1), value=1)
+def _rows(encode: Encoder, images: NDArray[np.uint8]) -> Iterator[Tensor]:
+    """Yield the codes of images in batches, each with a last column of ones for the intercept."""
+    for batch in torch.from_numpy(images).split(_BATCH):
+        yield F.pad(encode(batch), (0, 1), value=1)
 
 
 def score(

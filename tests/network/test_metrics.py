@@ -1,8 +1,6 @@
 """The scores, checked against direct computations."""
 
 import warnings
-from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from autoencoder.base.errors import UserError
 from autoencoder.data import table
 from autoencoder.network.metrics import (
     PCA,
+    Encoder,
     entropy,
     pca_mse,
     per_image_entropies,
@@ -128,11 +127,10 @@ def test_the_probe_of_pca_has_codes_of_the_model_s_size(train: Images, test: Ima
     model = build_network(torch.from_numpy(train), parameters(z_size=8))
     pca = principal_components(train)
 
-    def codes(images: Images) -> list[Tensor]:
-        return [torch.from_numpy((images / 255 - pca.mean) @ pca.components[:, :8])]
+    def encode(images: Tensor) -> Tensor:
+        return torch.from_numpy((images.numpy() / 255 - pca.mean) @ pca.components[:, :8])
 
-    labels = labelled(train).labels, labelled(test).labels
-    expected = probe_accuracy(codes(train), labels[0], codes(test), labels[1])
+    expected = probe_accuracy(encode, labelled(train), labelled(test))
     found = probe_accuracies(model, pca, labelled(train), labelled(test))
     assert found["probe_accuracy_pca"] == expected
 
@@ -149,8 +147,8 @@ def test_the_probe_keeps_no_graph_of_all_codes(
 ) -> None:
     """It would take gigabytes."""
 
-    def check(train: Iterable[Tensor], _: Any, test: Iterable[Tensor], __: Any) -> float:
-        assert not any(codes.requires_grad for codes in [*train, *test])
+    def check(encode: Encoder, train: table.Chunk, _: table.Chunk) -> float:
+        assert not encode(torch.from_numpy(train.images)).requires_grad
         return 0.5
 
     monkeypatch.setattr("autoencoder.network.metrics.probe_accuracy", check)
