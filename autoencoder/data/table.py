@@ -189,8 +189,6 @@ def _parse(block: bytes) -> Chunk:
         raise ValueError("a row has fewer cells than expected")
     # Much faster than pandas' own chunks.
     frame = pd.read_csv(io.BytesIO(block), **_CSV_FORMAT)
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError("a row has more cells than expected")
     labels = frame.pop("label").to_numpy(str)
     images = np.ascontiguousarray(frame.to_numpy())
     names, counts = np.unique(labels, return_counts=True)
@@ -200,7 +198,7 @@ def _parse(block: bytes) -> Chunk:
     # A comma or newline after each cell, and the digits of each pixel.
     size += len(COLUMNS) * len(images) + images.size
     size += np.count_nonzero(images > 9) + np.count_nonzero(images > 99)
-    # pandas also accepts 1.0, a missing last line end and others.
+    # pandas also accepts 1.0, further cells, a missing last line end and others.
     if size != len(block):
         raise ValueError("a cell or line end is not in the usual form")
     return Chunk(labels, images)

@@ -156,6 +156,10 @@ def test_blocks_are_the_table(
         (lambda text: text.replace(",", ";"), "line 1, column 1 is 'label;1x1;1x2"),
         (lambda text: text.replace("\n0,0", "\n0", 1), "line 2 has 784 cells, expected 785"),
         (lambda text: text.replace("\n0,0", "\n0,0,0", 1), "line 2 has 786 cells, expected 785"),
+        (
+            lambda text: text.replace("\n", ",0\n").replace("28x28,0", "28x28", 1),
+            "line 2 has 786 cells, expected 785",
+        ),
         (lambda text: text.replace("\n0,0", "\n\n0,0", 1), "line 2 has 1 cells, expected 785"),
         (lambda text: text.replace("\n0,0", "\n0" + ",0" * 10**5, 1), "line 2 has 100784 cells"),
         (lambda text: text.split("\n", 1)[0] + "\n" * 10**6, "line 2 has 1 cells, expected 785"),
