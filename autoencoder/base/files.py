@@ -36,9 +36,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
             with named_errors(path), open(stream, "wb") as file:  # noqa: PTH123 - or a descriptor
                 shutil.copyfileobj(content, file)
         return
-    with named_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = _create_partial(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = _create_partial(path)
     try:
         with named_errors(path, partial):
             yield partial
