@@ -50,40 +50,34 @@ class _Layer:
     gradient: Tensor
 
 
-def flatten(model: nn.Module) -> nn.Parameter:
-    """Move all parameters of a model, and their gradients, into one parameter, (parameters,).
-
-    The model's parameters and gradients become views of it, so `AdamW` updates all of them at once.
-    """
-    parameters = list(model.parameters())
-    flat = nn.Parameter(nn.utils.parameters_to_vector(parameters).detach())
-    flat.grad = torch.zeros_like(flat)
-    nn.utils.vector_to_parameters(flat.detach(), parameters)
-    parts = flat.grad.split([parameter.numel() for parameter in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
-        parameter.grad = part.view_as(parameter)
-    return flat
-
-
 class AdamW:
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), for one parameter.
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), for all parameters at once.
+
+    The parameters of the model and their gradients become views of two vectors, `weights` and
+    `gradient`.
 
     PyTorch's fused kernel without ``torch.optim.AdamW``, whose import of ``torch._dynamo`` takes a
     second, and whose bookkeeping takes time in each step. The caller sets `learning_rate`, a tensor
     of shape (), before each step. `state` has PyTorch's names: exp_avg, exp_avg_sq and step.
     """
 
-    def __init__(self, weights: nn.Parameter, weight_decay: float) -> None:
-        self.weights = weights.detach()
-        self.gradient = cast(Tensor, weights.grad)
+    def __init__(self, model: nn.Module, weight_decay: float) -> None:
+        parameters = list(model.parameters())
+        self.weights = nn.utils.parameters_to_vector(parameters).detach()
+        self.gradient = torch.zeros_like(self.weights)
+        nn.utils.vector_to_parameters(self.weights, parameters)
+        parts = self.gradient.split([parameter.numel() for parameter in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
         self.weight_decay = weight_decay
+        device = self.weights.device
         # Double precision, as a Python float; the kernels of other devices require float32.
-        dtype = torch.float64 if weights.device.type == "cpu" else torch.float32
-        self.learning_rate = torch.zeros((), dtype=dtype, device=weights.device)
+        dtype = torch.float64 if device.type == "cpu" else torch.float32
+        self.learning_rate = torch.zeros((), dtype=dtype, device=device)
         self.state = {
             "exp_avg": torch.zeros_like(self.weights),
             "exp_avg_sq": torch.zeros_like(self.weights),
-            "step": torch.zeros((), device=weights.device),
+            "step": torch.zeros((), device=device),
         }
 
     def step(self) -> None:
@@ -139,7 +133,7 @@ class Step:
     small that these take a third of the time. On an NVIDIA GPU, the step's fifty small kernels are
     replayed as one CUDA graph.
 
-    The network is trained in place; the optimizer is that of its `flatten`, before its first step.
+    The network is trained in place; `optimizer` is the network's, before its first step.
     `images` is uint8, (n, 784), on the network's device. `noise`, 0..1, is added to the input, not
     to the target of the loss; the caller seeds its source, `generator`.
     """

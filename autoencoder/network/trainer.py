@@ -15,7 +15,7 @@ from autoencoder.network.losses import Epoch
 from autoencoder.network.metrics import per_image_losses
 from autoencoder.network.model import Autoencoder
 from autoencoder.network.numerics import SCORING_THREADS
-from autoencoder.network.step import AdamW, Step, can_compute, flatten
+from autoencoder.network.step import AdamW, Step, can_compute
 from autoencoder.network.threads import ThreadTuner, available_threads
 from autoencoder.network.training_network import TrainingNetwork
 
@@ -97,8 +97,8 @@ class Trainer:
         self.losses = torch.zeros((params.epochs, 2), dtype=torch.float64)
         self.epochs_done = torch.zeros((), dtype=torch.int64)
         self.batches = len(training) // params.batch_size
-        self.weights = flatten(network)
-        self.optimizer = AdamW(self.weights, params.weight_decay)
+        self.optimizer = AdamW(network, params.weight_decay)
+        self.weights = self.optimizer.weights
         self.train_step = (
             Step(network, self.optimizer, training, params.batch_size, params.noise)
             if world.world_size == 1 and can_compute(network)
@@ -106,7 +106,7 @@ class Trainer:
                 network, self.optimizer, training, params.batch_size, params.noise, world
             )
         )
-        self.best_weights = self.weights.detach().clone()
+        self.best_weights = self.weights.clone()
         self.tuner: ThreadTuner | None = None  # of a CPU, once training has started
 
     @property
@@ -155,7 +155,7 @@ class Trainer:
         self.losses[epoch - 1] = torch.tensor([losses.double().mean(), validation])
         self.epochs_done.fill_(epoch)
         if self.best.epoch == epoch:
-            self.best_weights = self.weights.detach().clone()
+            self.best_weights = self.weights.clone()
 
     def _take_step(self, rows: Tensor, progress: float) -> Tensor:
         """Train on a batch, on a CPU with the fastest number of threads; return its loss."""
@@ -185,13 +185,13 @@ class Trainer:
 
     def best_model(self) -> Autoencoder:
         """Return the network of the best epoch; training cannot continue after that."""
-        self.weights.detach().copy_(self.best_weights)
+        self.weights.copy_(self.best_weights)
         return self.network.plain()
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that the next epoch depends on, by name; training changes it."""
         return {
-            "weights": self.weights.detach(),
+            "weights": self.weights,
             "best_weights": self.best_weights,
             **self.optimizer.state,
             "losses": self.losses,

@@ -31,7 +31,7 @@ from autoencoder.network.distributed import (
     process_group,
 )
 from autoencoder.network.model import Autoencoder
-from autoencoder.network.step import AdamW, flatten
+from autoencoder.network.step import AdamW
 from autoencoder.network.threads import available_cores
 from autoencoder.network.trainer import Trainer, build_network, split_validation
 
@@ -68,7 +68,7 @@ def test_the_shares_of_a_step_add_up_to_it(images: Tensor, monkeypatch: pytest.M
 
     def take_step(world: World) -> tuple[Tensor, Tensor]:
         model = network(images)
-        step = AutogradStep(model, AdamW(flatten(model), 0.02), images, 20, 0.5, world)
+        step = AutogradStep(model, AdamW(model, 0.02), images, 20, 0.5, world)
         step.generator.manual_seed(5)
         return step(torch.arange(20), 1e-3), step.optimizer.gradient
 

@@ -17,7 +17,7 @@ from autoencoder.base.params import Activation
 from autoencoder.network import step as step_module
 from autoencoder.network.distributed import AutogradStep
 from autoencoder.network.model import add_noise
-from autoencoder.network.step import BETAS, EPS, AdamW, Step, flatten
+from autoencoder.network.step import BETAS, EPS, AdamW, Step
 
 pytestmark = pytest.mark.usefixtures("only_linear_layers")
 
@@ -28,7 +28,7 @@ def check_steps(images: Tensor, activation: Activation, batch_size: int, noise: 
     hidden_sizes = (64, 32) if device.type == "cpu" else (512, 256)
     written = network(images.cpu(), 9, activation, hidden_sizes=hidden_sizes).to(device)
     plain = copy.deepcopy(written)
-    mine, theirs = (AdamW(flatten(model), weight_decay=0.02) for model in (written, plain))
+    mine, theirs = (AdamW(model, weight_decay=0.02) for model in (written, plain))
     step = Step(written, mine, images, batch_size, noise)
     reference = AutogradStep(plain, theirs, images, batch_size, noise)
     for generator in (step.generator, reference.generator):
@@ -90,7 +90,7 @@ def test_recorded_steps_have_the_same_bytes(
     steps = []
     for recorded in (False, True):
         model = network(images, 9, activation)
-        steps.append(Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20, noise))
+        steps.append(Step(model, AdamW(model, weight_decay=0.02), images, 20, noise))
         if recorded:
             steps[1].capture_graph()
         steps[-1].generator.manual_seed(5)
@@ -103,23 +103,22 @@ def test_recorded_steps_have_the_same_bytes(
 
 def test_adamw_is_that_of_torch() -> None:
     torch.manual_seed(0)
-    flat = flatten(torch.nn.Linear(30, 20))
-    theirs = torch.nn.Parameter(flat.detach().clone())
+    mine = AdamW(torch.nn.Linear(30, 20), weight_decay=0.5)
+    theirs = torch.nn.Parameter(mine.weights.clone())
     optimizer = torch.optim.AdamW([theirs], 1e-2, BETAS, EPS, weight_decay=0.5)
-    mine = AdamW(flat, weight_decay=0.5)
     mine.learning_rate.fill_(1e-2)
     for _ in range(3):
-        mine.gradient.copy_(torch.randn(len(flat)))
+        mine.gradient.copy_(torch.randn(len(theirs)))
         theirs.grad = mine.gradient.clone()
         mine.step()
         optimizer.step()
-        assert torch.allclose(flat, theirs, rtol=1e-6, atol=1e-8)
+        assert torch.allclose(mine.weights, theirs, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("noise", [0, 0.5])
 def test_the_gradient_of_the_first_batch_is_repeatable(images: Tensor, noise: float) -> None:
     model = network(images)
-    step = Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20, noise)
+    step = Step(model, AdamW(model, weight_decay=0.02), images, 20, noise)
     before = step.optimizer.weights.clone()
     first = step.gradient().clone()
     assert torch.equal(step.gradient(), first)
@@ -137,7 +136,7 @@ def test_noise_is_uniform_and_ends_at_white() -> None:
 
 def test_without_noise_no_memory_is_spent_on_it(images: Tensor) -> None:
     model = network(images)
-    step = Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20)
+    step = Step(model, AdamW(model, weight_decay=0.02), images, 20)
     state = step.generator.get_state()
     step(torch.arange(20), 1e-3)
     assert step.layers[0].x is step.target
@@ -147,7 +146,7 @@ def test_without_noise_no_memory_is_spent_on_it(images: Tensor) -> None:
 @torch.no_grad()
 def test_the_mean_over_images_is_in_double_precision(images: Tensor) -> None:
     model = network(images)
-    step = Step(model, AdamW(flatten(model), weight_decay=0.02), images, 20)
+    step = Step(model, AdamW(model, weight_decay=0.02), images, 20)
     step.rows.copy_(torch.arange(20))
     step._forward()
     step._compute_loss()
@@ -158,7 +157,7 @@ def test_both_steps_have_the_gradient_of_the_first_batch(images: Tensor) -> None
     gradients = []
     for kind in (Step, AutogradStep):
         model = network(images)
-        step = kind(model, AdamW(flatten(model), weight_decay=0.02), images, 20)
+        step = kind(model, AdamW(model, weight_decay=0.02), images, 20)
         step(torch.arange(20, 40), 0.0)
         gradients += [step.gradient().clone(), step.gradient().clone()]
     assert torch.equal(gradients[2], gradients[3])

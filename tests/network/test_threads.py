@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autoencoder.network import threads
 from autoencoder.network.distributed import AutogradStep, World
-from autoencoder.network.step import AdamW, Step, flatten
+from autoencoder.network.step import AdamW, Step
 from autoencoder.network.threads import ThreadTuner, available_cores, available_threads
 
 
@@ -108,7 +108,7 @@ def test_a_gradient_in_the_same_memory_each_time_is_compared() -> None:
 @pytest.mark.usefixtures("only_linear_layers")
 def test_the_loss_is_the_same_with_any_number_of_threads(images: Tensor) -> None:
     model = network(images)
-    step = Step(model, AdamW(flatten(model), weight_decay=0.02), images, batch_size=400)
+    step = Step(model, AdamW(model, weight_decay=0.02), images, batch_size=400)
     torch.manual_seed(0)
     logits, target = torch.randn(400, 784), torch.rand(400, 784)
     losses = set()
