@@ -99,13 +99,9 @@ class Trainer:
         self.batches = len(training) // params.batch_size
         self.optimizer = AdamW(network, params.weight_decay)
         self.weights = self.optimizer.weights
-        self.train_step = (
-            Step(network, self.optimizer, training, params.batch_size, params.noise)
-            if world.world_size == 1 and can_compute(network)
-            else AutogradStep(
-                network, self.optimizer, training, params.batch_size, params.noise, world
-            )
-        )
+        arguments = (network, self.optimizer, training, params.batch_size, params.noise)
+        is_manual = world.world_size == 1 and can_compute(network)
+        self.train_step = Step(*arguments) if is_manual else AutogradStep(*arguments, world)
         self.best_weights = self.weights.clone()
         self.tuner: ThreadTuner | None = None  # of a CPU, once training has started
 
