@@ -74,11 +74,11 @@ def write(path: Path, chunks: Iterable[tuple[NDArray[np.str_], NDArray[np.uint8]
     with atomic_write(path) as partial, partial.open("wb") as file:
         file.write(",".join(COLUMNS).encode() + b"\n")
         for labels, images in chunks:
-            names, counts = np.unique(labels, return_counts=True)
-            for name in names.tolist():
+            counts = Counter(labels.tolist())
+            for name in counts:
                 if fault := label_fault(name):
                     raise UserError(f"{path}: label {name!r:.80}: {fault}")
-            classes.update(dict(zip(names.tolist(), counts.tolist(), strict=True)))
+            classes.update(counts)
             for start in range(0, len(labels), _ROWS):
                 rows = slice(start, start + _ROWS)
                 pixels = text[images[rows].reshape(-1, PIXELS)].view(np.uint8)
@@ -191,15 +191,14 @@ def _parse(block: bytes) -> Chunk:
     frame = pd.read_csv(io.BytesIO(block), **_CSV_FORMAT)
     labels = frame.pop("label").to_numpy(str)
     images = np.ascontiguousarray(frame.to_numpy())
-    names, counts = np.unique(labels, return_counts=True)
-    if any(map(label_fault, names)):
+    counts = Counter(labels.tolist())
+    if any(map(label_fault, counts)):
         raise ValueError("a label is not valid")
-    size = sum(len(name.encode()) * n for name, n in zip(names, counts.tolist(), strict=True))
-    # A comma or newline after each cell, and the digits of each pixel.
-    size += len(COLUMNS) * len(images) + images.size
-    size += np.count_nonzero(images > 9) + np.count_nonzero(images > 99)
+    label_bytes = sum(len(name.encode()) * count for name, count in counts.items())
+    digits = images.size + np.count_nonzero(images > 9) + np.count_nonzero(images > 99)
+    separators = len(COLUMNS) * len(images)
     # pandas also accepts 1.0, further cells, a missing last line end and others.
-    if size != len(block):
+    if label_bytes + digits + separators != len(block):
         raise ValueError("a cell or line end is not in the usual form")
     return Chunk(labels, images)
 
