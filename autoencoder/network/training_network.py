@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,10 @@ class TrainingNetwork(Autoencoder):
 
     def __init__(self, hidden_sizes: Sequence[int], z_size: int, activation: Activation) -> None:
         super().__init__(hidden_sizes, z_size, activation)
-        previous: nn.Module
-        for layers, previous in ((self.encoder, nn.Identity()), (self.decoder, nn.Sigmoid())):
-            for position, layer in enumerate(layers):
+        for layers, source in ((self.encoder, nn.Identity()), (self.decoder, nn.Sigmoid())):
+            for position, (previous, layer) in enumerate(pairwise([source, *layers])):
                 if isinstance(layer, nn.Linear) and isinstance(previous, nn.Sigmoid):
                     layers[position] = CentredLinear(layer.in_features, layer.out_features)
-                previous = layer
 
     @torch.no_grad()
     def initialise(self, mean: Tensor, generator: torch.Generator) -> None:
