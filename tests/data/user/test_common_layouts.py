@@ -76,10 +76,10 @@ def test_dialects(tmp_path: Path, dialect: str) -> None:
 @pytest.mark.parametrize("separator", [";", "\t", " "])
 @pytest.mark.parametrize("header", [True, False])
 def test_decimal_commas(tmp_path: Path, separator: str, header: bool) -> None:
-    digits = pd.DataFrame(PIXELS / 255).add_prefix("p")
+    digits = pd.DataFrame(IMAGES / 255).add_prefix("p")
     digits.insert(0, "label", LABELS)
     digits.to_csv(tmp_path / "t.csv", index=False, header=header, sep=separator, decimal=",")
-    check(tmp_path / "t.csv", SMALL, tolerance=1)
+    check(tmp_path / "t.csv", DIGITS)
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_a_last_label_without_header_is_said(tmp_path: Path) -> None:
     ["fer", "list", "NumPy", "PyTorch", "no other column", "label last", "no header", "quotes"],
 )
 def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
-    cells = [" ".join(map(str, row)) for row in PIXELS]
+    cells = [" ".join(map(str, row)) for row in IMAGES]
     usage = np.where(np.arange(60) < 40, "Training", "PrivateTest")
     if form == "list":
-        cells = [str(row.tolist()) for row in PIXELS]
+        cells = [str(row.tolist()) for row in IMAGES]
     if form == "NumPy":
-        cells = [np.array2string(row / 1, 10**6, threshold=1000) for row in PIXELS]
+        cells = [np.array2string(row / 1, 10**6, threshold=1000) for row in IMAGES]
     if form == "PyTorch":
-        cells = [f"tensor({row.tolist()}, dtype=torch.uint8)" for row in PIXELS]
+        cells = [f"tensor({row.tolist()}, dtype=torch.uint8)" for row in IMAGES]
     columns: dict[str, Any] = {"emotion": LABELS, "pixels": cells, "Usage": usage}
     if form == "no other column":
         del columns["emotion"]
@@ -141,7 +141,7 @@ def test_pixels_in_one_cell(tmp_path: Path, form: str) -> None:
         options = {"header": False, "quoting": quoting}
     pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False, **options)
     labels = np.full(60, "unlabelled") if form == "no other column" else LABELS
-    check(tmp_path / "t.csv", (labels, SMALL[1]), tolerance=1)
+    check(tmp_path / "t.csv", (labels, DIGITS[1]))
     train, test = read_split(tmp_path / "t.csv", 0.5)
     assert (len(train[0]), len(test[0])) == ((40, 20) if "Usage" in columns else (30, 30))
 
