@@ -14,10 +14,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from torch import Tensor
 
 from autoencoder.base import startup
+from autoencoder.base.errors import UserError
 from autoencoder.base.files import file_digest
 from autoencoder.data.datasets import DATASETS
 from autoencoder.network.step import can_compute
@@ -165,13 +166,14 @@ def fresh_project(fresh: Project, tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A real Chromium, without a window."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on PATH (Debian: apt-get install chromium libatomic1)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    from tools.screenshots import chromium, chromium_path
+
+    try:
+        chromium_path()
+    except UserError as error:
+        pytest.skip(str(error))
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
