@@ -94,7 +94,11 @@ def recipe(device: str, initialised: bool) -> Iterator[RecipeEpoch]:
         yield RecipeEpoch(duration, duration - computing, bce)
 
 
-BaseManager.register("recipe", recipe, exposed=["__next__"])
+class RecipeManager(BaseManager):
+    """Runs `recipe` in a process of its own."""
+
+
+RecipeManager.register("recipe", recipe, exposed=["__next__"])
 
 
 @contextmanager
@@ -102,5 +106,5 @@ def recipe_process(
     device: str = "cpu", initialised: bool = False
 ) -> Iterator[Iterator[RecipeEpoch]]:
     """Start a process for `recipe`, which trains an epoch each time the next one is asked for."""
-    with BaseManager(ctx=multiprocessing.get_context("spawn")) as manager:
+    with RecipeManager(ctx=multiprocessing.get_context("spawn")) as manager:
         yield manager.recipe(device, initialised)  # type: ignore[attr-defined]
