@@ -78,21 +78,12 @@ def _frames(path: Path, line: int, columns: Columns, **dialect: str) -> Frames:
     pixels = [] if columns.is_packed else columns.pixels
     texts = dict.fromkeys(set(range(width)) - set(pixels), str)
     for dtypes, size in ((texts | dict.fromkeys(pixels, np.uint8), 4), (texts, 8)):
-        options: Any = {"names": range(width), "dtype": dtypes, **_FORMAT, **dialect}
-        start = line
+        options = {"names": range(width), "dtype": dtypes, **_FORMAT, **dialect}
         try:
-            with open_stream(path) as file, warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                for frame in pd.read_csv(
-                    file, skiprows=start - 1, chunksize=rows_of(size * numbers), **options
-                ):
-                    frame.index += start
-                    if all(dtype.kind not in "iuf" for dtype in frame.dtypes):  # of a blank row
-                        frame = frame[(frame != "").any(axis=1)]
-                    if len(frame):
-                        yield frame
-                        line = frame.index[-1] + 1
-                    del frame
+            for frame in _parse(path, line, rows_of(size * numbers), options):
+                yield frame
+                line = frame.index[-1] + 1
+                del frame
             return
         except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
             failure = error
@@ -100,6 +91,19 @@ def _frames(path: Path, line: int, columns: Columns, **dialect: str) -> Frames:
     raise UserError(
         f"{path}: cannot be read as a table ({reason:.200}), expected {width} cells in each line"
     ) from failure
+
+
+def _parse(path: Path, line: int, size: int, options: Any) -> Frames:
+    """Parse rows with pandas from a line on, in chunks, without blank ones."""
+    with open_stream(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        for frame in pd.read_csv(file, skiprows=line - 1, chunksize=size, **options):
+            frame.index += line
+            if all(dtype.kind not in "iuf" for dtype in frame.dtypes):  # as where a row is blank
+                frame = frame[(frame != "").any(axis=1)]
+            if len(frame):
+                yield frame
+            del frame
 
 
 def _separator(line: str) -> str:
