@@ -105,8 +105,9 @@ def names_in(path: Path, cells: list[str]) -> list[str] | None:
         return cells
     if {cell.lower() for cell in cells} & (LABELS - {"y"}):  # a letter is a label, too
         return cells
-    inner = cells[1:-1] if len(cells) > 2 else cells
-    numbers = [cell for cell in inner if _content(cell) == "number"]
+    inner = list(zip(cells, contents, strict=True))
+    inner = inner[1:-1] if len(inner) > 2 else inner
+    numbers = [cell for cell, content in inner if content == "number"]
     if len(numbers) < len(inner) / 2:
         return None if "image" in contents else cells
     if all(number.isascii() and number.isdecimal() for number in numbers):
@@ -169,9 +170,10 @@ def _kind(name: str, cell: object) -> str:
         return "label"
     if words in _SPLIT:
         return "split"
-    if _content(cell) == "image":
+    content = _content(cell)
+    if content == "image":
         return "packed"
-    if words in _FILES or _content(cell) == "file":
+    if words in _FILES or content == "file":
         return "file"
     is_index = words in _INDEX or words.startswith(("index level", "unnamed"))
     return "index" if is_index else "other"
@@ -208,7 +210,7 @@ def _assign_pixels(columns: Columns, rest: list[int], first: Sequence[object]) -
         columns.label, columns.is_guess = odd.pop(), True
     elif columns.label is None and not odd and is_square(len(pixels) - 1):
         start, end = (_content(first[pixels[x]]) for x in (0, -1))
-        is_last = start != end == "text"
+        is_last = end == "text" and start != "text"
         if not is_last and re.match(r"(?i)\W*(p|px|pix|pixels?)\W?_?\d", names[pixels[0]]):
             reason = f"the first of {len(pixels)} names of pixels, expected {len(pixels) - 1}"
             raise UserError(columns.unclear(pixels[:1], f"{reason} and a label"))

@@ -25,9 +25,10 @@ def add_sources(account: Account, sources: list[Source]) -> None:
     if qmnist := [x.path for x in labels if "labels-idx2-int" in x.path.name]:
         raise UserError(f"{listed(qmnist)}: QMNIST; set `dataset: qmnist` in params.yaml instead")
     if not images:
-        for first in labels[:1]:
+        if labels:
+            first = labels[0]
             fault = f"{first.path}: labels in {first.part}, expected their images next to them"
-            faults.insert(0, first.fault or fault)
+            faults = [first.fault or fault, *faults]
         raise UserError(listed(faults, 3, "; ") or f"{root}: no image in it")
     numbered = [x for x in sources if re.fullmatch(r"arr_\d+", x.part)]
     if len({x.role for x in numbered}) > 1:
