@@ -5,8 +5,6 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoencoder.base.errors import UserError, listed
+from autoencoder.base.errors import listed
 from autoencoder.data import table
 from autoencoder.data.user.batches import UNLABELLED, Batch, Cell, Place, Source, Texts
 from autoencoder.data.user.fit import border
+from autoencoder.data.user.formats import Faults
 from autoencoder.data.user.roles import split_of
 
 _FRACTION = re.compile(r"[+-]?\d+(\.0*|(\.\d*)?e[+-]\d\d+)", re.ASCII | re.IGNORECASE)
@@ -34,28 +33,6 @@ def tidy_label(text: str) -> str:
     if _FRACTION.fullmatch(text) and (number := float(text)).is_integer() and abs(number) < 2**53:
         return str(int(number))
     return text
-
-
-class Faults(dict[Path, str]):
-    """What is wrong with files, collected to be refused all at once."""
-
-    @contextmanager
-    def noted(self, path: Path) -> Iterator[None]:
-        """Note a UserError of the block as the fault of a file."""
-        try:
-            yield
-        except UserError as error:
-            self[path] = str(error).removeprefix(f"{path}: ")
-
-    def refuse(self) -> None:
-        """Refuse the files, if there are any; those whose faults differ in names only, once."""
-        groups: dict[str, list[Path]] = {}
-        for path, fault in self.items():
-            groups.setdefault(fault.replace(f"{path.stem}.", "."), []).append(path)
-        if self:
-            raise UserError(
-                listed([f"{listed(x)}: {self[x[0]]}" for x in groups.values()], separator="; ")
-            )
 
 
 @dataclass
@@ -135,13 +112,17 @@ class Account:
 
     def place(self, row: int) -> str:
         """Return where an image is, such as the line of a file."""
-        start, place, _ = self._places[bisect.bisect(self._places, row, key=lambda x: x[0]) - 1]
+        start, place, _ = self._batch(row)
         return place(row - start)
 
     def cell(self, row: int, pixel: int | None) -> str:
         """Return where a pixel of an image is, or its label, such as the column of a table."""
-        _, _, cell = self._places[bisect.bisect(self._places, row, key=lambda x: x[0]) - 1]
+        _, _, cell = self._batch(row)
         return self.place(row) + cell(pixel)
+
+    def _batch(self, row: int) -> tuple[int, Place, Cell]:
+        """Return the first row of an image's batch, and what names the places in it."""
+        return self._places[bisect.bisect(self._places, row, key=lambda x: x[0]) - 1]
 
     def warn(self, text: str, row: int | None = None) -> None:
         """Add a warning about the data, or about an image."""

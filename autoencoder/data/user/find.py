@@ -8,9 +8,9 @@ from pathlib import Path
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data.names import is_visible
 from autoencoder.data.user import arrays, pairs, parquet, places, tables
-from autoencoder.data.user.account import Account, Faults
+from autoencoder.data.user.account import Account
 from autoencoder.data.user.batches import LITTER, Source
-from autoencoder.data.user.formats import PICTURES, identify, is_company, is_unpacked
+from autoencoder.data.user.formats import PICTURES, Faults, identify, is_company, is_unpacked
 
 # The readers of files, by the kinds of `identify`. Pictures are read by directory.
 READERS: dict[str, Callable[[Path], list[Source]]] = {

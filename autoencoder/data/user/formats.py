@@ -15,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from autoencoder.base.errors import UserError
+from autoencoder.base.errors import UserError, listed
 from autoencoder.base.files import named_errors
 from autoencoder.data.names import is_visible
 from autoencoder.data.user.roles import role_of, split_of, words
@@ -124,8 +124,29 @@ _COMPANY = re.compile(
     re.IGNORECASE,
 )
 
-
 UPRIGHT = ", turned upright, because EMNIST's files are transposed"
+
+
+class Faults(dict[Path, str]):
+    """What is wrong with files, collected to be refused all at once."""
+
+    @contextmanager
+    def noted(self, path: Path) -> Iterator[None]:
+        """Note a UserError of the block as the fault of a file."""
+        try:
+            yield
+        except UserError as error:
+            self[path] = str(error).removeprefix(f"{path}: ")
+
+    def refuse(self) -> None:
+        """Refuse the files, if there are any; those whose faults differ in names only, once."""
+        groups: dict[str, list[Path]] = {}
+        for path, fault in self.items():
+            groups.setdefault(fault.replace(f"{path.stem}.", "."), []).append(path)
+        if self:
+            raise UserError(
+                listed([f"{listed(x)}: {self[x[0]]}" for x in groups.values()], separator="; ")
+            )
 
 
 def is_company(path: Path) -> bool:

@@ -12,9 +12,8 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffI
 
 from autoencoder.base.errors import UserError, one_line
 from autoencoder.base.files import named_errors
-from autoencoder.data.user.account import Faults
 from autoencoder.data.user.batches import Batch, Item, group
-from autoencoder.data.user.formats import advice_on
+from autoencoder.data.user.formats import Faults, advice_on
 
 # A file, its label and its split.
 Row = tuple[str, str | None, str]

@@ -11,9 +11,9 @@ import numpy as np
 
 from autoencoder.base.errors import UserError, listed
 from autoencoder.data.user import pictures, roles, tables
-from autoencoder.data.user.account import Account, Faults
+from autoencoder.data.user.account import Account
 from autoencoder.data.user.batches import Labels, Source
-from autoencoder.data.user.formats import PICTURES, identify
+from autoencoder.data.user.formats import PICTURES, Faults, identify
 
 _composed = partial(unicodedata.normalize, "NFC")  # macOS writes é as two characters
 # The pictures in each directory, before those of directories in it, as text: there may be many.
